@@ -1,0 +1,46 @@
+# make alone prints what there is.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+TRAINER ?= auto
+PORT ?= 5000
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DECANT_TRAINER := $(TRAINER)
+
+.PHONY: help setup experiment repro test fast lint ui constraints clean
+
+help: ## what can be done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready ## make .venv and install what constraints.txt pins
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "decant needs Python 3.11 or newer; found " + sys.version.split()[0] + "; try make PYTHON=python3.12 setup")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+experiment: .venv/ready ## run the pipeline as a DVC experiment: make experiment ARGS="-S use.loss=none" TRAINER=cpu
+	@python -m decant.experiment $(ARGS)
+
+test: .venv/ready ## all tests, end to end included
+	python -m pytest
+
+fast: .venv/ready ## the tests that take under a minute
+	python -m pytest -m "not slow"
+
+lint: .venv/ready ## style, formatting and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: .venv/ready ## the MLflow UI on the runs made here: http://127.0.0.1:5000
+	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port $(PORT)
+
+constraints: ## pin the newest versions that go together, from a fresh environment
+	rm -rf .venv && $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --editable '.[dev]'
+	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+	@touch .venv/ready
+
+clean: ## remove outputs and caches of runs; .venv, MLflow runs and DVC's cache stay
+	rm -rf data/prepare data/pretrain_load data/fine_tune data/distill data/evaluate .state .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,19 @@
+"""From a pretrained model and your labels to a small model you can serve and defend."""
+
+import os
+from collections.abc import Iterable
+
+# read when mlflow is imported, so it cannot wait: nobody asked the user
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+class UserError(Exception):
+    """Something the user can put right; printed without a traceback, exit code 2.
+
+    Takes one sentence or several: all problems that could be found, raised once. Each says what was
+    found, what was expected and the next step.
+    """
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))

@@ -1,0 +1,65 @@
+"""Any transformers text model: from the hub, a Python package or a folder; whole, cut, or without weights."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from decant import UserError
+from decant.backbone import surgery
+from decant.backbone.origin import Origin
+
+
+@dataclass(kw_only=True)
+class HuggingFace(Origin):
+    """A text model of any architecture that `AutoModel` knows."""
+
+    sha256: str | None = None
+    """Expected digest of model.safetensors."""
+    layers: list[int] | None = None
+    """Keep these encoder layers, counted from 0, and the embedding."""
+    pooling: str = "first"
+    """What the head reads: the `first` token, or the `mean` of all, by a layer that averages."""
+    config: dict[str, Any] | None = None
+    """Take no weights: the architecture of the origin with these changes ({}: none), from scratch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pooling not in ("first", "mean"):
+            raise UserError(f"pooling is {self.pooling!r}, expected first or mean")
+        if self.config is not None and (self.layers or self.sha256 or self.pooling == "mean"):
+            raise UserError("config: means no weights; it goes with none of layers:, sha256:, pooling: mean")
+        if self.package and self.config is None and not self.sha256:
+            raise UserError("package: needs sha256: of its model.safetensors")
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """See `Backbone.write`."""
+        patterns = ["*.json", "*.txt", "*.model"] + ([] if self.config is not None else ["model.safetensors"])
+        source = self.locate(patterns)
+        AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+        if self.config is not None:
+            config = AutoConfig.from_pretrained(source, **self.config)
+            del config.name_or_path  # an absolute path; equal work must have equal bytes
+            config.save_pretrained(folder)
+            return {"origin": f"{self.origin()}, configuration alone"}
+        digest = self._checked(source / "model.safetensors")
+        model = AutoModel.from_pretrained(source, use_safetensors=True)
+        if self.layers is not None:
+            surgery.cut(model, self.layers)
+        if self.pooling == "mean":
+            surgery.average(model)
+        model.save_pretrained(folder)
+        return {"origin": self.origin(), "sha256": digest, "layers": self.layers}
+
+    def _checked(self, file: Path) -> str:
+        if not file.is_file():
+            raise UserError(f"no {file.name} in {file.parent}; only safetensors are loaded, never a pickle")
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        if self.sha256 not in (None, digest):
+            raise UserError(
+                f"{file.name} of {self.origin()} has sha256 {digest}, expected {self.sha256}; it is not the file "
+                "the yaml was written for: reinstall it, or put the new digest into conf/backbone/"
+            )
+        return digest

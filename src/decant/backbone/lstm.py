@@ -1,0 +1,92 @@
+"""Embedding, LSTM, linear: the classic baseline, from scratch (Hochreiter & Schmidhuber 1997)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from decant.backbone.origin import Origin
+
+
+class LSTMConfig(PretrainedConfig):
+    """Sizes of the network."""
+
+    model_type = "lstm"
+
+    def __init__(
+        self,
+        vocab_size: int = 1,
+        embedding_size: int = 128,
+        hidden_size: int = 128,
+        dropout: float = 0.3,
+        **rest: Any,
+    ) -> None:
+        super().__init__(**rest)
+        self.vocab_size = vocab_size
+        self.embedding_size = embedding_size
+        self.hidden_size = hidden_size
+        self.dropout = dropout
+        self.architecture_module = __name__  # imported by model.load: transformers does not know this one
+
+
+class LSTMForSequenceClassification(PreTrainedModel):
+    """One bidirectional layer; the last state of each direction goes through the head."""
+
+    config_class = LSTMConfig
+
+    def __init__(self, config: LSTMConfig) -> None:
+        super().__init__(config)
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.lstm = nn.LSTM(
+            config.embedding_size, config.hidden_size, batch_first=True, bidirectional=True
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any
+    ) -> SequenceClassifierOutput:
+        """Logits (B, C) of tokens (B, T); padding is on the right and does not change them."""
+        embedded = self.dropout(self.embedding(input_ids))
+        lengths = attention_mask.sum(1).clamp(min=1).cpu()
+        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+        _, (hidden, _) = self.lstm(packed)
+        last = torch.cat([hidden[0], hidden[1]], dim=1)  # (B, 2H)
+        return SequenceClassifierOutput(logits=self.classifier(self.dropout(last)))
+
+
+AutoConfig.register("lstm", LSTMConfig)
+AutoModelForSequenceClassification.register(LSTMConfig, LSTMForSequenceClassification)
+
+
+@dataclass(kw_only=True)
+class LSTM(Origin):
+    """An LSTM over the tokenizer of the origin; no weights are taken."""
+
+    embedding_size: int
+    hidden_size: int
+    dropout: float
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """See `Backbone.write`."""
+        tokenizer = AutoTokenizer.from_pretrained(self.locate(["*.json", "*.txt", "*.model"]))
+        tokenizer.save_pretrained(folder)
+        LSTMConfig(
+            vocab_size=len(tokenizer),
+            embedding_size=self.embedding_size,
+            hidden_size=self.hidden_size,
+            dropout=self.dropout,
+            pad_token_id=tokenizer.pad_token_id,
+        ).save_pretrained(folder)
+        return {"origin": f"{self.origin()}, tokenizer alone"}

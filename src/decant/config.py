@@ -1,0 +1,245 @@
+"""One config for every stage: conf/ says what a name means, params.yaml chooses and tunes.
+
+python -m decant.config [overrides]     prints the whole config, or every problem in it
+"""
+
+import difflib
+import inspect
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from decant import UserError
+
+ROLES = {
+    "data": "data",
+    "task": "task",
+    "teacher": "backbone",
+    "student": "backbone",
+    "scratch": "backbone",
+    "loss": "loss",
+}
+"""What `use` chooses, and the kind (folder of conf/) each role is chosen from."""
+
+
+@dataclass
+class Prepare:
+    """Section `prepare`: how missing splits are made."""
+
+    validation: float
+    """Share of train that becomes validation where the source has none, in (0, 0.5]."""
+    test: float
+    """Share of train that becomes test where the source has none, in (0, 0.5]."""
+
+    def __post_init__(self) -> None:
+        _require({k: (0 < getattr(self, k) <= 0.5, "in (0, 0.5]") for k in ("validation", "test")}, self)
+
+
+@dataclass
+class Training:
+    """Section `distill`, and what `fine_tune` shares with it."""
+
+    epochs: int
+    """Passes over the training rows."""
+    lr: float
+    """Peak learning rate of AdamW, times the `lr_scale` of the backbone."""
+    batch_size: int
+    """Rows per optimizer step, over all devices together."""
+    max_length: int
+    """Tokens kept of an input; the rest is cut off."""
+    warmup: float
+    """Share of the steps with a rising learning rate, in [0, 1); then it falls linearly to 0."""
+    weight_decay: float
+    clip: float
+    """Largest norm of the gradient; above it the gradient is scaled down."""
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "lr", "batch_size", "max_length", "clip")
+        checks = {k: (getattr(self, k) > 0, "above 0") for k in positive}
+        checks["warmup"] = (0 <= self.warmup < 1, "in [0, 1)")
+        checks["weight_decay"] = (self.weight_decay >= 0, "0 or more")
+        _require(checks, self)
+
+
+@dataclass
+class FineTune(Training):
+    """Section `fine_tune`."""
+
+    control_epochs: int
+    """Epochs of the from-scratch control, which needs more of them to have its best chance."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require({"control_epochs": (self.control_epochs > 0, "above 0")}, self)
+
+
+@dataclass
+class Evaluate:
+    """Section `evaluate`."""
+
+    resamples: int
+    """Bootstrap resamples behind each interval."""
+    confidence: float
+    """Coverage of the intervals, in (0, 1)."""
+    bins: int
+    """Bins of the calibration error."""
+
+    def __post_init__(self) -> None:
+        checks = {k: (getattr(self, k) > 0, "above 0") for k in ("resamples", "bins")}
+        checks["confidence"] = (0 < self.confidence < 1, "in (0, 1)")
+        _require(checks, self)
+
+
+SECTIONS: dict[str, type] = {
+    "prepare": Prepare,
+    "fine_tune": FineTune,
+    "distill": Training,
+    "evaluate": Evaluate,
+}
+T = TypeVar("T")
+
+
+def _require(checks: dict[str, tuple[bool, str]], section: Any) -> None:
+    bad = [f"{k} is {getattr(section, k)}, expected {want}" for k, (ok, want) in checks.items() if not ok]
+    if bad:
+        raise UserError(bad)
+
+
+def load(overrides: Sequence[str] = (), root: Path | None = None) -> DictConfig:
+    """Compose conf/ with params.yaml under `root` (default: here), and check all of it.
+
+    `overrides` are Hydra's: ["use.loss=none", "distill.lr=1e-4", "trainer=cpu"]; `loss=none` is short for
+    `use.loss=none`.
+
+    Raises:
+        UserError: with every unknown piece, misspelt key and value out of range.
+    """
+    root = (root or Path()).resolve()
+    try:
+        params = OmegaConf.load(root / "params.yaml")
+    except FileNotFoundError:
+        raise UserError(
+            f"no params.yaml in {root}; run from the project folder (it holds params.yaml and conf/)"
+        ) from None
+    use = dict(params.get("use") or {})
+    rest = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        role = key.removeprefix("use.")
+        if role in ROLES:
+            use[role] = value
+        else:
+            rest.append(override)
+    _check_use(use, root)
+    groups = [f"{k if k == v else f'{v}@{k}'}={use[k]}" for k, v in ROLES.items()]
+    chosen = [f"use.{k}={v}" for k, v in use.items()]
+    search = f"hydra.searchpath=[file://{root}]"
+    try:
+        with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+            cfg = compose("config", [search, *groups, *chosen, *rest])
+        OmegaConf.resolve(cfg)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"the config does not compose: {error}") from error
+    _check(cfg)
+    return cfg
+
+
+def settings(cfg: DictConfig, section: type[T] | str) -> Any:
+    """The checked values of one section of params.yaml as its dataclass."""
+    name = section if isinstance(section, str) else next(k for k, v in SECTIONS.items() if v is section)
+    return SECTIONS[name](**OmegaConf.to_container(OmegaConf.merge(SECTIONS[name], cfg[name])))  # type: ignore[arg-type]
+
+
+def piece(cfg: DictConfig, role: str) -> Any:
+    """The object that `use.<role>` names, built from conf/<kind>/<name>.yaml."""
+    return instantiate(cfg[role], _convert_="all")
+
+
+def _check_use(use: dict[str, str], root: Path) -> None:
+    problems = _keys("use in params.yaml", use, list(ROLES))
+    for role, kind in ROLES.items():
+        names = sorted(p.stem for p in (root / "conf" / kind).glob("*.yaml"))
+        if role in use and use[role] not in names:
+            problems.append(
+                f"use.{role} is {use[role]!r}, but there is no conf/{kind}/{use[role]}.yaml"
+                f"{_guess(str(use[role]), names)}; there are: {', '.join(names)}"
+            )
+    if problems:
+        raise UserError(problems)
+
+
+def _check(cfg: DictConfig) -> None:
+    # "trainer" is hardware, checked where it is used
+    known = ["seed", "use", "trainer", *SECTIONS, *ROLES]
+    problems = [p for p in _keys("params.yaml", cfg, known)]
+    for name in SECTIONS:
+        problems += _check_section(cfg, name) if name in cfg else []
+    for role, kind in ROLES.items():
+        problems += _check_piece(cfg, role, f"conf/{kind}/{cfg.use[role]}.yaml")
+    if not isinstance(cfg.get("seed"), int):
+        problems.append(f"seed is {cfg.get('seed')!r}, expected a whole number")
+    if problems:
+        raise UserError(problems)
+
+
+def _check_section(cfg: DictConfig, name: str) -> list[str]:
+    problems = _keys(f"{name} in params.yaml", cfg[name], [f.name for f in fields(SECTIONS[name])])
+    if problems:
+        return problems
+    try:
+        settings(cfg, name)
+    except UserError as error:
+        return [f"{name}.{p}" for p in error.problems]
+    except OmegaConfBaseException as error:
+        return [f"{name} in params.yaml: {str(error).splitlines()[0]} (key {error.full_key})"]
+    return []
+
+
+def _check_piece(cfg: DictConfig, role: str, file: str) -> list[str]:
+    try:
+        module, _, name = cfg[role]._target_.rpartition(".")
+        parameters = inspect.signature(getattr(import_module(module), name)).parameters
+    except Exception as error:
+        return [f"{file}: _target_ {cfg[role].get('_target_')} cannot be imported: {error}"]
+    required = [k for k, p in parameters.items() if p.default is p.empty]
+    given = [str(k) for k in cfg[role] if k != "_target_"]
+    problems = _keys(file, given, list(parameters), required)
+    if problems:
+        return problems
+    try:
+        piece(cfg, role)
+    except Exception as error:
+        cause = error.__cause__ or error
+        found = cause.problems if isinstance(cause, UserError) else [str(cause)]
+        return [f"{file}: {p}" for p in found]
+    return []
+
+
+def _keys(where: str, given: Any, known: list[str], required: list[str] | None = None) -> list[str]:
+    unknown = [str(k) for k in given if k not in known]
+    missing = [k for k in (known if required is None else required) if k not in given]
+    return [
+        f"{where} has the key {k!r}, which nothing reads{_guess(k, known)}; known keys: {', '.join(known)}"
+        for k in unknown
+    ] + [f"{where} lacks the key {k!r}" for k in missing]
+
+
+def _guess(word: str, among: list[str]) -> str:
+    close = difflib.get_close_matches(word, among, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+if __name__ == "__main__":
+    try:
+        print(OmegaConf.to_yaml(load(sys.argv[1:])), end="")
+    except UserError as error:
+        sys.exit("\n".join(f"decant: {p}" for p in error.problems))

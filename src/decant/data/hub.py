@@ -1,0 +1,56 @@
+"""Any data set of the Hugging Face hub, at a pinned commit."""
+
+import re
+from dataclasses import dataclass, field
+
+import pandas as pd
+from datasets import ClassLabel, load_dataset
+
+from decant import UserError
+from decant.data import Source, numbered
+
+
+@dataclass(kw_only=True)
+class Hub(Source):
+    """A data set id with its revision; no code of the data set is run."""
+
+    id: str
+    revision: str
+    """The commit, 40 hexadecimal digits: a branch would change under the experiment."""
+    name: str | None = None
+    """Configuration of the data set, where it has several."""
+    input: str
+    target: str
+    row_id: str | None = None
+    splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
+    """Our split: the name the data set gives it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not re.fullmatch("[0-9a-f]{40}", self.revision):
+            raise UserError(
+                f"revision is {self.revision!r}, expected a commit of {self.id} (40 hexadecimal digits)"
+            )
+
+    def load(self) -> dict[str, pd.DataFrame]:
+        """See `Source.load`."""
+        return {ours: self._read(ours, theirs) for ours, theirs in self.splits.items()}
+
+    def _read(self, ours: str, theirs: str) -> pd.DataFrame:
+        try:
+            rows = load_dataset(self.id, self.name, revision=self.revision, split=theirs)
+        except Exception as error:
+            # the hub's client raises a dozen unrelated classes for "no network" and "no such set"
+            raise UserError(
+                f"{self.id}@{self.revision[:8]} ({theirs}) cannot be loaded: {type(error).__name__}: {error}; "
+                "check the id, the split and the network, or download it once and use a table: source"
+            ) from error
+        wanted = [self.input, *([self.target] if ours != "unlabelled" else [])]
+        wanted += [self.row_id] if self.row_id else []
+        if lacking := [c for c in wanted if c not in rows.column_names]:
+            raise UserError(f"{self.id} has no column {lacking}; it has: {rows.column_names}")
+        frame = rows.to_pandas()[wanted]
+        if isinstance(feature := rows.features.get(self.target), ClassLabel) and self.target in frame:
+            # an unlabelled row of a ClassLabel column is -1
+            frame[self.target] = [feature.int2str(i) if i >= 0 else None for i in frame[self.target]]
+        return numbered(frame.rename(columns={self.input: "input", self.target: "target"}), ours, self.row_id)

@@ -1,0 +1,89 @@
+"""Train the student on the teacher's stored predictions, and beside it the same student alone.
+
+python -m decant.distill [distill.epochs=1 use.loss=none trainer=cpu]
+"""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from decant import run
+from decant.config import Training, piece, settings
+from decant.datamodule import Batch, Row, read
+from decant.learner import PREPARED, PRETRAINED, Learner, Rows, examples, train
+from decant.loss import Loss
+from decant.loss.none import Alone
+from decant.model import read_predictions
+from decant.tracking import Run
+
+OUT = Path("data/distill")
+TEACHER = Path("data/fine_tune/predictions.parquet")
+
+
+class Distiller(Learner):
+    """Trains a student on hard labels and on what a `Loss` says of the teacher's logits."""
+
+    def __init__(self, *args: Any, loss: Loss) -> None:
+        super().__init__(*args)
+        self.loss = loss
+
+    def terms(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        """Every raw and weighted term, and their sum."""
+        raw = {"hard": self.task.loss(logits, batch["target"])}
+        if self.loss.needs:
+            raw |= self.loss(logits, batch["soft"])
+        weighted = {f"{k}_weighted": self.loss.weights[k] * v for k, v in raw.items()}
+        return {"loss": torch.stack(list(weighted.values())).sum(), **raw, **weighted}
+
+
+def main(cfg: DictConfig, tracked: Run) -> None:
+    """Write the student to data/distill/ and, unless it is alone anyway, the control to data/distill/control/."""
+    knobs = settings(cfg, "distill")
+    loss: Loss = piece(cfg, "loss")
+    with run.replacing(OUT) as folder:
+        print(f"student: {cfg.use.loss}", flush=True)
+        distil(cfg, knobs, folder, tracked, loss)
+        tracked.model("student", folder, examples())
+        if loss.needs:
+            print("control: the student alone", flush=True)
+            with tracked.child("distill control") as control:
+                distil(cfg, same_steps(knobs), folder / "control", control, Alone())
+                control.model("control", folder / "control", examples())
+
+
+def distil(cfg: DictConfig, knobs: Training, folder: Path, tracked: Run, loss: Loss) -> None:
+    """Train a student with `loss` and write its model directory."""
+    build = partial(Distiller, loss=loss)
+    chosen = softened if loss.needs else labelled
+    train(cfg, knobs, PRETRAINED / "student", folder, tracked, build, chosen)
+
+
+def labelled(rows: Rows) -> list[Row]:
+    """The rows to train on without a teacher."""
+    return rows["train"]
+
+
+def softened(rows: Rows) -> list[Row]:
+    """The rows to train on with a teacher, unlabelled ones too, with its logits."""
+    frames = read(PREPARED)
+    for split in ("train", "unlabelled"):
+        if split in rows:
+            logits = read_predictions(TEACHER, split, frames[split]["row_id"].tolist())
+            for row, soft in zip(rows[split], logits, strict=True):
+                row.soft = soft
+    return rows["train"] + rows.get("unlabelled", [])
+
+
+def same_steps(knobs: Training) -> Training:
+    """`knobs` with the epochs in which labelled rows alone take as many optimizer steps as all rows do."""
+    sizes = {split: len(frame) for split, frame in read(PREPARED).items()}
+    share = (sizes["train"] + sizes.get("unlabelled", 0)) / sizes["train"]
+    return dataclasses.replace(knobs, epochs=round(knobs.epochs * share))
+
+
+if __name__ == "__main__":
+    run.stage("distill", main)

@@ -1,0 +1,42 @@
+"""Soft labels: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network", 2015, arXiv:1503.02531.
+
+L = (1 - w) T² KL(softmax(teacher / T) || softmax(student / T)) + w CE(student, target)
+"""
+
+import torch
+import torch.nn.functional as F
+
+from decant import UserError
+from decant.loss import Loss
+
+
+def soft_divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """T² KL(teacher || student) of logits (B, C), averaged over rows; T² keeps the gradient's size.
+
+    Raises:
+        ValueError: shapes that differ (broadcasting would train nonsense) or a teacher that is not finite.
+    """
+    if student.shape != teacher.shape or student.dim() != 2:
+        raise ValueError(f"expected equal shapes (B, C), found {tuple(student.shape)} and {tuple(teacher.shape)}")
+    if not torch.isfinite(teacher).all():
+        raise ValueError("the teacher's logits are not finite; fine-tune it again with a lower lr")
+    log_p = F.log_softmax(student.float() / temperature, dim=1)
+    log_q = F.log_softmax(teacher.float() / temperature, dim=1)
+    return temperature**2 * F.kl_div(log_p, log_q, log_target=True, reduction="batchmean")
+
+
+class KD(Loss):
+    """Soft and hard labels."""
+
+    def __init__(self, temperature: float, hard_weight: float) -> None:
+        super().__init__()
+        if not 0 < temperature < float("inf"):
+            raise UserError(f"temperature is {temperature}, expected a finite number above 0")
+        if not 0 <= hard_weight < 1:
+            raise UserError(f"hard_weight is {hard_weight}, expected a number in [0, 1); use loss none for 1")
+        self.temperature = temperature
+        self.weights = {"soft": 1 - hard_weight, "hard": hard_weight}
+
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> dict[str, torch.Tensor]:
+        """See `Loss.forward`."""
+        return {"soft": soft_divergence(student, teacher, self.temperature)}

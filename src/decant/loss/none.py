@@ -1,0 +1,16 @@
+"""The student alone, on hard labels: the control that every distillation stands beside."""
+
+import torch
+
+from decant.loss import Loss
+
+
+class Alone(Loss):
+    """No teacher."""
+
+    needs = ()
+    weights = {"hard": 1.0}
+
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> dict[str, torch.Tensor]:
+        """No term but the hard one."""
+        return {}

@@ -1,0 +1,87 @@
+"""Model directories, what stages hand each other: weights, config, tokenizer, and predictions on every row."""
+
+import json
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from decant.datamodule import Row, collate
+
+PREDICT_BATCH = 64
+
+
+def register(folder: Path) -> None:
+    """Make an architecture of ours known to transformers, if `folder` holds one."""
+    module = json.loads((folder / "config.json").read_text()).get("architecture_module", "")
+    if module.startswith("decant.backbone."):  # nothing else is imported on a file's word
+        import_module(module)
+
+
+def with_head(auto: Any, folder: Path, **head: Any) -> PreTrainedModel:
+    """The backbone of `folder` under a new head, drawn from the global seed; prints what was loaded."""
+    register(folder)
+    if not (folder / "model.safetensors").exists():
+        model = auto.from_config(AutoConfig.from_pretrained(folder, **head))
+        print(f"{folder}: from scratch, {model.num_parameters():,} parameters")
+        return model
+    model, info = auto.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **head)
+    new, dropped = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
+    print(f"{folder}: {model.num_parameters():,} parameters, new: {new}, dropped: {dropped or 'nothing'}")
+    return model
+
+
+def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model, in eval mode, and tokenizer of a finished model directory."""
+    register(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
+    return model.eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write an ordinary Hugging Face model directory, equal bytes for equal weights."""
+    model.config.name_or_path = ""  # else an absolute path of this machine
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@torch.inference_mode()
+def predict(model: PreTrainedModel, rows: Sequence[Row]) -> np.ndarray:
+    """Logits (N, C), float32, of `rows` in their order: one pass, in full precision, on the model's device."""
+    model.eval()
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens))
+    parts = []
+    for start in range(0, len(order), PREDICT_BATCH):
+        batch = collate([rows[i] for i in order[start : start + PREDICT_BATCH]])
+        inputs = {k: batch[k].to(model.device) for k in ("input_ids", "attention_mask")}
+        parts.append(model(**inputs).logits.float().cpu().numpy())
+    logits = np.concatenate(parts)
+    return logits[np.argsort(order)]
+
+
+def write_predictions(folder: Path, logits: dict[str, tuple[Sequence[str], np.ndarray]]) -> None:
+    """Write predictions.parquet: {split: (row ids, logits (N, C))}, keyed by (split, row_id)."""
+    frames = [
+        pd.DataFrame({"split": split, "row_id": list(ids), "logits": list(values)})
+        for split, (ids, values) in sorted(logits.items())
+    ]
+    pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
+
+
+def read_predictions(file: Path, split: str, row_ids: Sequence[str]) -> np.ndarray:
+    """Logits (N, C) for `row_ids` of a split, in that order.
+
+    Raises:
+        KeyError: a row that was not predicted: the predictions are of other data.
+    """
+    frame = pd.read_parquet(file, filters=[("split", "==", split)])
+    position = dict(zip(frame["row_id"], range(len(frame)), strict=True))
+    if lacking := [i for i in row_ids if i not in position]:
+        raise KeyError(f"{file} has no prediction for {len(lacking)} rows of {split}, first {lacking[0]!r}")
+    return np.stack(frame["logits"].to_list())[[position[i] for i in row_ids]].astype(np.float32)

@@ -1,0 +1,40 @@
+"""Fetch, check and write the starting weights of teacher, student and the from-scratch control.
+
+python -m decant.pretrain_load [use.teacher=distilbert]
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from decant import run
+from decant.backbone import Backbone
+from decant.config import ROLES, piece
+
+OUT = Path("data/pretrain_load")
+
+
+def main(cfg: DictConfig, tracked: run.Run) -> None:
+    """Write a model directory with a manifest for each role to data/pretrain_load/<role>/."""
+    backbones = {role: piece(cfg, role) for role, kind in ROLES.items() if kind == "backbone"}
+    for role, backbone in backbones.items():
+        with run.replacing(OUT / role) as folder:
+            write(backbone, folder)
+        manifest = run.read_json(OUT / role / "manifest.json")
+        print(f"{role}: {cfg.use[role]} ({manifest['origin']})")
+        tracked.tags({f"{role}.{key}": value for key, value in manifest.items()})
+
+
+def write(backbone: Backbone, folder: Path) -> None:
+    """The model directory of `backbone` and its manifest.json."""
+    manifest = {
+        **backbone.write(folder),
+        "family": type(backbone).__name__,
+        "code": run.code(backbone),
+        "lr_scale": backbone.lr_scale,
+    }
+    run.write_json(folder / "manifest.json", manifest)
+
+
+if __name__ == "__main__":
+    run.stage("pretrain_load", main)

@@ -1,0 +1,133 @@
+"""How a stage runs: config, threads, errors and exit codes, outputs that are replaced whole, its MLflow run."""
+
+import hashlib
+import inspect
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import transformers
+from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
+
+from decant import UserError, config, tracking
+from decant.tracking import Run
+
+Main = Callable[[DictConfig, Run], None]
+
+
+def stage(name: str, main: Main) -> None:
+    """Run `main` as stage `name` with the overrides of the command line; never returns on an error.
+
+    Exit code 2 for what the user can put right, 1 for a fault of ours (with its traceback), 143 when
+    terminated. The MLflow run is closed in each case.
+    """
+    quiet()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        cfg = config.load(sys.argv[1:])
+        writable(Path("data") / name)
+        threads(cfg.trainer.threads)
+        with tracking.stage(name, cfg) as tracked:
+            main(cfg, tracked)
+    except UserError as error:
+        for problem in error.problems:
+            print(f"decant: {problem}", file=sys.stderr)
+        if "DVC_STAGE" in os.environ:
+            print("decant: outputs that DVC cleared away come back with: dvc checkout", file=sys.stderr)
+        sys.exit(2)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    sys.exit(128 + signum)
+
+
+def quiet() -> None:
+    """Leave out what libraries say to their own developers."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forks and threads do not mix
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on a GPU
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "pytorch_lightning", "lightning.pytorch", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # it would warn of every new head, which is the point
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data is in memory
+    warnings.filterwarnings("ignore", message=".*number of training batches.*")  # we log per epoch
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on new torch
+    warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")  # targets have no gaps
+
+
+def threads(count: int) -> None:
+    """Pin the number of CPU threads: another count changes the last bits of every sum."""
+    import torch
+
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    torch.set_num_threads(count)
+
+
+def writable(folder: Path) -> None:
+    """Make sure that `folder` can be made and written, before any work.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is a file")
+        tempfile.TemporaryFile(dir=folder if folder.exists() else folder.parent).close()
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written: {error}; free the path, or correct its owner and mode"
+        ) from error
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` when the block ends well; else nothing changes.
+
+    Ranks above 0 get a folder that is thrown away.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield fresh
+        if rank_zero_only.rank:
+            return
+        fresh.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Sorted and indented: equal values have equal bytes."""
+    file.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(file: Path) -> Any:
+    """What `write_json` wrote."""
+    return json.loads(file.read_text("utf-8"))
+
+
+def sha256(file: Path) -> str:
+    """Hexadecimal digest of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def code(piece: object) -> str:
+    """md5 of the source file of a piece: a stage writes it down where DVC watches a whole folder."""
+    return hashlib.md5(Path(inspect.getfile(type(piece))).read_bytes()).hexdigest()
