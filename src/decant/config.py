@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -46,10 +46,12 @@ class Prepare:
 
 @dataclass
 class Training:
-    """Section `distill`, and what `fine_tune` shares with it."""
+    """Sections `fine_tune` and `distill`."""
 
     epochs: int
     """Passes over the training rows."""
+    control_epochs: int
+    """Passes of the control, over the labelled rows: as many as give it its best chance."""
     lr: float
     """Peak learning rate of AdamW, times the `lr_scale` of the backbone."""
     batch_size: int
@@ -63,23 +65,11 @@ class Training:
     """Largest norm of the gradient; above it the gradient is scaled down."""
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "lr", "batch_size", "max_length", "clip")
+        positive = ("epochs", "control_epochs", "lr", "batch_size", "max_length", "clip")
         checks = {k: (getattr(self, k) > 0, "above 0") for k in positive}
         checks["warmup"] = (0 <= self.warmup < 1, "in [0, 1)")
         checks["weight_decay"] = (self.weight_decay >= 0, "0 or more")
         _require(checks, self)
-
-
-@dataclass
-class FineTune(Training):
-    """Section `fine_tune`."""
-
-    control_epochs: int
-    """Epochs of the from-scratch control, which needs more of them to have its best chance."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require({"control_epochs": (self.control_epochs > 0, "above 0")}, self)
 
 
 @dataclass
@@ -101,11 +91,10 @@ class Evaluate:
 
 SECTIONS: dict[str, type] = {
     "prepare": Prepare,
-    "fine_tune": FineTune,
+    "fine_tune": Training,
     "distill": Training,
     "evaluate": Evaluate,
 }
-T = TypeVar("T")
 
 
 def _require(checks: dict[str, tuple[bool, str]], section: Any) -> None:
@@ -125,7 +114,7 @@ def load(overrides: Sequence[str] = (), root: Path | None = None) -> DictConfig:
     """
     root = (root or Path()).resolve()
     try:
-        params = OmegaConf.load(root / "params.yaml")
+        params = DictConfig(OmegaConf.load(root / "params.yaml"))
     except FileNotFoundError:
         raise UserError(
             f"no params.yaml in {root}; run from the project folder (it holds params.yaml and conf/)"
@@ -153,9 +142,8 @@ def load(overrides: Sequence[str] = (), root: Path | None = None) -> DictConfig:
     return cfg
 
 
-def settings(cfg: DictConfig, section: type[T] | str) -> Any:
-    """The checked values of one section of params.yaml as its dataclass."""
-    name = section if isinstance(section, str) else next(k for k, v in SECTIONS.items() if v is section)
+def settings(cfg: DictConfig, name: str) -> Any:
+    """The checked values of section `name` of params.yaml as its dataclass."""
     return SECTIONS[name](**OmegaConf.to_container(OmegaConf.merge(SECTIONS[name], cfg[name])))  # type: ignore[arg-type]
 
 
@@ -180,7 +168,7 @@ def _check_use(use: dict[str, str], root: Path) -> None:
 def _check(cfg: DictConfig) -> None:
     # "trainer" is hardware, checked where it is used
     known = ["seed", "use", "trainer", *SECTIONS, *ROLES]
-    problems = [p for p in _keys("params.yaml", cfg, known)]
+    problems = _keys("params.yaml", cfg, known)
     for name in SECTIONS:
         problems += _check_section(cfg, name) if name in cfg else []
     for role, kind in ROLES.items():
@@ -207,7 +195,8 @@ def _check_section(cfg: DictConfig, name: str) -> list[str]:
 def _check_piece(cfg: DictConfig, role: str, file: str) -> list[str]:
     try:
         module, _, name = cfg[role]._target_.rpartition(".")
-        parameters = inspect.signature(getattr(import_module(module), name)).parameters
+        signature = inspect.signature(getattr(import_module(module), name))
+        parameters = {k: p for k, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     except Exception as error:
         return [f"{file}: _target_ {cfg[role].get('_target_')} cannot be imported: {error}"]
     required = [k for k, p in parameters.items() if p.default is p.empty]

@@ -4,6 +4,7 @@ python -m decant.distill [distill.epochs=1 use.loss=none trainer=cpu]
 """
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 
 from decant import run
 from decant.config import Training, piece, settings
+from decant.data import SPLITS
 from decant.datamodule import Batch, Row, read
 from decant.learner import PREPARED, PRETRAINED, Learner, Rows, examples, train
 from decant.loss import Loss
@@ -42,24 +44,25 @@ class Distiller(Learner):
 
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write the student to data/distill/ and, unless it is alone anyway, the control to data/distill/control/."""
-    knobs = settings(cfg, "distill")
+    knobs: Training = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
+    longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
     with run.replacing(OUT) as folder:
         print(f"student: {cfg.use.loss}", flush=True)
-        distil(cfg, knobs, folder, tracked, loss)
+        distil(cfg, knobs, folder, tracked, loss, SPLITS)
         tracked.model("student", folder, examples())
         if loss.needs:
             print("control: the student alone", flush=True)
             with tracked.child("distill control") as control:
-                distil(cfg, same_steps(knobs), folder / "control", control, Alone())
+                distil(cfg, longer, folder / "control", control, Alone(), ("test",))
                 control.model("control", folder / "control", examples())
 
 
-def distil(cfg: DictConfig, knobs: Training, folder: Path, tracked: Run, loss: Loss) -> None:
+def distil(cfg: DictConfig, knobs: Training, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:
     """Train a student with `loss` and write its model directory."""
     build = partial(Distiller, loss=loss)
     chosen = softened if loss.needs else labelled
-    train(cfg, knobs, PRETRAINED / "student", folder, tracked, build, chosen)
+    train(cfg, knobs, PRETRAINED / "student", folder, tracked, build, chosen, splits)
 
 
 def labelled(rows: Rows) -> list[Row]:
@@ -76,13 +79,6 @@ def softened(rows: Rows) -> list[Row]:
             for row, soft in zip(rows[split], logits, strict=True):
                 row.soft = soft
     return rows["train"] + rows.get("unlabelled", [])
-
-
-def same_steps(knobs: Training) -> Training:
-    """`knobs` with the epochs in which labelled rows alone take as many optimizer steps as all rows do."""
-    sizes = {split: len(frame) for split, frame in read(PREPARED).items()}
-    share = (sizes["train"] + sizes.get("unlabelled", 0)) / sizes["train"]
-    return dataclasses.replace(knobs, epochs=round(knobs.epochs * share))
 
 
 if __name__ == "__main__":

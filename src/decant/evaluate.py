@@ -27,7 +27,7 @@ MODELS = {
 
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write metrics.json and plots/ (the same bytes again), and latency.json and report.md (timings differ)."""
-    knobs = settings(cfg, Evaluate)
+    knobs: Evaluate = settings(cfg, "evaluate")
     frames = datamodule.read(PREPARED)
     labels = run.read_json(PREPARED / "card.json")["labels"]
     folders = {role: folder for role, folder in MODELS.items() if folder.is_dir()}

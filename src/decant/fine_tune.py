@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from decant import run
-from decant.config import FineTune, settings
+from decant.config import Training, settings
 from decant.datamodule import Batch
 from decant.learner import PRETRAINED, Learner, examples, train
 from decant.tracking import Run
@@ -28,15 +28,15 @@ class FineTuner(Learner):
 
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write the teacher to data/fine_tune/ and the control to data/fine_tune/control/."""
-    knobs = settings(cfg, FineTune)
-    slow = dataclasses.replace(knobs, epochs=knobs.control_epochs)
+    knobs: Training = settings(cfg, "fine_tune")
+    longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
     with run.replacing(OUT) as folder:
         print("teacher", flush=True)
         train(cfg, knobs, PRETRAINED / "teacher", folder, tracked, FineTuner)
         tracked.model("teacher", folder, examples())
         print("control: from scratch", flush=True)
         with tracked.child("fine-tune control") as control:
-            train(cfg, slow, PRETRAINED / "scratch", folder / "control", control, FineTuner)
+            train(cfg, longer, PRETRAINED / "scratch", folder / "control", control, FineTuner, splits=("test",))
             control.model("control", folder / "control", examples())
 
 

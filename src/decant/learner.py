@@ -1,9 +1,10 @@
 """The training loop that fine-tune and distill share: optimizer, schedule, selection, Lightning's trainer."""
 
 import json
+import math
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,16 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.loggers.logger import Logger
-from pytorch_lightning.utilities import rank_zero_only
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer, PreTrainedModel
 
 from decant import UserError, datamodule, model
 from decant.config import Training, piece
+from decant.data import SPLITS
 from decant.datamodule import Batch, Row, TextData
 from decant.task import Task
-from decant.tracking import Run
+from decant.tracking import Run, rank
 
 PREPARED = Path("data/prepare")
 PRETRAINED = Path("data/pretrain_load")
@@ -85,17 +86,22 @@ def rate(step: int, total: int, warmup: float) -> float:
 
 
 class Best(Callback):
-    """Keeps the weights of the epoch that did best on validation, in memory."""
+    """Keeps the weights of the last epoch that is as good on validation as the best, in memory.
 
-    def __init__(self, metric: str) -> None:
-        self.metric = f"validation/{metric}"
-        self.score, self.epoch = float("-inf"), -1
+    As good: within one standard error of the best so far (Breiman et al. 1984). A small validation set
+    cannot tell such epochs apart, and the later one has learned at a lower rate.
+    """
+
+    def __init__(self, metric: str, rows: int) -> None:
+        self.metric, self.rows = f"validation/{metric}", rows
+        self.top, self.score, self.epoch = 0.0, 0.0, -1
         self.weights: dict[str, torch.Tensor] = {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        assert isinstance(pl_module, Learner)
         score = float(trainer.callback_metrics[self.metric])
-        # an equal score later in training comes with weights that moved less
-        if not trainer.sanity_checking and score >= self.score:
+        self.top = max(self.top, score)
+        if score >= self.top - math.sqrt(self.top * (1 - self.top) / self.rows):
             self.score, self.epoch = score, trainer.current_epoch
             weights = pl_module.network.state_dict()
             self.weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
@@ -141,10 +147,11 @@ def train(
     tracked: Run,
     build: Callable[[PreTrainedModel, Task, Training, float], Learner],
     chosen: Callable[[Rows], list[Row]] = lambda rows: rows["train"],
+    splits: Sequence[str] = SPLITS,
 ) -> None:
     """Train what `build` makes of the backbone at `start` on the `chosen` rows; write it to `folder`.
 
-    `folder` becomes a model directory with predictions on every row of every split.
+    `folder` becomes a model directory with predictions on every row of `splits`.
     """
     pl.seed_everything(cfg.seed, verbose=False)
     task: Task = piece(cfg, "task")
@@ -157,9 +164,9 @@ def train(
     learner = build(task.model(start, labels), task, knobs, knobs.lr * scale)
     data = TextData(chosen(rows), rows["validation"], knobs.batch_size, cfg.seed)
     network = fit(learner, data, knobs.epochs, cfg, tracked)
-    if rank_zero_only.rank == 0:
+    if rank() == 0:
         model.save(network, tokenizer, folder)
-        logits = {s: (frames[s]["row_id"], model.predict(network, rows[s])) for s in rows}
+        logits = {s: (frames[s]["row_id"].tolist(), model.predict(network, rows[s])) for s in rows if s in splits}
         model.write_predictions(folder, logits)
 
 
@@ -170,7 +177,7 @@ def examples() -> list[str]:
 
 def fit(learner: Learner, data: TextData, epochs: int, cfg: DictConfig, run: Run) -> PreTrainedModel:
     """Train for `epochs`; the network comes back with the weights of the best epoch."""
-    best = Best(learner.task.monitor)
+    best = Best(learner.task.monitor, len(data.validation))
     bar = sys.stdout.isatty()
     trainer = pl.Trainer(
         **hardware(cfg),

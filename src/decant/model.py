@@ -1,7 +1,7 @@
 """Model directories, what stages hand each other: weights, config, tokenizer, and predictions on every row."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from decant.datamodule import Row, collate
 
@@ -65,7 +70,7 @@ def predict(model: PreTrainedModel, rows: Sequence[Row]) -> np.ndarray:
     return logits[np.argsort(order)]
 
 
-def write_predictions(folder: Path, logits: dict[str, tuple[Sequence[str], np.ndarray]]) -> None:
+def write_predictions(folder: Path, logits: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> None:
     """Write predictions.parquet: {split: (row ids, logits (N, C))}, keyed by (split, row_id)."""
     frames = [
         pd.DataFrame({"split": split, "row_id": list(ids), "logits": list(values)})

@@ -15,18 +15,19 @@ from sklearn.model_selection import train_test_split
 from decant import UserError, run
 from decant.config import Prepare, piece, settings
 from decant.data import SPLITS, Source
+from decant.tracking import Run
 
 OUT = Path("data/prepare")
 PRIORITY = ("test", "validation", "train", "unlabelled")
 """Which copy of a leaked input stays: the first of these."""
 
 
-def main(cfg: DictConfig, tracked: run.Run) -> None:
+def main(cfg: DictConfig, tracked: Run) -> None:
     """Write data/prepare/{train,validation,test,unlabelled}.parquet and card.json."""
     source: Source = piece(cfg, "data")
     tables = source.load()
     dropped = clean(tables, source)
-    make_splits(tables, settings(cfg, Prepare), cfg.seed)
+    make_splits(tables, settings(cfg, "prepare"), cfg.seed)
     labels = sorted(tables["train"]["target"].unique())
     tables = {s: encode(tables[s], labels) for s in SPLITS if s in tables}
     with run.replacing(OUT) as folder:
@@ -75,8 +76,8 @@ def clean(tables: dict[str, pd.DataFrame], source: Source) -> dict[str, int]:
 
 def normalised(inputs: "pd.Series[Any]") -> "pd.Series[str]":
     """Inputs as compared for duplicates: without case, Unicode form and white space differences."""
-    return inputs.fillna("").astype(str).map(
-        lambda text: " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return (
+        inputs.fillna("").astype(str).map(lambda text: " ".join(unicodedata.normalize("NFKC", text).casefold().split()))
     )
 
 
@@ -169,9 +170,7 @@ def cut(train: pd.DataFrame, share: float, split: str, seed: int) -> tuple[pd.Da
     groups = train.assign(key=keys).drop_duplicates("key")
     size = max(round(share * len(groups)), groups["target"].nunique())
     try:
-        _, part = train_test_split(
-            groups["key"], test_size=size, stratify=groups["target"], random_state=seed
-        )
+        _, part = train_test_split(groups["key"], test_size=size, stratify=groups["target"], random_state=seed)
     except ValueError as error:
         counts = groups["target"].value_counts()
         raise UserError(
@@ -211,7 +210,7 @@ def card(
 
 def describe(frame: pd.DataFrame, labels: list[str], file: Path) -> dict[str, Any]:
     """Counts, lengths in words, duplicates and digest of one split."""
-    words = frame["input"].str.split().str.len()
+    words = [len(text.split()) for text in frame["input"]]
     keys = normalised(frame["input"])
     mixed = frame.groupby(keys)["target"].nunique() > 1
     return {

@@ -10,11 +10,12 @@ from omegaconf import DictConfig
 from decant import run
 from decant.backbone import Backbone
 from decant.config import ROLES, piece
+from decant.tracking import Run
 
 OUT = Path("data/pretrain_load")
 
 
-def main(cfg: DictConfig, tracked: run.Run) -> None:
+def main(cfg: DictConfig, tracked: Run) -> None:
     """Write a model directory with a manifest for each role to data/pretrain_load/<role>/."""
     backbones = {role: piece(cfg, role) for role, kind in ROLES.items() if kind == "backbone"}
     for role, backbone in backbones.items():

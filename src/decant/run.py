@@ -18,7 +18,6 @@ from typing import Any
 
 import transformers
 from omegaconf import DictConfig
-from pytorch_lightning.utilities import rank_zero_only
 
 from decant import UserError, config, tracking
 from decant.tracking import Run
@@ -64,6 +63,7 @@ def quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()  # it would warn of every new head, which is the point
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data is in memory
+    warnings.filterwarnings("ignore", message=".*Add type hints to the `predict`.*")  # ours takes any
     warnings.filterwarnings("ignore", message=".*number of training batches.*")  # we log per epoch
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on new torch
     warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")  # targets have no gaps
@@ -89,9 +89,7 @@ def writable(folder: Path) -> None:
             raise NotADirectoryError(f"{folder} is a file")
         tempfile.TemporaryFile(dir=folder if folder.exists() else folder.parent).close()
     except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written: {error}; free the path, or correct its owner and mode"
-        ) from error
+        raise UserError(f"{folder} cannot be written: {error}; free the path, or correct its owner and mode") from error
 
 
 @contextmanager
@@ -104,7 +102,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield fresh
-        if rank_zero_only.rank:
+        if tracking.rank():
             return
         fresh.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)

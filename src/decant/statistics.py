@@ -19,9 +19,7 @@ def scores(logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int)
     predicted = logits.argmax(1)
     classes = list(range(len(labels)))
     each = precision_recall_fscore_support(target, predicted, labels=classes, zero_division=0)
-    macro = precision_recall_fscore_support(
-        target, predicted, labels=classes, average="macro", zero_division=0
-    )
+    macro = precision_recall_fscore_support(target, predicted, labels=classes, average="macro", zero_division=0)
     names = ("precision", "recall", "f1")
     probabilities = torch.from_numpy(logits).double().softmax(1)
     error = multiclass_calibration_error(probabilities, torch.tensor(target), len(labels), n_bins=bins)
@@ -29,15 +27,11 @@ def scores(logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int)
         "accuracy": float(accuracy_score(target, predicted)),
         **{f"macro_{n}": float(v) for n, v in zip(names, macro[:3], strict=True)},
         "calibration_error": float(error),
-        "per_class": {
-            label: {n: float(each[j][i]) for j, n in enumerate(names)} for i, label in enumerate(labels)
-        },
+        "per_class": {label: {n: float(each[j][i]) for j, n in enumerate(names)} for i, label in enumerate(labels)},
     }
 
 
-def compare(
-    logits: dict[str, np.ndarray], target: np.ndarray, knobs: Evaluate, seed: int
-) -> dict[str, dict[str, Any]]:
+def compare(logits: dict[str, np.ndarray], target: np.ndarray, knobs: Evaluate, seed: int) -> dict[str, dict[str, Any]]:
     """What each method is worth: {"student_teacher": ...}, each model against its control or its teacher."""
     pairs = [
         ("student", "teacher"),
@@ -54,9 +48,7 @@ def compare(
     }
 
 
-def paired(
-    first: np.ndarray, second: np.ndarray, target: np.ndarray, knobs: Evaluate, seed: int
-) -> dict[str, Any]:
+def paired(first: np.ndarray, second: np.ndarray, target: np.ndarray, knobs: Evaluate, seed: int) -> dict[str, Any]:
     """Agreement, share retained, and the difference of accuracy with its interval.
 
     Classes (N,), (N,), (N,). The interval is a percentile bootstrap over test rows, the same rows for both

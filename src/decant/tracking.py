@@ -29,6 +29,11 @@ from decant import UserError
 STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")
 
 
+def rank() -> int:
+    """The number of this process among those that train together; 0 writes and logs."""
+    return int(getattr(rank_zero_only, "rank", 0) or 0)
+
+
 class Run:
     """A run in the store; every method does nothing without one (`run_id` None: ranks above 0)."""
 
@@ -104,7 +109,7 @@ def stage(name: str, cfg: DictConfig) -> Iterator[Run]:
     Raises:
         UserError: a store that cannot be used, before any work.
     """
-    if rank_zero_only.rank:
+    if rank():
         yield Run()
         return
     with parent(cfg) as whole, whole.child(name.replace("_", "-")) as run:
@@ -211,9 +216,7 @@ def _redacted(uri: str) -> str:
 def find(query: str) -> list[Any]:
     """Runs of the experiment that match, newest first."""
     experiment = mlflow.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", "decant"))
-    return mlflow.MlflowClient().search_runs(
-        [experiment.experiment_id], query, order_by=["attributes.start_time DESC"]
-    )
+    return mlflow.MlflowClient().search_runs([experiment.experiment_id], query, order_by=["attributes.start_time DESC"])
 
 
 def owner() -> dict[str, str]:

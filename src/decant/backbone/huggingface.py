@@ -41,7 +41,7 @@ class HuggingFace(Origin):
         AutoTokenizer.from_pretrained(source).save_pretrained(folder)
         if self.config is not None:
             config = AutoConfig.from_pretrained(source, **self.config)
-            del config.name_or_path  # an absolute path; equal work must have equal bytes
+            config.name_or_path = ""  # else an absolute path; equal work must have equal bytes
             config.save_pretrained(folder)
             return {"origin": f"{self.origin()}, configuration alone"}
         digest = self._checked(source / "model.safetensors")

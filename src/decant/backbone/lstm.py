@@ -7,8 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from decant.backbone.origin import Origin
@@ -43,20 +48,16 @@ class LSTMForSequenceClassification(PreTrainedModel):
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__(config)
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
-        self.lstm = nn.LSTM(
-            config.embedding_size, config.hidden_size, batch_first=True, bidirectional=True
-        )
+        self.lstm = nn.LSTM(config.embedding_size, config.hidden_size, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        if hasattr(module, "reset_parameters"):
+        if isinstance(module, (nn.Embedding, nn.LSTM, nn.Linear)):
             module.reset_parameters()
 
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any
-    ) -> SequenceClassifierOutput:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> SequenceClassifierOutput:
         """Logits (B, C) of tokens (B, T); padding is on the right and does not change them."""
         embedded = self.dropout(self.embedding(input_ids))
         lengths = attention_mask.sum(1).clamp(min=1).cpu()

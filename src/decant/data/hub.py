@@ -28,9 +28,7 @@ class Hub(Source):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not re.fullmatch("[0-9a-f]{40}", self.revision):
-            raise UserError(
-                f"revision is {self.revision!r}, expected a commit of {self.id} (40 hexadecimal digits)"
-            )
+            raise UserError(f"revision is {self.revision!r}, expected a commit of {self.id} (40 hexadecimal digits)")
 
     def load(self) -> dict[str, pd.DataFrame]:
         """See `Source.load`."""

@@ -44,9 +44,7 @@ class Newsgroups(Source):
 
     def _fetched(self, split: str) -> pd.DataFrame:
         try:
-            bunch = fetch_20newsgroups(
-                subset=split, categories=self.categories, remove=self.remove, shuffle=False
-            )
+            bunch = fetch_20newsgroups(subset=split, categories=self.categories, remove=self.remove, shuffle=False)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"20 Newsgroups cannot be fetched: {error}; check the network and the categories, or use "

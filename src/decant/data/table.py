@@ -2,18 +2,19 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]
 import pandas as pd
 import pyarrow as pa
 
 from decant import UserError
 from decant.data import SPLITS, Source, numbered
 
-READERS = {
+READERS: dict[str, Callable[[io.BytesIO], pd.DataFrame]] = {
     # text like "NA", "null" or "None" is text: only an empty cell is missing
     ".csv": lambda b: pd.read_csv(b, dtype=str, keep_default_na=False, na_values=[""]),
     ".tsv": lambda b: pd.read_csv(b, dtype=str, sep="\t", keep_default_na=False, na_values=[""]),
@@ -84,11 +85,13 @@ def fetch(path: str) -> bytes:
     """
     try:
         with fsspec.open(path) as file:
-            return file.read()  # type: ignore[no-any-return]
-    except FileNotFoundError:
+            return bytes(file.read())
+    except FileNotFoundError as error:
+        if "://" in path:  # fsspec says this of a server that does not answer, too
+            raise UserError(f"{path} cannot be fetched; check the address and the network") from error
         raise UserError(
             f"no file {path}; expected a data file there: put it there, or name another in conf/data/"
-        ) from None
+        ) from error
     except (OSError, URLError, ValueError, ImportError) as error:
         raise UserError(f"{path} cannot be read: {error}; check the path or the network") from error
     except Exception as error:
@@ -107,7 +110,9 @@ def parse(path: str, content: bytes) -> pd.DataFrame:
     if ending not in READERS:
         raise UserError(f"{path}: unknown format {ending!r}; known: {', '.join(READERS)}")
     try:
-        return READERS[ending](io.BytesIO(content))  # type: ignore[no-untyped-call, no-any-return]
+        if ending != ".parquet":
+            content.decode()  # pandas decodes in pieces, and would name a place in one of them
+        return READERS[ending](io.BytesIO(content))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(

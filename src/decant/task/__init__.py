@@ -12,7 +12,7 @@ class Task(ABC):
     """One kind of target."""
 
     monitor: str
-    """Name of the metric that chooses the best epoch; larger is better."""
+    """Name of the metric that chooses the epoch: a share in [0, 1], larger is better."""
 
     @abstractmethod
     def model(self, folder: Path, labels: list[str]) -> PreTrainedModel:

@@ -1,0 +1,88 @@
+"""Quality and cost on real text sets, written to benchmarks/text.md.
+
+DECANT_DATA=<folder> python benchmarks/text.py [set ...]     e.g. banking77; default: all of SETS
+
+Each set runs the five stages in a workspace of its own under .state/benchmarks/ and adds its table.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from decant import report, run, tracking
+
+ROOT = Path(__file__).parents[1]
+SETS = {
+    "banking77": [
+        "prepare.validation=0.1",
+        *("fine_tune.epochs=5", "fine_tune.max_length=64"),
+        *("distill.epochs=5", "distill.control_epochs=5", "distill.max_length=64"),
+    ],
+    "newsgroups_local": [
+        "prepare.validation=0.1",
+        *("fine_tune.epochs=4", "fine_tune.lr=1e-4", "fine_tune.max_length=256"),
+        *("distill.epochs=4", "distill.control_epochs=4", "distill.max_length=256", "distill.lr=2e-4"),
+    ],
+}
+"""What differs from params.yaml."""
+
+
+def main(names: list[str]) -> None:
+    """Run each set and write its section."""
+    for name in names or list(SETS):
+        folder = workspace(name)
+        seconds = {stage: execute(stage, name, folder) for stage in tracking.STAGES}
+        section(name, folder, seconds)
+    sections = [f.read_text() for f in sorted((ROOT / ".state/benchmarks").glob("*/section.md"))]
+    head = "# Text\n\nCommand for all: `DECANT_DATA=<folder> python benchmarks/text.py`\n\n"
+    (ROOT / "benchmarks/text.md").write_text(head + "\n".join(sections))
+
+
+def workspace(name: str) -> Path:
+    """A folder with this checkout's conf/ and params.yaml."""
+    folder = ROOT / ".state/benchmarks" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in ("conf", "params.yaml"):
+        if not (folder / part).exists():
+            (folder / part).symlink_to(ROOT / part)
+    return folder
+
+
+def execute(stage: str, name: str, folder: Path) -> float:
+    """Run a stage; its seconds."""
+    start = time.perf_counter()
+    words = [sys.executable, "-m", f"decant.{stage}", f"use.data={name}", *SETS[name]]
+    subprocess.run(words, cwd=folder, env={**os.environ, "DECANT_INVOCATION": name + str(os.getpid())}, check=True)
+    return time.perf_counter() - start
+
+
+def section(name: str, folder: Path, seconds: dict[str, float]) -> None:
+    """The table of one set, with how it was made."""
+    metrics, timings = (run.read_json(folder / "data/evaluate" / f) for f in ("metrics.json", "latency.json"))
+    sizes = {s: c["rows"] for s, c in run.read_json(folder / "data/prepare/card.json")["splits"].items()}
+    packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "pytorch-lightning"))
+    lines = [
+        f"## {name}",
+        "",
+        f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seed 0, one run.",
+        f"{tracking.hardware()}; {packages}.",
+        f"Overrides: `{' '.join(SETS[name])}`.",
+        f"Seconds: {', '.join(f'{s} {t:.0f}' for s, t in seconds.items())}.",
+        "",
+        "| " + " | ".join(report.COLUMNS) + " |",
+        "|" + "---|" * len(report.COLUMNS),
+        *("| " + " | ".join(row) + " |" for row in report.rows(metrics, timings)),
+        "",
+        "Differences of accuracy with paired bootstrap 95 % intervals over the test rows:",
+        "",
+        *(f"- {line}" for line in report.sentences(metrics)),
+        "",
+    ]
+    (folder / "section.md").write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,44 @@
+"""What tests share: the project root, small tables, and a way to run a stage as a user does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """conf/ and params.yaml in a folder of their own."""
+    for name in ("conf", "params.yaml", "data"):
+        (tmp_path / name).symlink_to(ROOT / name) if name == "conf" else None
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "raw").symlink_to(ROOT / "data" / "raw")
+    return tmp_path
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Twelve messages of three classes."""
+    words = ["alpha", "beta", "gamma", "delta"]
+    return pd.DataFrame(
+        [(f"{word} about {label}", label) for label in ("bills", "boxes", "beans") for word in words],
+        columns=["text", "intent"],
+    )
+
+
+def stage(name: str, *overrides: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """`python -m decant.<name>` in `cwd`, on this checkout's code."""
+    return subprocess.run(
+        [sys.executable, "-m", f"decant.{name}", *overrides],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,75 @@
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from omegaconf import OmegaConf
+
+from decant import UserError, config
+
+PIECES = [
+    (role, file.stem) for role, kind in config.ROLES.items() for file in sorted((ROOT / "conf" / kind).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize(("role", "name"), PIECES)
+def test_every_piece_composes_and_can_be_built_in_every_role(role: str, name: str) -> None:
+    cfg = config.load([f"use.{role}={name}"], ROOT)
+    assert config.piece(cfg, role) is not None
+    assert cfg.use[role] == name
+
+
+@pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/trainer").glob("*.yaml")))
+def test_every_trainer_composes(name: str) -> None:
+    assert config.load([f"trainer={name}"], ROOT).trainer.devices
+
+
+def test_two_composes_are_byte_equal() -> None:
+    assert OmegaConf.to_yaml(config.load([], ROOT)) == OmegaConf.to_yaml(config.load([], ROOT))
+
+
+def test_a_section_comes_as_its_dataclass_with_types() -> None:
+    knobs = config.settings(config.load(["distill.lr=1e-4"], ROOT), "distill")
+    assert knobs.lr == 1e-4
+    assert isinstance(knobs.epochs, int)
+
+
+BAD = [
+    ("distill.lr=fast", r"distill.*Value 'fast'"),
+    ("use.loss=kdd", r"use.loss is 'kdd'.*did you mean 'kd'.*there are: kd, none"),
+    ("loss.temperature=-1", r"conf/loss/kd.yaml: temperature is -1"),
+    ("+loss.temprature=2", r"'temprature', which nothing reads \(did you mean 'temperature'\?\)"),
+    ("+distill.epoch=2", r"'epoch', which nothing reads \(did you mean 'epochs'\?\)"),
+    ("distill.epoch=2", r"does not compose.*epoch"),
+    ("distil.epochs=2", r"does not compose.*distil"),
+    ("+distil.epochs=2", r"params.yaml has the key 'distil'"),
+    ("fine_tune.warmup=1.5", r"fine_tune.warmup is 1.5, expected in \[0, 1\)"),
+    ("prepare.test=0", r"prepare.test is 0"),
+    ("teacher.revision=main", r"conf/backbone/distilbert.yaml.*40 hexadecimal"),
+    ("+data.leaks=ignore", r"leaks is 'ignore', expected one of: refuse, drop"),
+    ("seed=many", r"seed is 'many'"),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), BAD, ids=[b[0] for b in BAD])
+def test_bad_values_are_named_with_what_was_expected(override: str, message: str) -> None:
+    extra = ["use.teacher=distilbert"] if "revision" in override else []
+    with pytest.raises(UserError) as caught:
+        config.load([*extra, override], ROOT)
+    assert re.search(message, str(caught.value), re.DOTALL)
+
+
+def test_all_problems_are_raised_together(project: Path) -> None:
+    params = OmegaConf.load(project / "params.yaml")
+    params.distill.epoch = 3
+    params.evaluate.bins = 0
+    params.extra = 1
+    OmegaConf.save(params, project / "params.yaml")
+    with pytest.raises(UserError) as caught:
+        config.load([], project)
+    assert len(caught.value.problems) == 3
+
+
+def test_outside_the_project_the_message_says_where_to_go(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run from the project folder"):
+        config.load([], tmp_path)

@@ -1,0 +1,102 @@
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from decant import UserError
+from decant.data import newsgroups
+from decant.data.hub import Hub
+from decant.data.newsgroups import Newsgroups
+from decant.data.table import Table, fetch
+
+SHARED = Path(os.environ.get("DECANT_DATA", ROOT.parent / "shared" / "data"))
+WRITERS = {
+    "csv": lambda f, p: f.to_csv(p, index=False),
+    "tsv": lambda f, p: f.to_csv(p, index=False, sep="\t"),
+    "jsonl": lambda f, p: f.to_json(p, orient="records", lines=True),
+    "parquet": lambda f, p: f.to_parquet(p, index=False),
+}
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_every_format_gives_the_same_table(rows: pd.DataFrame, tmp_path: Path, ending: str) -> None:
+    rows.loc[0, "text"] = 'NA, "null"\nand None'
+    WRITERS[ending](rows, tmp_path / f"a.{ending}")
+    loaded = Table(train=str(tmp_path / f"a.{ending}"), input="text", target="intent").load()["train"]
+    assert loaded["input"].tolist() == rows["text"].tolist()
+    assert loaded["target"].tolist() == rows["intent"].tolist()
+    assert loaded["row_id"].tolist()[:2] == ["train-0", "train-1"]
+
+
+def test_text_that_looks_like_a_missing_value_stays_text(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,intent\nNA,a\nnull,b\n")
+    loaded = Table(train=str(tmp_path / "a.csv"), input="text", target="intent").load()["train"]
+    assert loaded["input"].tolist() == ["NA", "null"]
+
+
+def test_a_column_can_give_the_ids_and_classes_can_be_chosen(rows: pd.DataFrame, tmp_path: Path) -> None:
+    rows.assign(key=[f"m{i}" for i in range(12)]).to_csv(tmp_path / "a.csv", index=False)
+    source = Table(
+        train=str(tmp_path / "a.csv"), input="text", target="intent", row_id="key", classes=["beans", "boxes"]
+    )
+    loaded = source.load()["train"]
+    assert loaded["row_id"].tolist() == [f"m{i}" for i in range(4, 12)]
+
+
+def test_a_table_can_come_by_url(rows: pd.DataFrame, tmp_path: Path) -> None:
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    assert fetch((tmp_path / "a.csv").as_uri()) == (tmp_path / "a.csv").read_bytes()
+
+
+def test_a_server_that_does_not_answer_is_named() -> None:
+    with pytest.raises(UserError, match=r"http://127.0.0.1:9/a.csv cannot be fetched; check the address"):
+        fetch("http://127.0.0.1:9/a.csv")
+
+
+def test_the_hub_wants_a_pinned_commit() -> None:
+    with pytest.raises(UserError, match="expected a commit"):
+        Hub(id="a/b", revision="main", input="text", target="label")
+
+
+def test_without_a_network_the_hub_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decant.data.hub.load_dataset", _no_network)
+    with pytest.raises(UserError, match=r"a/b@aaaaaaaa.*cannot be loaded.*check the id"):
+        Hub(id="a/b", revision="a" * 40, input="text", target="label").load()
+
+
+def test_without_a_network_newsgroups_points_to_local_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newsgroups, "fetch_20newsgroups", _no_network)
+    with pytest.raises(UserError, match="newsgroups_local"):
+        Newsgroups().load()
+
+
+def _no_network(*args: object, **kwargs: object) -> None:
+    raise ConnectionError("no route")
+
+
+@pytest.mark.skipif(not (SHARED / "20newsgroups").is_dir(), reason="no local 20 Newsgroups (DECANT_DATA)")
+def test_local_newsgroups_are_stripped_as_scikit_learn_does() -> None:
+    folder = SHARED / "20newsgroups"
+    source = Newsgroups(
+        categories=["sci.med", "alt.atheism"],
+        remove=["headers", "footers", "quotes"],
+        path=str(folder),
+        empty="keep",
+    )
+    loaded = source.load()["train"]
+    raw = pd.read_parquet(folder / "train.parquet")
+    wanted = raw[raw["label_name"].isin(source.categories)]["body"]
+    assert loaded["input"].str.strip().tolist() == wanted.str.strip().tolist()
+
+
+def test_the_shipped_set_is_what_the_readme_says() -> None:
+    folder = ROOT / "data/raw/support"
+    train, test, extra = (pd.read_csv(folder / f"{s}.csv") for s in ("train", "test", "unlabelled"))
+    assert train["intent"].nunique() >= 20
+    assert set(train["intent"]) == set(test["intent"])
+    assert len(train) + len(test) >= 1200
+    assert len(extra) >= 400
+    texts = pd.concat([train, test, extra])["text"]
+    assert texts.str.split().str.len().describe()["std"] > 8

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from decant import model
+from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
+from decant.datamodule import Row
+from decant.learner import rate
+
+
+def test_predictions_come_back_by_row_id_in_any_order(tmp_path: Path) -> None:
+    logits = np.arange(6, dtype=np.float32).reshape(3, 2)
+    model.write_predictions(tmp_path, {"test": (["a", "b", "c"], logits), "train": (["a"], logits[:1])})
+    found = model.read_predictions(tmp_path / "predictions.parquet", "test", ["c", "a"])
+    assert found.tolist() == [[4.0, 5.0], [0.0, 1.0]]
+
+
+def test_predictions_of_other_data_are_refused(tmp_path: Path) -> None:
+    model.write_predictions(tmp_path, {"test": (["a"], np.zeros((1, 2), np.float32))})
+    with pytest.raises(KeyError, match="no prediction for 1 rows of test, first 'z'"):
+        model.read_predictions(tmp_path / "predictions.parquet", "test", ["z"])
+
+
+def test_each_row_is_predicted_once_in_its_place() -> None:
+    torch.manual_seed(0)
+    network = LSTMForSequenceClassification(LSTMConfig(vocab_size=50, num_labels=3))
+    draw = np.random.default_rng(0)
+    rows = [Row(draw.integers(1, 50, n).tolist(), 0) for n in draw.integers(1, 40, 150)]
+    found = model.predict(network, rows)
+    for i in (0, 63, 64, 149):
+        ids = torch.tensor([rows[i].tokens])
+        with torch.no_grad():
+            alone = network(ids, torch.ones_like(ids)).logits[0].numpy()
+        assert np.allclose(found[i], alone, atol=1e-5)
+
+
+def test_a_module_named_by_a_config_file_is_not_imported_unless_it_is_ours(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"architecture_module": "antigravity"}')
+    model.register(tmp_path)
+    import sys
+
+    assert "antigravity" not in sys.modules
+
+
+def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
+    rates = [rate(step, 100, 0.1) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == pytest.approx(1.0)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == 0.0

@@ -1,0 +1,265 @@
+"""End to end, as a user runs it: `dvc repro` on a small real configuration in a clone of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, stage
+
+pytestmark = pytest.mark.slow
+ORDER = ["prepare", "pretrain-load", "fine-tune", "distill", "evaluate"]
+SMALL = {
+    "use": {"data": "toy", "teacher": "tiny", "student": "tiny", "scratch": "lstm"},
+    "fine_tune": {"epochs": 2, "control_epochs": 2, "max_length": 32, "batch_size": 16},
+    "distill": {"epochs": 2, "control_epochs": 2, "max_length": 32, "batch_size": 16},
+    "evaluate": {"resamples": 100},
+}
+
+
+def run(clone: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DECANT", "DVC", "GIT"))}
+    return subprocess.run(
+        words,
+        cwd=clone,
+        env={**clean, "PATH": path, "PYTHONPATH": str(clone / "src"), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def repro(clone: Path, **env: str) -> list[str]:
+    """`dvc repro`; the stages that ran."""
+    done = run(clone, "dvc", "repro", **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return re.findall("Running stage '([a-z-]+)'", done.stdout)
+
+
+def edit(file: Path, change) -> None:
+    values = yaml.safe_load(file.read_text())
+    change(values)
+    file.write_text(yaml.safe_dump(values))
+
+
+def make_clone(folder: Path) -> Path:
+    """The files of this checkout, a small configuration, its own git and DVC cache."""
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    for name in files:
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    edit(folder / "params.yaml", lambda p: [p[k].update(v) for k, v in SMALL.items()])
+    for words in ("init -q", "add -A", "-c user.name=t -c user.email=t@t commit -qm start"):
+        assert run(folder, "git", *words.split()).returncode == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_clone(tmp_path_factory.mktemp("clone"))
+    assert repro(folder) == ORDER
+    return folder
+
+
+def client(clone: Path) -> mlflow.MlflowClient:
+    return mlflow.MlflowClient(f"sqlite:///{clone}/mlflow.db")
+
+
+def runs(clone: Path) -> list:
+    return client(clone).search_runs(["1"], order_by=["attributes.start_time ASC"])
+
+
+def test_all_files_are_where_the_design_says(clone: Path) -> None:
+    found = {str(f.relative_to(clone / "data")) for f in (clone / "data").rglob("*") if f.is_file()}
+    found = {f for f in found if not f.startswith("raw/")}
+    whole = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    predicted = whole | {"predictions.parquet"}
+    start = {"config.json", "tokenizer.json", "tokenizer_config.json", "manifest.json"}
+    wanted = {f"prepare/{s}.parquet" for s in ("train", "validation", "test", "unlabelled")}
+    wanted |= {"prepare/card.json"}
+    wanted |= {f"pretrain_load/{r}/{f}" for r in ("teacher", "student", "scratch") for f in start}
+    wanted |= {f"{s}/{c}{f}" for s in ("fine_tune", "distill") for c in ("", "control/") for f in predicted}
+    wanted |= {f"evaluate/{f}" for f in ("metrics.json", "latency.json", "report.md")}
+    wanted |= {f"evaluate/plots/{f}" for f in ("accuracy.png", "confusion.csv", "confusion.png", "per_class.csv")}
+    assert found == wanted
+
+
+def test_predictions_hold_every_row_of_every_split_once(clone: Path) -> None:
+    for name in ("fine_tune", "distill"):
+        found = pd.read_parquet(clone / "data" / name / "predictions.parquet")
+        wanted = [
+            (f.stem, i)
+            for f in sorted((clone / "data/prepare").glob("*.parquet"))
+            for i in pd.read_parquet(f)["row_id"]
+        ]
+        assert sorted(zip(found["split"], found["row_id"], strict=True)) == sorted(wanted)
+
+
+def test_the_mlflow_tree_is_one_parent_with_a_run_for_each_stage(clone: Path) -> None:
+    everything = runs(clone)
+    parents = [r for r in everything if "mlflow.parentRunId" not in r.data.tags]
+    assert len(parents) == 1
+    children = [r for r in everything if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+    assert [r.info.run_name for r in children] == ORDER
+    assert sorted(r.info.run_name for r in everything if r not in children and r not in parents) == [
+        "distill control",
+        "fine-tune control",
+    ]
+    assert {r.info.status for r in everything} == {"FINISHED"}
+    metrics = parents[0].data.metrics
+    for role in ("floor", "scratch", "teacher", "alone", "student"):
+        for name in ("accuracy", "macro_f1", "calibration_error", "latency_ms_p50", "throughput", "size_mb"):
+            assert f"{role}/{name}" in metrics
+    assert "student/retained" in metrics
+    assert parents[0].data.params["use.teacher"] == "tiny"
+    curve = client(clone).get_metric_history(children[3].info.run_id, "train/soft")
+    assert len(curve) == 2
+    assert {i.dataset.name for i in children[0].inputs.dataset_inputs} >= {"train", "test", "unlabelled"}
+    files = {f.path for f in client(clone).list_artifacts(parents[0].info.run_id)}
+    assert {"report.md", "metrics.json", "plots"} <= files
+
+
+@pytest.mark.parametrize(
+    ("name", "role"), [("fine-tune", "teacher"), ("distill", "student"), ("fine-tune control", "control")]
+)
+def test_logged_models_answer_raw_text_without_training_code(clone: Path, name: str, role: str) -> None:
+    made = next(r for r in runs(clone) if r.info.run_name == name)
+    script = (
+        "import sys, mlflow.pyfunc\n"
+        "mlflow.set_tracking_uri(sys.argv[1])\n"
+        "answer = mlflow.pyfunc.load_model(sys.argv[2]).predict(['I forgot my password'])\n"
+        "assert answer['label'][0] in ('invoice', 'login_problem', 'subscription_change'), answer\n"
+        "assert 0 < answer['score'][0] <= 1\n"
+        "assert not any(m.startswith('decant.') and 'backbone' not in m for m in sys.modules), sys.modules\n"
+    )
+    done = run(
+        clone, sys.executable, "-c", script, f"sqlite:///{clone}/mlflow.db", f"runs:/{made.info.run_id}/{role}",
+        PYTHONPATH="",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_plain_transformers_loads_the_student(clone: Path) -> None:
+    script = (
+        "import sys\nsys.modules['decant'] = None\n"  # decant cannot be imported
+        "from transformers import pipeline\n"
+        "print(pipeline('text-classification', 'data/distill')('pause my coffee')[0]['label'])\n"
+    )
+    done = run(clone, sys.executable, "-c", script, PYTHONPATH="")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("invoice", "login_problem", "subscription_change")
+
+
+def test_equal_seeds_give_equal_bytes_in_another_folder(clone: Path, tmp_path: Path) -> None:
+    other = make_clone(tmp_path)
+    assert repro(other) == ORDER
+    assert (other / "dvc.lock").read_bytes() == (clone / "dvc.lock").read_bytes()
+
+
+def test_two_processes_give_the_metrics_of_one(clone: Path, tmp_path: Path) -> None:
+    other = make_clone(tmp_path)
+    assert repro(other, DECANT_TRAINER="ddp_cpu") == ORDER
+    for name in ("fine_tune", "distill"):
+        one, two = (pd.read_parquet(c / "data" / name / "predictions.parquet") for c in (clone, other))
+        assert one[["split", "row_id"]].equals(two[["split", "row_id"]])
+        difference = (one["logits"].explode().astype(float) - two["logits"].explode().astype(float)).abs()
+        assert difference.max() < 0.1  # bf16 sums in another order; logits are of size 1
+    names = sorted(r.info.run_name for r in runs(other))
+    assert names == sorted(r.info.run_name for r in runs(clone))  # rank 1 logged nothing
+
+
+@pytest.mark.usefixtures("clone")
+class TestWhatReRuns:
+    """The table of design and README, row by row; each test leaves a reproduced clone behind."""
+
+    def test_nothing_changed(self, clone: Path) -> None:
+        assert repro(clone) == []
+
+    def test_a_comment_or_what_nobody_chose(self, clone: Path) -> None:
+        kd = clone / "conf/loss/kd.yaml"
+        kd.write_text(kd.read_text() + "# a remark\n")
+        edit(clone / "conf/backbone/distilbert.yaml", lambda y: y.update(lr_scale=2.0))
+        edit(clone / "conf/trainer/auto.yaml", lambda y: y.update(num_nodes=1, devices=1))
+        (clone / "conf/trainer/auto.yaml").write_text((clone / "conf/trainer/auto.yaml").read_text() + "# x\n")
+        (clone / "conf/loss/new.yaml").write_text("_target_: decant.loss.none.Alone\n")
+        assert repro(clone) == []
+
+    def test_a_value_of_the_chosen_loss(self, clone: Path) -> None:
+        edit(clone / "conf/loss/kd.yaml", lambda y: y.update(temperature=2.0))
+        assert repro(clone) == ["distill", "evaluate"]
+
+    def test_a_knob_of_distill(self, clone: Path) -> None:
+        edit(clone / "params.yaml", lambda p: p["distill"].update(epochs=1))
+        assert repro(clone) == ["distill", "evaluate"]
+
+    def test_another_student(self, clone: Path) -> None:
+        edit(clone / "params.yaml", lambda p: p["use"].update(student="lstm"))
+        assert repro(clone) == ["pretrain-load", "distill", "evaluate"]
+
+    def test_another_loss(self, clone: Path) -> None:
+        edit(clone / "params.yaml", lambda p: p["use"].update(loss="none"))
+        assert repro(clone) == ["distill", "evaluate"]
+
+    def test_a_new_family_stops_at_pretrain_load(self, clone: Path) -> None:
+        (clone / "src/decant/backbone/other.py").write_text('"""A family nobody chose."""\n')
+        assert repro(clone) == ["pretrain-load"]
+
+    def test_the_code_of_a_loss_that_nobody_chose(self, clone: Path) -> None:
+        kd = clone / "src/decant/loss/kd.py"
+        kd.write_text(kd.read_text() + "# a remark\n")
+        assert repro(clone) == []
+
+    def test_another_seed(self, clone: Path) -> None:
+        edit(clone / "params.yaml", lambda p: p.update(seed=1))
+        assert repro(clone) == ["prepare", "fine-tune", "distill", "evaluate"]
+
+    def test_another_teacher(self, clone: Path) -> None:
+        edit(clone / "params.yaml", lambda p: p["use"].update(teacher="lstm"))
+        assert repro(clone) == ["pretrain-load", "fine-tune", "distill", "evaluate"]
+
+    def test_stages_that_did_not_run_are_linked_as_restored(self, clone: Path) -> None:
+        last = [r for r in runs(clone) if "mlflow.parentRunId" not in r.data.tags][-1]
+        note = last.data.tags["mlflow.note.content"]
+        assert re.search(r"\| prepare \| .*restored \|", note)
+        assert re.search(r"\| evaluate \| [^,]* \|", note)
+
+
+def test_a_misspelt_key_stops_before_training_and_dvc_brings_the_output_back(clone: Path) -> None:
+    before = (clone / "data/distill/model.safetensors").read_bytes()
+    kept = (clone / "params.yaml").read_text()
+    edit(clone / "params.yaml", lambda p: p["distill"].update(epoch=3))
+    done = run(clone, "dvc", "repro")
+    assert done.returncode != 0
+    assert "did you mean 'epochs'" in done.stderr
+    assert "Traceback" not in done.stderr
+    (clone / "params.yaml").write_text(kept)
+    assert run(clone, "dvc", "checkout").returncode == 0
+    assert (clone / "data/distill/model.safetensors").read_bytes() == before
+
+
+def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
+    run(clone, "git", "add", "-A")
+    run(clone, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "more")
+    before = len(runs(clone))
+    done = run(clone, sys.executable, "-m", "decant.experiment")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing had to run" in done.stdout
+    assert "Test results" in done.stdout
+    assert len(runs(clone)) == before + 1
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(clone: Path) -> None:
+    done = stage("fine_tune", "fine_tune.batch_size=15", "trainer=ddp_cpu", cwd=clone)
+    assert done.returncode != 0
+    assert "batch_size is 15, which 2 devices cannot share evenly" in done.stderr

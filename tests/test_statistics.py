@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from scipy.stats import bootstrap
+from sklearn.metrics import classification_report
+
+from decant.config import Evaluate
+from decant.statistics import compare, paired, scores
+
+KNOBS = Evaluate(resamples=4000, confidence=0.95, bins=10)
+RANDOM = np.random.default_rng(0)
+TARGET = RANDOM.integers(0, 3, 200)
+FIRST = np.where(RANDOM.random(200) < 0.8, TARGET, RANDOM.integers(0, 3, 200))
+SECOND = np.where(RANDOM.random(200) < 0.7, TARGET, RANDOM.integers(0, 3, 200))
+
+
+def one_hot(predicted: np.ndarray) -> np.ndarray:
+    return np.eye(3, dtype=np.float32)[predicted] * 5
+
+
+def test_scores_agree_with_scikit_learn() -> None:
+    found = scores(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
+    wanted = classification_report(TARGET, FIRST, target_names=["a", "b", "c"], output_dict=True)
+    assert found["accuracy"] == pytest.approx(wanted["accuracy"])
+    assert found["macro_f1"] == pytest.approx(wanted["macro avg"]["f1-score"])
+    assert found["per_class"]["b"]["recall"] == pytest.approx(wanted["b"]["recall"])
+
+
+def test_calibration_error_by_hand() -> None:
+    # every answer has the same confidence, so the error is its distance from the accuracy
+    confidence = np.exp(5) / (np.exp(5) + 2)
+    found = scores(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
+    assert found["calibration_error"] == pytest.approx(abs(confidence - found["accuracy"]), abs=1e-5)
+
+
+def test_the_interval_agrees_with_scipy() -> None:
+    found = paired(FIRST, SECOND, TARGET, KNOBS, 0)
+    difference = (FIRST == TARGET).astype(float) - (SECOND == TARGET)
+    wanted = bootstrap((difference,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    assert found["difference"] == pytest.approx(difference.mean())
+    assert found["low"] == pytest.approx(wanted.low, abs=0.01)
+    assert found["high"] == pytest.approx(wanted.high, abs=0.01)
+
+
+def test_a_model_against_itself_retains_all_and_differs_by_nothing() -> None:
+    found = paired(FIRST, FIRST, TARGET, KNOBS, 0)
+    assert found == {"agreement": 1.0, "retained": 1.0, "difference": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    knobs = Evaluate(resamples=300, confidence=0.9, bins=10)
+    covered = 0
+    for seed in range(100):
+        draw = np.random.default_rng(seed)
+        target = np.zeros(300, int)
+        first, second = ((draw.random(300) > p).astype(int) for p in (0.8, 0.7))
+        found = paired(first, second, target, knobs, seed)
+        covered += found["low"] <= 0.1 <= found["high"]
+    assert 80 <= covered <= 98
+
+
+def test_models_that_are_not_there_are_left_out() -> None:
+    logits = {"student": one_hot(FIRST), "teacher": one_hot(SECOND)}
+    assert set(compare(logits, TARGET, KNOBS, 0)) == {"student_teacher"}
