@@ -1,7 +1,7 @@
 # make alone prints what there is.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-TRAINER ?= auto
+TRAINER ?= $(or $(DECANT_TRAINER),auto)
 PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DECANT_TRAINER := $(TRAINER)

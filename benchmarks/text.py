@@ -18,13 +18,13 @@ ROOT = Path(__file__).parents[1]
 SETS = {
     "banking77": [
         "prepare.validation=0.1",
-        *("fine_tune.epochs=5", "fine_tune.max_length=64"),
-        *("distill.epochs=5", "distill.control_epochs=5", "distill.max_length=64"),
+        *("fine_tune.epochs=4", "fine_tune.max_length=64"),
+        *("distill.epochs=3", "distill.control_epochs=3", "distill.max_length=64"),
     ],
     "newsgroups_local": [
         "prepare.validation=0.1",
-        *("fine_tune.epochs=4", "fine_tune.lr=1e-4", "fine_tune.max_length=256"),
-        *("distill.epochs=4", "distill.control_epochs=4", "distill.max_length=256", "distill.lr=2e-4"),
+        *("fine_tune.epochs=3", "fine_tune.lr=1e-4", "fine_tune.max_length=256"),
+        *("distill.epochs=2", "distill.control_epochs=2", "distill.max_length=256"),
     ],
 }
 """What differs from params.yaml."""

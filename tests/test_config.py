@@ -63,11 +63,25 @@ def test_all_problems_are_raised_together(project: Path) -> None:
     params = OmegaConf.load(project / "params.yaml")
     params.distill.epoch = 3
     params.evaluate.bins = 0
-    params.extra = 1
+    params.fine_tune.lr = -1
     OmegaConf.save(params, project / "params.yaml")
     with pytest.raises(UserError) as caught:
         config.load([], project)
     assert len(caught.value.problems) == 3
+
+
+def test_a_piece_in_params_yaml_is_refused(project: Path) -> None:
+    params = OmegaConf.load(project / "params.yaml")
+    params.loss = {"temperature": 9.0}  # it would take effect, and DVC would not see it
+    OmegaConf.save(params, project / "params.yaml")
+    with pytest.raises(UserError, match="params.yaml has the key 'loss'"):
+        config.load([], project)
+
+
+def test_yaml_that_does_not_parse_is_named(project: Path) -> None:
+    (project / "params.yaml").write_text("use: {data: [")
+    with pytest.raises(UserError, match=r"params.yaml does not parse"):
+        config.load([], project)
 
 
 def test_outside_the_project_the_message_says_where_to_go(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from hydra.utils import instantiate
@@ -115,10 +116,15 @@ def load(overrides: Sequence[str] = (), root: Path | None = None) -> DictConfig:
     root = (root or Path()).resolve()
     try:
         params = DictConfig(OmegaConf.load(root / "params.yaml"))
+    except yaml.YAMLError as error:
+        raise UserError(f"params.yaml does not parse: {error}") from error
     except FileNotFoundError:
         raise UserError(
             f"no params.yaml in {root}; run from the project folder (it holds params.yaml and conf/)"
         ) from None
+    # a piece's section here would take effect behind DVC's back
+    if problems := _keys("params.yaml", params, ["seed", "use", *SECTIONS]):
+        raise UserError(problems)
     use = dict(params.get("use") or {})
     rest = []
     for override in overrides:
@@ -136,7 +142,7 @@ def load(overrides: Sequence[str] = (), root: Path | None = None) -> DictConfig:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
             cfg = compose("config", [search, *groups, *chosen, *rest])
         OmegaConf.resolve(cfg)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UserError(f"the config does not compose: {error}") from error
     _check(cfg)
     return cfg
@@ -173,14 +179,14 @@ def _check(cfg: DictConfig) -> None:
         problems += _check_section(cfg, name) if name in cfg else []
     for role, kind in ROLES.items():
         problems += _check_piece(cfg, role, f"conf/{kind}/{cfg.use[role]}.yaml")
-    if not isinstance(cfg.get("seed"), int):
-        problems.append(f"seed is {cfg.get('seed')!r}, expected a whole number")
+    if not isinstance(cfg.get("seed"), int) or not 0 <= cfg.seed < 2**32:
+        problems.append(f"seed is {cfg.get('seed')!r}, expected a whole number from 0 to 2^32 - 1")
     if problems:
         raise UserError(problems)
 
 
 def _check_section(cfg: DictConfig, name: str) -> list[str]:
-    problems = _keys(f"{name} in params.yaml", cfg[name], [f.name for f in fields(SECTIONS[name])])
+    problems = _keys(f"{name} in params.yaml", cfg[name] or {}, [f.name for f in fields(SECTIONS[name])])
     if problems:
         return problems
     try:

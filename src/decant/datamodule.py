@@ -47,12 +47,12 @@ def tokenise(
     return rows
 
 
-def collate(rows: Sequence[Row], length: int = 0) -> Batch:
+def collate(rows: Sequence[Row]) -> Batch:
     """Tensors of a batch: input_ids and attention_mask (B, T), target (B,), soft (B, C) if there is one.
 
-    T is the first of `LENGTHS` that holds the longest row and `length`. Padding is id 0, masked.
+    T is the first of `LENGTHS` that holds the longest row. Padding is id 0, masked.
     """
-    longest = max(length, *(len(r.tokens) for r in rows))
+    longest = max(len(r.tokens) for r in rows)
     width = next((n for n in LENGTHS if n >= longest), longest)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     mask = torch.zeros(len(rows), width, dtype=torch.long)
@@ -118,12 +118,9 @@ class TextData(pl.LightningDataModule):
     def __init__(self, train: list[Row], validation: list[Row], batch_size: int, seed: int) -> None:
         super().__init__()
         self.train, self.validation, self.seed = train, validation, seed
-        self.batch_size = min(batch_size, len(train))
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of an epoch."""
-        return len(self.train) // self.batch_size
+        self.batch_size = batch_size
+        if batch_size > len(train):
+            raise UserError(f"batch_size is {batch_size}, but there are only {len(train)} training rows; lower it")
 
     def setup(self, stage: str) -> None:
         """Check that the batch can be shared.
@@ -132,6 +129,8 @@ class TextData(pl.LightningDataModule):
             UserError: the global batch does not divide by the devices.
         """
         world = self._trainer().world_size
+        if world > len(self.validation):
+            raise UserError(f"{world} devices cannot share {len(self.validation)} validation rows; use fewer devices")
         if self.batch_size % world:
             raise UserError(
                 f"batch_size is {self.batch_size}, which {world} devices cannot share evenly; choose a multiple of "

@@ -47,15 +47,16 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     knobs: Training = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
+    print(f"student: {cfg.use.loss}", flush=True)
     with run.replacing(OUT) as folder:
-        print(f"student: {cfg.use.loss}", flush=True)
         distil(cfg, knobs, folder, tracked, loss, SPLITS)
-        tracked.model("student", folder, examples())
-        if loss.needs:
-            print("control: the student alone", flush=True)
-            with tracked.child("distill control") as control:
-                distil(cfg, longer, folder / "control", control, Alone(), ("test",))
-                control.model("control", folder / "control", examples())
+    tracked.model("student", OUT, examples())
+    if loss.needs:
+        print("control: the student alone", flush=True)
+        with tracked.child("distill control") as control:
+            with run.replacing(OUT / "control") as folder:
+                distil(cfg, longer, folder, control, Alone(), ("test",))
+            control.model("control", OUT / "control", examples())
 
 
 def distil(cfg: DictConfig, knobs: Training, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:

@@ -21,8 +21,12 @@ def main(arguments: list[str]) -> int:
     config.load()  # a misspelt key or piece is told before anything runs
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
     code = subprocess.run(["dvc", "exp", "run", *arguments], check=False).returncode
-    cfg = config.load()  # what -S made of it
-    if code == 0 and not made_now():
+    if code or {"--queue", "--temp", "--dry", "--run-all"} & set(arguments):
+        if code:
+            config.load()  # what -S made of it may say why
+        return code
+    cfg = config.load()
+    if not made_now():
         print("Nothing had to run: this result was made before, and is restored.")
         with tracking.parent(cfg) as whole:
             restore_timings()

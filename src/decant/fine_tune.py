@@ -30,14 +30,15 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     """Write the teacher to data/fine_tune/ and the control to data/fine_tune/control/."""
     knobs: Training = settings(cfg, "fine_tune")
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
+    print("teacher", flush=True)
     with run.replacing(OUT) as folder:
-        print("teacher", flush=True)
         train(cfg, knobs, PRETRAINED / "teacher", folder, tracked, FineTuner)
-        tracked.model("teacher", folder, examples())
-        print("control: from scratch", flush=True)
-        with tracked.child("fine-tune control") as control:
-            train(cfg, longer, PRETRAINED / "scratch", folder / "control", control, FineTuner, splits=("test",))
-            control.model("control", folder / "control", examples())
+    tracked.model("teacher", OUT, examples())
+    print("control: from scratch", flush=True)
+    with tracked.child("fine-tune control") as control:
+        with run.replacing(OUT / "control") as folder:
+            train(cfg, longer, PRETRAINED / "scratch", folder, control, FineTuner, splits=("test",))
+        control.model("control", OUT / "control", examples())
 
 
 if __name__ == "__main__":

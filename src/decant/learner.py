@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -161,12 +162,17 @@ def train(
     frames = datamodule.read(PREPARED)
     rows = datamodule.tokenise(frames, tokenizer, knobs.max_length)
     scale = json.loads((start / "manifest.json").read_text())["lr_scale"]
+    positions = json.loads((start / "config.json").read_text()).get("max_position_embeddings", knobs.max_length)
+    if knobs.max_length > positions:
+        raise UserError(f"max_length is {knobs.max_length}, but {start} knows {positions} positions; lower it")
     learner = build(task.model(start, labels), task, knobs, knobs.lr * scale)
     data = TextData(chosen(rows), rows["validation"], knobs.batch_size, cfg.seed)
     network = fit(learner, data, knobs.epochs, cfg, tracked)
     if rank() == 0:
         model.save(network, tokenizer, folder)
         logits = {s: (frames[s]["row_id"].tolist(), model.predict(network, rows[s])) for s in rows if s in splits}
+        if not all(np.isfinite(values).all() for _, values in logits.values()):
+            raise UserError("the trained network gives logits that are not finite; lower lr or clip of this stage")
         model.write_predictions(folder, logits)
 
 
@@ -206,6 +212,9 @@ def hardware(cfg: DictConfig) -> dict[str, Any]:
     chosen = OmegaConf.to_container(cfg.trainer)
     assert isinstance(chosen, dict)
     chosen.pop("threads")
+    count = torch.cuda.device_count()
+    if chosen["accelerator"] == "gpu" and int(chosen["devices"]) > count > 0:
+        raise UserError(f"trainer.devices is {chosen['devices']}, but this machine shows {count} GPUs")
     if chosen["accelerator"] == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer asks for a GPU, but this machine shows none; use trainer=auto or trainer=cpu")
     if chosen["precision"] == "auto":

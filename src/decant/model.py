@@ -36,7 +36,9 @@ def with_head(auto: Any, folder: Path, **head: Any) -> PreTrainedModel:
         model = auto.from_config(AutoConfig.from_pretrained(folder, **head))
         print(f"{folder}: from scratch, {model.num_parameters():,} parameters")
         return model
-    model, info = auto.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **head)
+    model, info = auto.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **head
+    )
     new, dropped = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     print(f"{folder}: {model.num_parameters():,} parameters, new: {new}, dropped: {dropped or 'nothing'}")
     return model
@@ -45,7 +47,7 @@ def with_head(auto: Any, folder: Path, **head: Any) -> PreTrainedModel:
 def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model, in eval mode, and tokenizer of a finished model directory."""
     register(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 

@@ -27,7 +27,12 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     source: Source = piece(cfg, "data")
     tables = source.load()
     dropped = clean(tables, source)
+    if "unlabelled" in tables and tables["unlabelled"].empty:
+        del tables["unlabelled"]
     make_splits(tables, settings(cfg, "prepare"), cfg.seed)
+    # dropping leaks and cutting can take the last row of a class
+    if problems := check_classes(tables):
+        raise UserError(problems)
     labels = sorted(tables["train"]["target"].unique())
     tables = {s: encode(tables[s], labels) for s in SPLITS if s in tables}
     with run.replacing(OUT) as folder:
@@ -109,6 +114,8 @@ def check_targets(split: str, frame: pd.DataFrame) -> list[str]:
 
 def check_classes(tables: dict[str, pd.DataFrame]) -> list[str]:
     """Problems with the set of classes, over all splits."""
+    if bare := [s for s in tables if s != "unlabelled" and tables[s].empty]:
+        return [f"{', '.join(bare)} has no rows left after dropping empty inputs and leaks; give it other rows"]
     counts = tables["train"]["target"].value_counts()
     problems = []
     if len(counts) < 2:

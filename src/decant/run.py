@@ -39,6 +39,10 @@ def stage(name: str, main: Main) -> None:
         threads(cfg.trainer.threads)
         with tracking.stage(name, cfg) as tracked:
             main(cfg, tracked)
+    except FileNotFoundError as error:
+        if not str(error.filename).startswith("data/"):
+            raise
+        sys.exit(f"decant: no {error.filename}, which an earlier stage writes; run: dvc repro {name.replace('_', '-')}")
     except UserError as error:
         for problem in error.problems:
             print(f"decant: {problem}", file=sys.stderr)
@@ -98,12 +102,14 @@ def replacing(folder: Path) -> Iterator[Path]:
 
     Ranks above 0 get a folder that is thrown away.
     """
+    if tracking.rank():
+        with tempfile.TemporaryDirectory() as elsewhere:
+            yield Path(elsewhere)
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield fresh
-        if tracking.rank():
-            return
         fresh.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)

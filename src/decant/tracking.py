@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -130,20 +131,22 @@ def parent(cfg: DictConfig) -> Iterator[Run]:
     if known:
         mlflow.start_run(run_id=known[0].info.run_id)
     else:
-        mlflow.start_run(run_name=name, tags={"decant.invocation": key})
+        mlflow.start_run(run_name=name, tags={"decant.invocation": key, **owner()})
     run = Run(mlflow.active_run().info.run_id)
-    log_config(run, cfg)
-    run.tags({**owner(), **provenance()})
     status = "FAILED"
     try:
+        log_config(run, cfg)
+        run.tags({**owner(), **provenance()})
         yield run
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
     finally:
-        note(run)
-        mlflow.end_run(status)
+        try:
+            note(run)
+        finally:
+            mlflow.end_run(status)
 
 
 def log_config(run: Run, values: Any) -> None:
@@ -158,7 +161,7 @@ def log_config(run: Run, values: Any) -> None:
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     """{"a": {"b": 1}} → {"a.b": "1"}; credentials in URIs are left out."""
     if not isinstance(value, dict):
-        return {prefix: str(value)[:6000]}
+        return {prefix: re.sub(r"://[^/@\s]*@", "://", str(value))[:6000]}
     return {
         k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}.{key}" if prefix else str(key)).items()
     }  # fmt: skip
@@ -177,7 +180,7 @@ def connect(root: Path | None = None) -> str:
         _reach(uri)
     elif not uri.startswith(("sqlite:////", "postgresql", "mysql", "databricks")):
         raise UserError(
-            f"MLFLOW_TRACKING_URI is {uri!r}; MLflow no longer writes to folders. Expected an absolute "
+            f"MLFLOW_TRACKING_URI is {_redacted(uri)!r}; MLflow no longer writes to folders. Expected an absolute "
             f"sqlite:////path/mlflow.db or the http:// address of a server; unset it to use {root / 'mlflow.db'}"
         )
     mlflow.set_tracking_uri(uri)
@@ -189,10 +192,12 @@ def connect(root: Path | None = None) -> str:
         with FileLock(state / "mlflow.lock"):
             if mlflow.get_experiment_by_name(name) is None:
                 artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
-                mlflow.create_experiment(name, artifact_location=artifacts)
+                # else the UI opens on its page for language-model traces, which stays empty
+                kind = {"mlflow.experimentKind": "custom_model_development"}
+                mlflow.create_experiment(name, artifact_location=artifacts, tags=kind)
+            mlflow.set_experiment(name)
     except (OSError, MlflowException) as error:
         raise UserError(f"the MLflow store {_redacted(uri)} cannot be used: {error}") from error
-    mlflow.set_experiment(name)
     close_dead()
     return uri
 
@@ -209,8 +214,7 @@ def _reach(uri: str) -> None:
 
 
 def _redacted(uri: str) -> str:
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+    return re.sub(r"://[^/@]*@", "://", uri)
 
 
 def find(query: str) -> list[Any]:
@@ -281,13 +285,17 @@ def hardware() -> str:
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     info = Path("/proc/cpuinfo")
-    names = [x.partition(":")[2].strip() for x in info.read_text().splitlines() if x.startswith("model name")] \
-        if info.exists() else [platform.processor()]  # fmt: skip
-    return f"{len(os.sched_getaffinity(0))} cores of {names[0]}"
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores of {names[0] if names else platform.machine()}"
 
 
 def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""  # a machine without git
 
 
 def digest(path: Path) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from decant import UserError
@@ -44,8 +45,13 @@ class HuggingFace(Origin):
             config.name_or_path = ""  # else an absolute path; equal work must have equal bytes
             config.save_pretrained(folder)
             return {"origin": f"{self.origin()}, configuration alone"}
+        torch.manual_seed(0)  # a pooler that the file lacks is drawn here
         digest = self._checked(source / "model.safetensors")
-        model = AutoModel.from_pretrained(source, use_safetensors=True)
+        model, info = AutoModel.from_pretrained(
+            source, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+        if lacking := sorted(k for k in info["missing_keys"] if not k.startswith("pooler")):
+            raise UserError(f"{self.origin()} lacks weights that its config.json asks for: {', '.join(lacking)}")
         if self.layers is not None:
             surgery.cut(model, self.layers)
         if self.pooling == "mean":

@@ -73,6 +73,8 @@ class Table(Source):
             )
         frame = frame[wanted].rename(columns=names)
         if self.classes and split != "unlabelled":
+            if unknown := set(self.classes) - set(frame["target"].astype(str)):
+                raise UserError(f"{path} has no rows of the classes {sorted(unknown)} that classes: asks for")
             frame = frame[frame["target"].astype(str).isin(self.classes)]
         return numbered(frame, split, self.row_id)
 
