@@ -74,7 +74,7 @@ def test_a_piece_in_params_yaml_is_refused(project: Path) -> None:
     params = OmegaConf.load(project / "params.yaml")
     params.loss = {"temperature": 9.0}  # it would take effect, and DVC would not see it
     OmegaConf.save(params, project / "params.yaml")
-    with pytest.raises(UserError, match="params.yaml has the key 'loss'"):
+    with pytest.raises(UserError, match=r"params.yaml has the key 'loss'"):
         config.load([], project)
 
 
