@@ -4,8 +4,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT
+from sklearn.utils import Bunch
 
-from decant import UserError
+from decant import UserError, config
 from decant.data import newsgroups
 from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
@@ -76,21 +77,29 @@ def _no_network(*args: object, **kwargs: object) -> None:
     raise ConnectionError("no route")
 
 
-@pytest.mark.skipif(not (SHARED / "20newsgroups").is_dir(), reason="no local 20 Newsgroups (DECANT_DATA)")
-def test_local_newsgroups_are_stripped_as_scikit_learn_does() -> None:
-    folder = SHARED / "20newsgroups"
-    source = Newsgroups(
-        categories=["sci.med", "alt.atheism"],
-        remove=["headers", "footers", "quotes"],
-        path=str(folder),
-        empty="keep",
-    )
-    loaded = source.load()["train"]
-    raw = pd.read_parquet(folder / "train.parquet")
-    wanted = raw[raw["label_name"].isin(source.categories)]["body"]
-    # the column was stripped in another order than scikit-learn's fetcher does, which a few posts show
-    same = [a.strip() == b.strip() for a, b in zip(loaded["input"], wanted, strict=True)]
-    assert sum(same) / len(same) > 0.98
+def test_the_fetcher_is_asked_for_what_the_yaml_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(**options: object) -> Bunch:
+        asked.append(options)
+        return Bunch(data=["a", "b"], target=[1, 0], target_names=["x", "y"])
+
+    monkeypatch.setattr(newsgroups, "fetch_20newsgroups", fetch)
+    loaded = Newsgroups(categories=["x", "y"], remove=["headers"]).load()
+    assert [a["subset"] for a in asked] == ["train", "test"]
+    assert asked[0]["remove"] == ("headers",)
+    assert loaded["train"]["target"].tolist() == ["y", "x"]
+
+
+@pytest.mark.parametrize(("name", "rows"), [("banking77", (10003, 3080)), ("newsgroups_local", (2257, 1502))])
+def test_local_sets_are_read_and_their_digests_agree(
+    name: str, rows: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (SHARED / "banking77").is_dir():
+        pytest.skip(f"no data sets in {SHARED} (DECANT_DATA)")
+    monkeypatch.setenv("DECANT_DATA", str(SHARED))
+    loaded = config.piece(config.load([f"use.data={name}"], ROOT), "data").load()
+    assert (len(loaded["train"]), len(loaded["test"])) == rows
 
 
 def test_the_shipped_set_is_what_the_readme_says() -> None:

@@ -1,24 +1,17 @@
-"""20 Newsgroups: scikit-learn's fetcher, or the same posts from local Parquet.
+"""20 Newsgroups by scikit-learn's fetcher; conf/data/newsgroups_local.yaml reads the same posts from Parquet.
 
 Judge transfer on the stripped text: headers, footers and quotes give the answer away.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
-from sklearn.datasets import _twenty_newsgroups as posts
 from sklearn.datasets import fetch_20newsgroups
 
 from decant import UserError
 from decant.data import Source, numbered
-from decant.data.table import fetch, parse
 
-STRIP = {
-    "headers": posts.strip_newsgroup_header,
-    "footers": posts.strip_newsgroup_footer,
-    "quotes": posts.strip_newsgroup_quoting,
-}
+PARTS = ("headers", "footers", "quotes")
 
 
 @dataclass(kw_only=True)
@@ -29,22 +22,21 @@ class Newsgroups(Source):
     """Classes to keep; default: all 20."""
     remove: list[str] = field(default_factory=list)
     """Any of headers, footers, quotes."""
-    path: str | None = None
-    """Folder with train.parquet and test.parquet (columns text, label_name); default: the fetcher."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if unknown := set(self.remove) - set(STRIP):
-            raise UserError(f"remove has {sorted(unknown)}, expected any of: {', '.join(STRIP)}")
+        if unknown := set(self.remove) - set(PARTS):
+            raise UserError(f"remove has {sorted(unknown)}, expected any of: {', '.join(PARTS)}")
 
     def load(self) -> dict[str, pd.DataFrame]:
         """See `Source.load`."""
-        read = self._local if self.path else self._fetched
-        return {split: numbered(read(split), split) for split in ("train", "test")}
+        return {split: numbered(self._fetched(split), split) for split in ("train", "test")}
 
     def _fetched(self, split: str) -> pd.DataFrame:
         try:
-            bunch = fetch_20newsgroups(subset=split, categories=self.categories, remove=self.remove, shuffle=False)
+            bunch = fetch_20newsgroups(
+                subset=split, categories=self.categories, remove=tuple(self.remove), shuffle=False
+            )
         except (OSError, ValueError) as error:
             raise UserError(
                 f"20 Newsgroups cannot be fetched: {error}; check the network and the categories, or use "
@@ -52,20 +44,3 @@ class Newsgroups(Source):
             ) from error
         names = [bunch.target_names[i] for i in bunch.target]
         return pd.DataFrame({"input": bunch.data, "target": names})
-
-    def _local(self, split: str) -> pd.DataFrame:
-        path = str(Path(str(self.path)) / f"{split}.parquet")
-        frame = parse(path, fetch(path))
-        if lacking := {"text", "label_name"} - set(frame):
-            raise UserError(f"{path} lacks the columns {sorted(lacking)}; it has: {list(frame)}")
-        known = sorted(frame["label_name"].unique())
-        if unknown := set(self.categories or []) - set(known):
-            raise UserError(f"{path} has no categories {sorted(unknown)}; it has: {', '.join(known)}")
-        frame = frame[frame["label_name"].isin(self.categories or known)]
-        inputs = [self._strip(text) for text in frame["text"]]
-        return pd.DataFrame({"input": inputs, "target": list(frame["label_name"])})
-
-    def _strip(self, text: str) -> str:
-        for part in STRIP:  # scikit-learn's order
-            text = STRIP[part](text) if part in self.remove else text
-        return text
