@@ -23,8 +23,8 @@ SETS = {
     ],
     "newsgroups_local": [
         "prepare.validation=0.1",
-        *("fine_tune.epochs=3", "fine_tune.lr=1e-4", "fine_tune.max_length=256"),
-        *("distill.epochs=2", "distill.control_epochs=2", "distill.max_length=256"),
+        *("fine_tune.epochs=3", "fine_tune.control_epochs=8", "fine_tune.max_length=192"),
+        *("distill.epochs=3", "distill.control_epochs=3", "distill.max_length=192"),
     ],
 }
 """What differs from params.yaml."""
