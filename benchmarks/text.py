@@ -12,7 +12,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from decant import report, run, tracking
+from decant import provenance, report, run, tracking
 
 ROOT = Path(__file__).parents[1]
 SETS = {
@@ -68,7 +68,7 @@ def section(name: str, folder: Path, seconds: dict[str, float]) -> None:
         f"## {name}",
         "",
         f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seed 0, one run.",
-        f"{tracking.hardware()}; {packages}.",
+        f"{provenance.hardware()}; {packages}.",
         f"Overrides: `{' '.join(SETS[name])}`.",
         f"Seconds: {', '.join(f'{s} {t:.0f}' for s, t in seconds.items())}.",
         "",

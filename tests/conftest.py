@@ -14,8 +14,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """conf/ and params.yaml in a folder of their own."""
-    for name in ("conf", "params.yaml", "data"):
-        (tmp_path / name).symlink_to(ROOT / name) if name == "conf" else None
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "raw").symlink_to(ROOT / "data" / "raw")

@@ -7,11 +7,11 @@ import mlflow
 import pytest
 from conftest import ROOT
 
-from decant import UserError, config, tracking
+from decant import UserError, config, store, tracking
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh store in a folder of its own, with MLflow pointed away from it again afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -27,37 +27,37 @@ def cfg():
 
 
 @pytest.mark.parametrize("uri", ["file:./mlruns", "mlruns", "sqlite:///mlflow.db"])
-def test_stores_that_lose_runs_are_refused(store: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stores_that_lose_runs_are_refused(place: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UserError, match=r"MLflow no longer writes to folders. Expected an absolute"):
-        tracking.connect()
+        store.connect()
 
 
 def test_a_server_that_does_not_answer_is_named_at_once_and_without_its_password(
-    store: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(UserError, match=r"no MLflow server answers at http://127.0.0.1:9") as caught:
-        tracking.connect()
+        store.connect()
     assert "secret" not in str(caught.value)
 
 
-def test_a_database_that_cannot_be_made_is_named(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (store / "blocked").write_text("")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/blocked/mlflow.db")
+def test_a_database_that_cannot_be_made_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "blocked").write_text("")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/blocked/mlflow.db")
     with pytest.raises(UserError, match="cannot be used"):
-        tracking.connect()
+        store.connect()
 
 
-def test_stages_of_one_invocation_share_a_parent_that_holds_the_config(store: Path, cfg) -> None:
+def test_stages_of_one_invocation_share_a_parent_that_holds_the_config(place: Path, cfg) -> None:
     for name in ("prepare", "distill"):
-        (store / "data" / name).mkdir(parents=True)
-        (store / "data" / name / "a").write_text(name)
+        (place / "data" / name).mkdir(parents=True)
+        (place / "data" / name / "a").write_text(name)
         with tracking.stage(name, cfg) as run:
             run.metrics({"loss": 1.0}, 3)
             run.parent.metrics({"student/accuracy": 0.5})
-    parents = tracking.find("tags.`decant.invocation` != ''")
-    children = tracking.find(f"tags.`mlflow.parentRunId` = '{parents[0].info.run_id}'")
+    parents = store.find("tags.`decant.invocation` != ''")
+    children = store.find(f"tags.`mlflow.parentRunId` = '{parents[0].info.run_id}'")
     assert len(parents) == 1
     assert sorted(r.info.run_name for r in children) == ["distill", "prepare"]
     assert {r.info.status for r in [*parents, *children]} == {"FINISHED"}
@@ -67,10 +67,10 @@ def test_stages_of_one_invocation_share_a_parent_that_holds_the_config(store: Pa
 
 
 def test_output_made_by_an_earlier_invocation_is_linked_as_restored(
-    store: Path, cfg, monkeypatch: pytest.MonkeyPatch
+    place: Path, cfg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (store / "data/prepare").mkdir(parents=True)
-    (store / "data/prepare/a").write_text("same")
+    (place / "data/prepare").mkdir(parents=True)
+    (place / "data/prepare/a").write_text("same")
     with tracking.stage("prepare", cfg):
         pass
     monkeypatch.setenv("DECANT_INVOCATION", "another")
@@ -81,13 +81,13 @@ def test_output_made_by_an_earlier_invocation_is_linked_as_restored(
     assert "restored" in note
 
 
-def test_a_stage_that_fails_leaves_no_run_running(store: Path, cfg) -> None:
+def test_a_stage_that_fails_leaves_no_run_running(place: Path, cfg) -> None:
     with pytest.raises(ZeroDivisionError), tracking.stage("distill", cfg):
         1 / 0  # noqa: B018
-    assert {r.info.status for r in tracking.find("")} == {"FAILED"}
+    assert {r.info.status for r in store.find("")} == {"FAILED"}
 
 
-def test_a_stage_that_was_killed_is_closed_by_the_next(store: Path, cfg) -> None:
+def test_a_stage_that_was_killed_is_closed_by_the_next(place: Path, cfg) -> None:
     script = (
         "import os, signal, sys\n"
         "from decant import config, tracking\n"
@@ -101,22 +101,22 @@ def test_a_stage_that_was_killed_is_closed_by_the_next(store: Path, cfg) -> None
         check=False,
     )
     assert done.returncode == -9
-    tracking.connect()
-    assert {r.info.status for r in tracking.find("")} == {"KILLED"}
+    store.connect()
+    assert {r.info.status for r in store.find("")} == {"KILLED"}
 
 
-def test_an_mlflow_run_id_from_outside_does_not_take_over(store: Path, cfg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_mlflow_run_id_from_outside_does_not_take_over(place: Path, cfg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with tracking.stage("prepare", cfg) as run:
         assert run.run_id != run.parent.run_id
 
 
-def test_ranks_above_zero_log_nothing(store: Path, cfg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_above_zero_log_nothing(place: Path, cfg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking.rank_zero_only, "rank", 1)
     with tracking.stage("distill", cfg) as run, run.child("control") as child:
         run.metrics({"a": 1.0})
-        child.artifact(store)
-    assert not (store / "mlflow.db").exists()
+        child.artifact(place)
+    assert not (place / "mlflow.db").exists()
 
 
 def test_a_config_is_flat_with_dots() -> None:

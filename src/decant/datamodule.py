@@ -12,14 +12,16 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 from transformers import PreTrainedTokenizerBase
 
-from decant import UserError
+from decant import UserError, run
 
 LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Batches are padded to one of these, so that few distinct shapes occur."""
 POOL = 16
 """Batches that are sorted by length together: more wastes less padding, and shuffles less."""
 
+PREPARED = Path("data/prepare")
 Batch = dict[str, torch.Tensor]
+Tables = dict[str, pd.DataFrame]
 
 
 @dataclass(slots=True)
@@ -31,14 +33,17 @@ class Row:
     soft: np.ndarray | None = None
 
 
-def read(prepared: Path) -> dict[str, pd.DataFrame]:
+def read() -> Tables:
     """The tables of `prepare`: {split: row_id, input, target}."""
-    return {f.stem: pd.read_parquet(f) for f in sorted(prepared.glob("*.parquet"))}
+    return {f.stem: pd.read_parquet(f) for f in sorted(PREPARED.glob("*.parquet"))}
 
 
-def tokenise(
-    frames: dict[str, pd.DataFrame], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> dict[str, list[Row]]:
+def labels() -> list[str]:
+    """The names of the classes, in the order of their indices."""
+    return list(run.read_json(PREPARED / "card.json")["labels"])
+
+
+def tokenise(frames: Tables, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list[Row]]:
     """{split: rows}, in the order of the tables."""
     rows = {}
     for split, frame in frames.items():

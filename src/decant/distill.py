@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from decant import run
 from decant.config import Training, piece, settings
 from decant.data import SPLITS
-from decant.datamodule import Batch, Row, read
-from decant.learner import PREPARED, PRETRAINED, Learner, Rows, examples, train
+from decant.datamodule import Batch, Row, Tables
+from decant.learner import PRETRAINED, Learner, Rows, examples, train
 from decant.loss import Loss
 from decant.loss.none import Alone
 from decant.model import read_predictions
@@ -62,18 +62,12 @@ def main(cfg: DictConfig, tracked: Run) -> None:
 def distil(cfg: DictConfig, knobs: Training, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:
     """Train a student with `loss` and write its model directory."""
     build = partial(Distiller, loss=loss)
-    chosen = softened if loss.needs else labelled
-    train(cfg, knobs, PRETRAINED / "student", folder, tracked, build, chosen, splits)
+    chosen = {"chosen": softened} if loss.needs else {}
+    train(cfg, knobs, PRETRAINED / "student", folder, tracked, build, splits=splits, **chosen)
 
 
-def labelled(rows: Rows) -> list[Row]:
-    """The rows to train on without a teacher."""
-    return rows["train"]
-
-
-def softened(rows: Rows) -> list[Row]:
+def softened(rows: Rows, frames: Tables) -> list[Row]:
     """The rows to train on with a teacher, unlabelled ones too, with its logits."""
-    frames = read(PREPARED)
     for split in ("train", "unlabelled"):
         if split in rows:
             logits = read_predictions(TEACHER, split, frames[split]["row_id"].tolist())

@@ -15,7 +15,6 @@ from decant.config import Evaluate, settings
 from decant.tracking import Run
 
 OUT = Path("data/evaluate")
-PREPARED = Path("data/prepare")
 MODELS = {
     "scratch": Path("data/fine_tune/control"),
     "teacher": Path("data/fine_tune"),
@@ -28,8 +27,8 @@ MODELS = {
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write metrics.json and plots/ (the same bytes again), and latency.json and report.md (timings differ)."""
     knobs: Evaluate = settings(cfg, "evaluate")
-    frames = datamodule.read(PREPARED)
-    labels = run.read_json(PREPARED / "card.json")["labels"]
+    frames = datamodule.read()
+    labels = datamodule.labels()
     folders = {role: folder for role, folder in MODELS.items() if folder.is_dir()}
     linear = floor.fit(frames["train"], frames["validation"])
     logits = {"floor": floor.logits(linear, frames["test"]["input"])}
@@ -44,7 +43,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     metrics["compare"] = statistics.compare(logits, target, knobs, cfg.seed)
     timings = latency.measure(linear, folders, frames["test"]["input"].tolist())
     write(metrics, timings, logits, target, labels)
-    publish(cfg, tracked, metrics, timings, frames["test"])
+    publish(tracked, metrics, timings, frames["test"])
     report.table(metrics, timings)
 
 
@@ -79,9 +78,7 @@ def write(
     (OUT / "report.md").write_text(report.markdown(metrics, timings, labels), "utf-8")
 
 
-def publish(
-    cfg: DictConfig, tracked: Run, metrics: dict[str, Any], timings: dict[str, Any], test: pd.DataFrame
-) -> None:
+def publish(tracked: Run, metrics: dict[str, Any], timings: dict[str, Any], test: pd.DataFrame) -> None:
     """Log figures and files to the stage's run and, where people compare, to the parent."""
     flat = report.headline(metrics, timings)
     tracked.dataset(test, "test")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mlflow
 
-from decant import UserError, config, report, run, tracking
+from decant import UserError, config, report, run, store, tracking
 
 EVALUATED = Path("data/evaluate")
 
@@ -21,11 +21,9 @@ def main(arguments: list[str]) -> int:
     config.load()  # a misspelt key or piece is told before anything runs
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
     code = subprocess.run(["dvc", "exp", "run", *arguments], check=False).returncode
+    cfg = config.load()  # what -S made of it; where DVC failed, it may say why
     if code or {"--queue", "--temp", "--dry", "--run-all"} & set(arguments):
-        if code:
-            config.load()  # what -S made of it may say why
         return code
-    cfg = config.load()
     if not made_now():
         print("Nothing had to run: this result was made before, and is restored.")
         with tracking.parent(cfg) as whole:
@@ -38,9 +36,9 @@ def main(arguments: list[str]) -> int:
 
 def made_now() -> bool:
     """Whether evaluate ran, and so showed the result itself."""
-    tracking.connect()
+    store.connect()
     key = os.environ["DECANT_INVOCATION"]
-    return bool(tracking.find(f"tags.`decant.invocation` = '{key}' and metrics.`student/accuracy` >= 0"))
+    return bool(store.find(f"tags.`decant.invocation` = '{key}' and metrics.`student/accuracy` >= 0"))
 
 
 def restore_timings() -> None:

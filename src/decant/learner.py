@@ -1,6 +1,5 @@
 """The training loop that fine-tune and distill share: optimizer, schedule, selection, Lightning's trainer."""
 
-import json
 import math
 import sys
 from abc import ABC, abstractmethod
@@ -18,14 +17,13 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoTokenizer, PreTrainedModel
 
-from decant import UserError, datamodule, model
+from decant import UserError, datamodule, model, run
 from decant.config import Training, piece
 from decant.data import SPLITS
-from decant.datamodule import Batch, Row, TextData
+from decant.datamodule import Batch, Row, Tables, TextData
 from decant.task import Task
 from decant.tracking import Run, rank
 
-PREPARED = Path("data/prepare")
 PRETRAINED = Path("data/pretrain_load")
 Rows = dict[str, list[Row]]
 
@@ -147,7 +145,7 @@ def train(
     folder: Path,
     tracked: Run,
     build: Callable[[PreTrainedModel, Task, Training, float], Learner],
-    chosen: Callable[[Rows], list[Row]] = lambda rows: rows["train"],
+    chosen: Callable[[Rows, Tables], list[Row]] = lambda rows, _: rows["train"],
     splits: Sequence[str] = SPLITS,
 ) -> None:
     """Train what `build` makes of the backbone at `start` on the `chosen` rows; write it to `folder`.
@@ -156,17 +154,16 @@ def train(
     """
     pl.seed_everything(cfg.seed, verbose=False)
     task: Task = piece(cfg, "task")
-    labels = json.loads((PREPARED / "card.json").read_text())["labels"]
     tokenizer = AutoTokenizer.from_pretrained(start)
     tokenizer.model_max_length = knobs.max_length
-    frames = datamodule.read(PREPARED)
+    frames = datamodule.read()
     rows = datamodule.tokenise(frames, tokenizer, knobs.max_length)
-    scale = json.loads((start / "manifest.json").read_text())["lr_scale"]
-    positions = json.loads((start / "config.json").read_text()).get("max_position_embeddings", knobs.max_length)
+    scale = run.read_json(start / "manifest.json")["lr_scale"]
+    positions = run.read_json(start / "config.json").get("max_position_embeddings", knobs.max_length)
     if knobs.max_length > positions:
         raise UserError(f"max_length is {knobs.max_length}, but {start} knows {positions} positions; lower it")
-    learner = build(task.model(start, labels), task, knobs, knobs.lr * scale)
-    data = TextData(chosen(rows), rows["validation"], knobs.batch_size, cfg.seed)
+    learner = build(task.model(start, datamodule.labels()), task, knobs, knobs.lr * scale)
+    data = TextData(chosen(rows, frames), rows["validation"], knobs.batch_size, cfg.seed)
     network = fit(learner, data, knobs.epochs, cfg, tracked)
     if rank() == 0:
         model.save(network, tokenizer, folder)
@@ -178,17 +175,17 @@ def train(
 
 def examples() -> list[str]:
     """Three inputs of the validation split, to show what a model takes."""
-    return list(datamodule.read(PREPARED)["validation"]["input"][:3])
+    return list(datamodule.read()["validation"]["input"][:3])
 
 
-def fit(learner: Learner, data: TextData, epochs: int, cfg: DictConfig, run: Run) -> PreTrainedModel:
+def fit(learner: Learner, data: TextData, epochs: int, cfg: DictConfig, tracked: Run) -> PreTrainedModel:
     """Train for `epochs`; the network comes back with the weights of the best epoch."""
     best = Best(learner.task.monitor, len(data.validation))
     bar = sys.stdout.isatty()
     trainer = pl.Trainer(
         **hardware(cfg),
         max_epochs=epochs,
-        logger=RunLogger(run),
+        logger=RunLogger(tracked),
         callbacks=[best, RichProgressBar() if bar else EpochLine()],
         enable_progress_bar=bar,
         enable_model_summary=False,
@@ -199,7 +196,7 @@ def fit(learner: Learner, data: TextData, epochs: int, cfg: DictConfig, run: Run
     )
     trainer.fit(learner, data)
     learner.network.load_state_dict(best.weights)
-    run.metrics({f"best/{learner.task.monitor}": best.score, "best/epoch": best.epoch + 1})
+    tracked.metrics({f"best/{learner.task.monitor}": best.score, "best/epoch": best.epoch + 1})
     return learner.network.to(trainer.strategy.root_device)
 
 

@@ -1,11 +1,8 @@
 """What a person sees in MLflow: one parent run per invocation of the pipeline, a nested run per stage."""
 
-import hashlib
 import json
 import os
 import platform
-import re
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,15 +14,13 @@ import mlflow
 import mlflow.pyfunc
 import pandas as pd
 import psutil
-import requests
-from filelock import FileLock
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities import rank_zero_only
 
-from decant import UserError
+from decant.provenance import digest, provenance
+from decant.store import connect, find, owner, redacted
 
 STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")
 
@@ -161,93 +156,16 @@ def log_config(run: Run, values: Any) -> None:
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     """{"a": {"b": 1}} → {"a.b": "1"}; credentials in URIs are left out."""
     if not isinstance(value, dict):
-        return {prefix: re.sub(r"://[^/@\s]*@", "://", str(value))[:6000]}
+        return {prefix: redacted(str(value))[:6000]}
     return {
         k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}.{key}" if prefix else str(key)).items()
     }  # fmt: skip
 
 
-def connect(root: Path | None = None) -> str:
-    """Point MLflow at `MLFLOW_TRACKING_URI` or <root>/mlflow.db and its experiment; return the URI.
-
-    Raises:
-        UserError: a `file:` store, a server that does not answer, a place that cannot be written.
-    """
-    root = (root or Path()).resolve()
-    os.environ.pop("MLFLOW_RUN_ID", None)  # it would win over the parent given here
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
-    if uri.startswith(("http://", "https://")):
-        _reach(uri)
-    elif not uri.startswith(("sqlite:////", "postgresql", "mysql", "databricks")):
-        raise UserError(
-            f"MLFLOW_TRACKING_URI is {_redacted(uri)!r}; MLflow no longer writes to folders. Expected an absolute "
-            f"sqlite:////path/mlflow.db or the http:// address of a server; unset it to use {root / 'mlflow.db'}"
-        )
-    mlflow.set_tracking_uri(uri)
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "decant")
-    state = root / ".state"
-    try:
-        state.mkdir(exist_ok=True)
-        # several processes that meet a fresh SQLite file destroy it
-        with FileLock(state / "mlflow.lock"):
-            if mlflow.get_experiment_by_name(name) is None:
-                artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
-                # else the UI opens on its page for language-model traces, which stays empty
-                kind = {"mlflow.experimentKind": "custom_model_development"}
-                mlflow.create_experiment(name, artifact_location=artifacts, tags=kind)
-            mlflow.set_experiment(name)
-    except (OSError, MlflowException) as error:
-        raise UserError(f"the MLflow store {_redacted(uri)} cannot be used: {error}") from error
-    close_dead()
-    return uri
-
-
-def _reach(uri: str) -> None:
-    try:
-        # by hand: MLflow's own client retries for minutes before it says so
-        requests.get(f"{uri.rstrip('/')}/health", timeout=10).raise_for_status()
-    except requests.RequestException as error:
-        raise UserError(
-            f"no MLflow server answers at {_redacted(uri)} ({type(error).__name__}); start it, correct "
-            "MLFLOW_TRACKING_URI, or unset it to use mlflow.db here"
-        ) from error
-
-
-def _redacted(uri: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", uri)
-
-
-def find(query: str) -> list[Any]:
-    """Runs of the experiment that match, newest first."""
-    experiment = mlflow.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", "decant"))
-    return mlflow.MlflowClient().search_runs([experiment.experiment_id], query, order_by=["attributes.start_time DESC"])
-
-
-def owner() -> dict[str, str]:
-    """Tag with the process that a run belongs to."""
-    me = psutil.Process()
-    return {"decant.process": f"{platform.node()} {me.pid} {me.create_time()}"}
-
-
-def close_dead() -> None:
-    """Close the runs of processes of this machine that were killed without a chance to do so."""
-    for run in find("attributes.status = 'RUNNING'"):
-        host, pid, started = (run.data.tags.get("decant.process", "? 0 0")).split()
-        if host == platform.node() and not _alive(int(pid), float(started)):
-            mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
-
-
-def _alive(pid: int, started: float) -> bool:
-    try:
-        return abs(psutil.Process(pid).create_time() - started) < 1
-    except psutil.NoSuchProcess:
-        return False
-
-
 def invocation() -> str:
     """What tells one invocation of the pipeline from another.
 
-    `DECANT_INVOCATION` (make sets it), else the DVC process above this one, else this process.
+    `DECANT_INVOCATION` (`make experiment` sets it), else the DVC process above this one, else this process.
     """
     if given := os.environ.get("DECANT_INVOCATION"):
         return given
@@ -258,54 +176,6 @@ def invocation() -> str:
                 top = process
                 break
     return f"{platform.node()} {top.pid} {top.create_time()}"
-
-
-def provenance() -> dict[str, str]:
-    """Tags that say which code, on which machine, made a run."""
-    import torch
-
-    packages = ("torch", "transformers", "pytorch-lightning", "dvc", "mlflow")
-    lock = Path("dvc.lock")
-    return {
-        "git.commit": _git("rev-parse", "HEAD"),
-        "git.dirty": str(bool(_git("status", "--porcelain"))),
-        "dvc.lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
-        "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
-        "data.digest": digest(Path("data/prepare")),
-        "hardware": hardware(),
-        "threads": str(torch.get_num_threads()),
-        "versions": ", ".join(f"{p} {version(p)}" for p in packages),
-    }
-
-
-def hardware() -> str:
-    """The processor, or the accelerator, in words."""
-    import torch
-
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores of {names[0] if names else platform.machine()}"
-
-
-def _git(*words: str) -> str:
-    try:
-        return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        return ""  # a machine without git
-
-
-def digest(path: Path) -> str:
-    """sha256 over names and content of a file, or of all files under a folder: which output this is."""
-    total = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            total.update(f"{file.relative_to(path)}\0".encode())
-            total.update(hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
 
 
 def output(name: str) -> Path:

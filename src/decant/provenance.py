@@ -1,0 +1,54 @@
+"""Which code, data and machine made a run."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+
+def provenance() -> dict[str, str]:
+    """Tags that say which code, on which machine, made a run."""
+    packages = ("torch", "transformers", "pytorch-lightning", "dvc", "mlflow")
+    lock = Path("dvc.lock")
+    return {
+        "git.commit": _git("rev-parse", "HEAD"),
+        "git.dirty": str(bool(_git("status", "--porcelain"))),
+        "dvc.lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
+        "data.digest": digest(Path("data/prepare")),
+        "hardware": hardware(),
+        "threads": str(torch.get_num_threads()),
+        "versions": ", ".join(f"{p} {version(p)}" for p in packages),
+    }
+
+
+def hardware() -> str:
+    """The processor, or the accelerator, in words."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores of {names[0] if names else platform.machine()}"
+
+
+def _git(*words: str) -> str:
+    try:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""  # a machine without git
+
+
+def digest(path: Path) -> str:
+    """sha256 over names and content of a file, or of all files under a folder: which output this is."""
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            total.update(f"{file.relative_to(path)}\0".encode())
+            total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()

@@ -1,0 +1,93 @@
+"""Where MLflow keeps runs: which store, whether it can be used, and the runs that dead processes left open."""
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import psutil
+import requests
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+
+from decant import UserError
+
+
+def connect(root: Path | None = None) -> str:
+    """Point MLflow at `MLFLOW_TRACKING_URI` or <root>/mlflow.db and its experiment; return the URI.
+
+    Raises:
+        UserError: a `file:` store, a server that does not answer, a place that cannot be written.
+    """
+    root = (root or Path()).resolve()
+    os.environ.pop("MLFLOW_RUN_ID", None)  # it would win over the parent given here
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+    if uri.startswith(("http://", "https://")):
+        _reach(uri)
+    elif not uri.startswith(("sqlite:////", "postgresql", "mysql", "databricks")):
+        raise UserError(
+            f"MLFLOW_TRACKING_URI is {redacted(uri)!r}; MLflow no longer writes to folders. Expected an absolute "
+            f"sqlite:////path/mlflow.db or the http:// address of a server; unset it to use {root / 'mlflow.db'}"
+        )
+    mlflow.set_tracking_uri(uri)
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "decant")
+    state = root / ".state"
+    try:
+        state.mkdir(exist_ok=True)
+        # several processes that meet a fresh SQLite file destroy it
+        with FileLock(state / "mlflow.lock"):
+            if mlflow.get_experiment_by_name(name) is None:
+                artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
+                # else the UI opens on its page for language-model traces, which stays empty
+                kind = {"mlflow.experimentKind": "custom_model_development"}
+                mlflow.create_experiment(name, artifact_location=artifacts, tags=kind)
+            mlflow.set_experiment(name)
+    except (OSError, MlflowException) as error:
+        raise UserError(f"the MLflow store {redacted(uri)} cannot be used: {error}") from error
+    close_dead()
+    return uri
+
+
+def _reach(uri: str) -> None:
+    try:
+        # by hand: MLflow's own client retries for minutes before it says so
+        requests.get(f"{uri.rstrip('/')}/health", timeout=10).raise_for_status()
+    except requests.RequestException as error:
+        raise UserError(
+            f"no MLflow server answers at {redacted(uri)} ({type(error).__name__}); start it, correct "
+            "MLFLOW_TRACKING_URI, or unset it to use mlflow.db here"
+        ) from error
+
+
+def redacted(text: str) -> str:
+    """`text` without the credentials of URIs in it."""
+    return re.sub(r"://[^/@\s]*@", "://", text)
+
+
+def find(query: str) -> list[Any]:
+    """Runs of the experiment that match, newest first."""
+    experiment = mlflow.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", "decant"))
+    return mlflow.MlflowClient().search_runs([experiment.experiment_id], query, order_by=["attributes.start_time DESC"])
+
+
+def owner() -> dict[str, str]:
+    """Tag with the process that a run belongs to."""
+    me = psutil.Process()
+    return {"decant.process": f"{platform.node()} {me.pid} {me.create_time()}"}
+
+
+def close_dead() -> None:
+    """Close the runs of processes of this machine that were killed without a chance to do so."""
+    for run in find("attributes.status = 'RUNNING'"):
+        host, pid, started = (run.data.tags.get("decant.process", "? 0 0")).split()
+        if host == platform.node() and not _alive(int(pid), float(started)):
+            mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+
+
+def _alive(pid: int, started: float) -> bool:
+    try:
+        return abs(psutil.Process(pid).create_time() - started) < 1
+    except psutil.NoSuchProcess:
+        return False
