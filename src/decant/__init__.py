@@ -1,10 +1,13 @@
 """From a pretrained model and your labels to a small model you can serve and defend."""
 
+import gc
 import os
 from collections.abc import Iterable
 
 # read when mlflow is imported, so it cannot wait: nobody asked the user
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# the libraries of a stage are millions of objects that stay; looking through them again and again takes seconds
+gc.set_threshold(100_000, 20, 100)
 
 
 class UserError(Exception):

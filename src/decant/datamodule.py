@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from decant import UserError, run
 
-LENGTHS = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+LENGTHS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 """Batches are padded to one of these, so that few distinct shapes occur."""
 POOL = 16
 """Batches that are sorted by length together: more wastes less padding, and shuffles less."""

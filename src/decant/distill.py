@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 
 from decant import run
 from decant.config import Training, piece, settings
-from decant.data import SPLITS
 from decant.datamodule import Batch, Row, Tables
 from decant.learner import PRETRAINED, Learner, Rows, examples, train
 from decant.loss import Loss
@@ -49,7 +48,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
     print(f"student: {cfg.use.loss}", flush=True)
     with run.replacing(OUT) as folder:
-        distil(cfg, knobs, folder, tracked, loss, SPLITS)
+        distil(cfg, knobs, folder, tracked, loss, ("validation", "test"))
     tracked.model("student", OUT, examples())
     if loss.needs:
         print("control: the student alone", flush=True)

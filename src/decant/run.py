@@ -1,5 +1,6 @@
 """How a stage runs: config, threads, errors and exit codes, outputs that are replaced whole, its MLflow run."""
 
+import gc
 import hashlib
 import inspect
 import json
@@ -35,6 +36,7 @@ def stage(name: str, main: Main) -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         cfg = config.load(sys.argv[1:])
+        gc.freeze()  # all is imported by now; at exit, too, nobody need look through it
         writable(Path("data") / name)
         threads(cfg.trainer.threads)
         with tracking.stage(name, cfg) as tracked:
@@ -67,7 +69,6 @@ def quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()  # it would warn of every new head, which is the point
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data is in memory
-    warnings.filterwarnings("ignore", message=".*Add type hints to the `predict`.*")  # ours takes any
     warnings.filterwarnings("ignore", message=".*number of training batches.*")  # we log per epoch
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on new torch
     warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")  # targets have no gaps

@@ -12,6 +12,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 import torch
+from mlflow.types.type_hints import TypeFromExample
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 
@@ -27,7 +28,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow reads hints
+    def predict(self, context: Any, model_input: TypeFromExample, params: Any = None) -> pd.DataFrame:
         """One row per text: `label` and its probability `score`."""
         texts = model_input.iloc[:, 0] if isinstance(model_input, pd.DataFrame) else model_input
         texts = [str(text) for text in texts]

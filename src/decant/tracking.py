@@ -17,7 +17,6 @@ import psutil
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.models import infer_signature
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.utilities import rank_zero_only
 
 from decant.provenance import digest, provenance
 from decant.store import connect, find, owner, redacted
@@ -26,8 +25,13 @@ STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")
 
 
 def rank() -> int:
-    """The number of this process among those that train together; 0 writes and logs."""
-    return int(getattr(rank_zero_only, "rank", 0) or 0)
+    """0 for the one process, among those that train together, that writes and logs.
+
+    From the variables that launchers set, as Lightning reads them; importing Lightning takes seconds.
+    """
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+    number = next((int(os.environ[name]) for name in names if name in os.environ), 0)
+    return number or int(os.environ.get("NODE_RANK", 0))
 
 
 class Run:
