@@ -95,15 +95,19 @@ def test_all_files_are_where_the_design_says(clone: Path) -> None:
     assert found == wanted
 
 
-def test_predictions_hold_every_row_of_every_split_once(clone: Path) -> None:
-    for name in ("fine_tune", "distill"):
-        found = pd.read_parquet(clone / "data" / name / "predictions.parquet")
-        wanted = [
-            (f.stem, i)
-            for f in sorted((clone / "data/prepare").glob("*.parquet"))
-            for i in pd.read_parquet(f)["row_id"]
-        ]
-        assert sorted(zip(found["split"], found["row_id"], strict=True)) == sorted(wanted)
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [
+        ("fine_tune", ("train", "validation", "test", "unlabelled")),
+        ("fine_tune/control", ("test",)),
+        ("distill", ("validation", "test")),
+        ("distill/control", ("test",)),
+    ],
+)
+def test_predictions_hold_every_row_of_their_splits_once(clone: Path, name: str, splits: tuple[str, ...]) -> None:
+    found = pd.read_parquet(clone / "data" / name / "predictions.parquet")
+    wanted = [(s, i) for s in splits for i in pd.read_parquet(clone / f"data/prepare/{s}.parquet")["row_id"]]
+    assert sorted(zip(found["split"], found["row_id"], strict=True)) == sorted(wanted)
 
 
 def test_the_mlflow_tree_is_one_parent_with_a_run_for_each_stage(clone: Path) -> None:

@@ -1,5 +1,6 @@
 """The result as a person reads it: a table on the terminal, Markdown with pictures, and figures for MLflow."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +74,20 @@ def table(metrics: dict[str, Any], timings: dict[str, Any]) -> None:
     console.print("Report: data/evaluate/report.md. All runs: make ui", highlight=False)
 
 
+def pipes(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows)]
+
+
 def markdown(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -> str:
     """The report."""
-    lines = ["# Test results", "", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows(metrics, timings)]
+    lines = ["# Test results", "", *pipes(COLUMNS, rows(metrics, timings))]
     lines += ["", "Latency and throughput: raw text to class on the CPU, fp32, batch 1 and batch 32.", ""]
     lines += ["## Differences", "", "With paired bootstrap intervals over the test rows.", ""]
     lines += [f"- {line}" for line in sentences(metrics)]
     lines += ["", "![accuracy](plots/accuracy.png)", "", "## Classes", ""]
     each = per_class(metrics, labels).round(3)
-    lines += ["| " + " | ".join(each.columns) + " |", "|" + "---|" * len(each.columns)]
-    lines += ["| " + " | ".join(str(v) for v in row) + " |" for row in each.itertuples(index=False)]
+    lines += pipes(list(each.columns), each.astype(str).to_numpy().tolist())
     lines += ["", "![confusion of the student](plots/confusion.png)", ""]
     return "\n".join(lines)
 

@@ -1,0 +1,35 @@
+"""The result of the default experiment, written into README.md between its two marks.
+
+make experiment && python benchmarks/readme.py
+"""
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+from decant import provenance, report, run
+
+ROOT = Path(__file__).parents[1]
+MARKS = re.compile("(<!-- default -->\n).*(<!-- /default -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Replace what stands between the marks."""
+    metrics, timings = (run.read_json(ROOT / "data/evaluate" / f) for f in ("metrics.json", "latency.json"))
+    packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "pytorch-lightning"))
+    rows = run.read_json(ROOT / "data/prepare/card.json")["splits"]["test"]["rows"]
+    lines = [
+        f"The end of `make experiment` (seed 0, one run, {rows} test messages; {provenance.hardware()}; {packages}):",
+        "",
+        *report.pipes(report.COLUMNS, report.rows(metrics, timings)),
+        "",
+        *(f"- {line}" for line in report.sentences(metrics)),
+        "",
+        "Intervals: paired bootstrap over test messages, 95 %; the spread over seeds is not in them.",
+    ]
+    text = (ROOT / "README.md").read_text("utf-8")
+    (ROOT / "README.md").write_text(MARKS.sub(lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
