@@ -42,13 +42,16 @@ class Distiller(Learner):
 
 
 def main(cfg: DictConfig, tracked: Run) -> None:
-    """Write the student to data/distill/ and, unless it is alone anyway, the control to data/distill/control/."""
+    """Write the student to data/distill/ and, unless it is alone anyway, the control to data/distill/control/.
+
+    Alone means the same in both places: `control_epochs`.
+    """
     knobs: Training = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
     print(f"student: {cfg.use.loss}", flush=True)
     with run.replacing(OUT) as folder:
-        distil(cfg, knobs, folder, tracked, loss, ("validation", "test"))
+        distil(cfg, knobs if loss.needs else longer, folder, tracked, loss, ("validation", "test"))
     tracked.model("student", OUT, examples())
     if loss.needs:
         print("control: the student alone", flush=True)
