@@ -6,7 +6,7 @@ PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DECANT_TRAINER := $(TRAINER)
 
-.PHONY: help setup experiment repro test fast lint ui constraints clean
+.PHONY: help setup experiment test fast lint ui constraints clean
 
 help: ## what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,4 +43,4 @@ constraints: ## pin the newest versions that go together, from a fresh environme
 	@touch .venv/ready
 
 clean: ## remove outputs and caches of runs; .venv, MLflow runs and DVC's cache stay
-	rm -rf data/prepare data/pretrain_load data/fine_tune data/distill data/evaluate .state .pytest_cache .mypy_cache .ruff_cache
+	rm -rf data/prepare data/pretrain_load data/fine_tune data/distill data/evaluate .pytest_cache .mypy_cache .ruff_cache

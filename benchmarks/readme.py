@@ -19,13 +19,13 @@ def main() -> None:
     packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "pytorch-lightning"))
     rows = run.read_json(ROOT / "data/prepare/card.json")["splits"]["test"]["rows"]
     lines = [
-        f"The end of `make experiment` (seed 0, one run, {rows} test messages; {provenance.hardware()}; {packages}):",
+        f"The end of `make experiment` (seed 0, one run, {rows} test messages; {provenance.processor()}; {packages}):",
         "",
         *report.pipes(report.COLUMNS, report.rows(metrics, timings)),
         "",
         *(f"- {line}" for line in report.sentences(metrics)),
         "",
-        "Intervals: paired bootstrap over test messages, 95 %; the spread over seeds is not in them.",
+        "Intervals: paired bootstrap over test messages; the spread over seeds is not in them.",
     ]
     text = (ROOT / "README.md").read_text("utf-8")
     (ROOT / "README.md").write_text(MARKS.sub(lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text), "utf-8")

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 SETS = {
     "banking77": [
         "prepare.validation=0.1",
-        *("fine_tune.epochs=4", "fine_tune.max_length=64"),
-        *("distill.epochs=3", "distill.control_epochs=3", "distill.max_length=64"),
+        *("fine_tune.epochs=4", "fine_tune.control_epochs=15", "fine_tune.max_length=64"),
+        *("distill.epochs=3", "distill.control_epochs=3", "distill.lr=3.0e-4", "distill.max_length=64"),
     ],
     "newsgroups_local": [
         "prepare.validation=0.1",
@@ -35,10 +35,15 @@ def main(names: list[str]) -> None:
     for name in names or list(SETS):
         folder = workspace(name)
         seconds = {stage: execute(stage, name, folder) for stage in tracking.STAGES}
-        section(name, folder, seconds)
-    sections = [f.read_text() for f in sorted((ROOT / ".state/benchmarks").glob("*/section.md"))]
-    head = "# Text\n\nCommand for all: `DECANT_DATA=<folder> python benchmarks/text.py`\n\n"
-    (ROOT / "benchmarks/text.md").write_text(head + "\n".join(sections))
+        write(name, section(name, folder, seconds))
+
+
+def write(name: str, text: str) -> None:
+    """Put the section of one set into benchmarks/text.md, in the place of its last one."""
+    file = ROOT / "benchmarks/text.md"
+    head, *sections = file.read_text().split("\n## ")
+    kept = {s.partition("\n")[0]: s.strip("\n") for s in sections} | {name: text}
+    file.write_text(head.strip("\n") + "\n" + "".join(f"\n## {kept[n]}\n" for n in sorted(kept)))
 
 
 def workspace(name: str) -> Path:
@@ -59,27 +64,26 @@ def execute(stage: str, name: str, folder: Path) -> float:
     return time.perf_counter() - start
 
 
-def section(name: str, folder: Path, seconds: dict[str, float]) -> None:
+def section(name: str, folder: Path, seconds: dict[str, float]) -> str:
     """The table of one set, with how it was made."""
     metrics, timings = (run.read_json(folder / "data/evaluate" / f) for f in ("metrics.json", "latency.json"))
     sizes = {s: c["rows"] for s, c in run.read_json(folder / "data/prepare/card.json")["splits"].items()}
     packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "pytorch-lightning"))
     lines = [
-        f"## {name}",
+        name,
         "",
         f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seed 0, one run.",
-        f"{provenance.hardware()}; {packages}.",
+        f"{provenance.processor()}; {packages}.",
         f"Overrides: `{' '.join(SETS[name])}`.",
         f"Seconds: {', '.join(f'{s} {t:.0f}' for s, t in seconds.items())}.",
         "",
         *report.pipes(report.COLUMNS, report.rows(metrics, timings)),
         "",
-        "Differences of accuracy with paired bootstrap 95 % intervals over the test rows:",
+        "Differences of accuracy with paired bootstrap intervals over the test rows:",
         "",
         *(f"- {line}" for line in report.sentences(metrics)),
-        "",
     ]
-    (folder / "section.md").write_text("\n".join(lines))
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

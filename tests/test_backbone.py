@@ -113,6 +113,11 @@ def test_arguments_that_do_not_go_together_are_refused(arguments: dict, message:
         HuggingFace(**arguments)
 
 
+def test_a_misspelt_key_of_an_architecture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'num_hidden_layer', which bert does not know; its keys: .*num_hidden_layers"):
+        HuggingFace(package=MINILM, config={"num_hidden_layer": 2}).write(tmp_path)
+
+
 @pytest.mark.parametrize("arguments", [{"package": "no_such_package", "sha256": "0"}, {"path": "nowhere"}])
 def test_weights_that_are_not_there_are_named(arguments: dict, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no_such_package is not installed|no config.json in nowhere"):

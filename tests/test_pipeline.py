@@ -194,7 +194,7 @@ class TestWhatReRuns:
         kd = clone / "conf/loss/kd.yaml"
         kd.write_text(kd.read_text() + "# a remark\n")
         edit(clone / "conf/backbone/distilbert.yaml", lambda y: y.update(lr_scale=2.0))
-        edit(clone / "conf/trainer/auto.yaml", lambda y: y.update(num_nodes=1, devices=1))
+        edit(clone / "conf/trainer/auto.yaml", lambda y: y.update(threads=1))
         (clone / "conf/trainer/auto.yaml").write_text((clone / "conf/trainer/auto.yaml").read_text() + "# x\n")
         (clone / "conf/loss/new.yaml").write_text("_target_: decant.loss.none.Alone\n")
         assert repro(clone) == []
@@ -258,9 +258,11 @@ def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
     before = len(runs(clone))
     done = run(clone, sys.executable, "-m", "decant.experiment")
     assert done.returncode == 0, done.stderr
-    assert "Nothing had to run" in done.stdout
+    assert "evaluate did not have to run" in done.stdout
     assert "Test results" in done.stdout
     assert len(runs(clone)) == before + 1
+    shown = {f.name for f in (clone / "mlartifacts" / runs(clone)[-1].info.run_id / "artifacts").iterdir()}
+    assert shown == {"latency.json", "metrics.json", "plots", "report.md"}
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(clone: Path) -> None:

@@ -51,7 +51,20 @@ def test_a_leak_can_be_dropped_and_test_stays_whole(rows: pd.DataFrame) -> None:
     assert (len(made["train"]), len(made["test"])) == (11, 1)
 
 
-def test_unlabelled_copies_of_test_inputs_are_leaks_too(rows: pd.DataFrame) -> None:
+def test_unlabelled_rows_may_have_an_empty_label(rows: pd.DataFrame) -> None:
+    frame = numbered(rows.rename(columns={"text": "input"}).assign(target=None), "unlabelled")
+    assert prepare.encode(frame, ["bills"])["target"].tolist() == [-1] * len(rows)
+
+
+def test_two_rows_of_a_class_are_enough_to_train_and_validate(rows: pd.DataFrame) -> None:
+    few = rows.groupby("intent").head(2)
+    made = tables(few, test=rows.drop(few.index).groupby("intent").head(1))
+    prepare.clean(made, source())
+    prepare.make_splits(made, Prepare(validation=0.5, test=0.2), 0)
+    assert prepare.check_classes(made, least=1) == []
+
+
+def test_unlabelled_copies_of_labelled_inputs_are_leaks_too(rows: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="inputs of unlabelled stand in train too"):
         prepare.clean(tables(rows, unlabelled=rows[["text"]].head(2)), source())
 

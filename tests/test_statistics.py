@@ -43,7 +43,7 @@ def test_the_interval_agrees_with_scipy() -> None:
 
 def test_a_model_against_itself_retains_all_and_differs_by_nothing() -> None:
     found = paired(FIRST, FIRST, TARGET, KNOBS, 0)
-    assert found == {"agreement": 1.0, "retained": 1.0, "difference": 0.0, "low": 0.0, "high": 0.0}
+    assert found == {"agreement": 1.0, "retained": 1.0, "difference": 0.0, "confidence": 0.95, "low": 0.0, "high": 0.0}
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:

@@ -43,6 +43,11 @@ def labels() -> list[str]:
     return list(run.read_json(PREPARED / "card.json")["labels"])
 
 
+def digests() -> dict[str, str]:
+    """Which data this is: {split: sha256 of its table}."""
+    return {split: str(facts["sha256"]) for split, facts in run.read_json(PREPARED / "card.json")["splits"].items()}
+
+
 def tokenise(frames: Tables, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list[Row]]:
     """{split: rows}, in the order of the tables."""
     rows = {}

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from decant import run
 from decant.config import Training, piece, settings
-from decant.datamodule import Batch, Row, Tables
+from decant.datamodule import Batch, Row, Tables, digests
 from decant.learner import PRETRAINED, Learner, Rows, examples, train
 from decant.loss import Loss
 from decant.loss.none import Alone
@@ -72,7 +72,7 @@ def softened(rows: Rows, frames: Tables) -> list[Row]:
     """The rows to train on with a teacher, unlabelled ones too, with its logits."""
     for split in ("train", "unlabelled"):
         if split in rows:
-            logits = read_predictions(TEACHER, split, frames[split]["row_id"].tolist())
+            logits = read_predictions(TEACHER, split, frames[split]["row_id"].tolist(), digests()[split])
             for row, soft in zip(rows[split], logits, strict=True):
                 row.soft = soft
     return rows["train"] + rows.get("unlabelled", [])

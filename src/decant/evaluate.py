@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from decant import datamodule, floor, latency, model, report, run, statistics
 from decant.config import Evaluate, settings
+from decant.report import OUT
 from decant.tracking import Run
 
-OUT = Path("data/evaluate")
 MODELS = {
     "scratch": Path("data/fine_tune/control"),
     "teacher": Path("data/fine_tune"),
@@ -32,9 +32,9 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     folders = {role: folder for role, folder in MODELS.items() if folder.is_dir()}
     linear = floor.fit(frames["train"], frames["validation"])
     logits = {"floor": floor.logits(linear, frames["test"]["input"])}
-    ids = frames["test"]["row_id"].tolist()
+    ids, digest = frames["test"]["row_id"].tolist(), datamodule.digests()["test"]
     for role, folder in folders.items():
-        logits[role] = model.read_predictions(folder / "predictions.parquet", "test", ids)
+        logits[role] = model.read_predictions(folder / "predictions.parquet", "test", ids, digest)
     target = frames["test"]["target"].to_numpy()
     metrics: dict[str, Any] = {r: statistics.scores(v, target, labels, knobs.bins) for r, v in logits.items()}
     metrics["floor"] |= floor.size(linear)
@@ -80,14 +80,10 @@ def write(
 
 def publish(tracked: Run, metrics: dict[str, Any], timings: dict[str, Any], test: pd.DataFrame) -> None:
     """Log figures and files to the stage's run and, where people compare, to the parent."""
-    flat = report.headline(metrics, timings)
     tracked.dataset(test, "test")
     for target in (tracked, tracked.parent):
         if target is not None:
-            target.metrics(flat)
-            for name in ("metrics.json", "latency.json", "report.md"):
-                target.artifact(OUT / name)
-            target.artifact(OUT / "plots", "plots")
+            report.log(target, metrics, timings)
 
 
 if __name__ == "__main__":

@@ -7,30 +7,35 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import mlflow
 
 from decant import UserError, config, report, run, store, tracking
 
-EVALUATED = Path("data/evaluate")
-
 
 def main(arguments: list[str]) -> int:
     """Run, and show what came out; the exit code is DVC's."""
+    if lost := [a for a in arguments if a.partition("=")[0] in ("--temp", "--queue", "--run-all")]:
+        raise UserError(
+            f"{', '.join(lost)}: DVC runs that in a folder of its own, and deletes it with the MLflow runs in it; "
+            "leave it out, or run dvc exp run yourself with MLFLOW_TRACKING_URI set to an absolute store"
+        )
     config.load()  # a misspelt key or piece is told before anything runs
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
     code = subprocess.run(["dvc", "exp", "run", *arguments], check=False).returncode
     cfg = config.load()  # what -S made of it; where DVC failed, it may say why
-    if code or {"--queue", "--temp", "--dry", "--run-all"} & set(arguments):
+    if code or "--dry" in arguments:
         return code
-    if not made_now():
-        print("Nothing had to run: this result was made before, and is restored.")
-        with tracking.parent(cfg) as whole:
+    if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
+        print("Not every stage is up to date, so there is no result to show; dvc status says which.")
+        return code
+    with tracking.parent(cfg) as whole:  # in either case: dvc.lock is whole only now
+        if not made_now():
+            print("evaluate did not have to run: its result was made before, and is restored.")
             restore_timings()
-            metrics, timings = (run.read_json(EVALUATED / f) for f in ("metrics.json", "latency.json"))
-            whole.metrics(report.headline(metrics, timings))
-        report.table(metrics, timings)
+            metrics, timings = (run.read_json(report.OUT / f) for f in ("metrics.json", "latency.json"))
+            report.log(whole, metrics, timings)
+            report.table(metrics, timings)
     return code
 
 
@@ -54,7 +59,7 @@ def restore_timings() -> None:
             "not known here; measure them with: dvc repro --force --single-item evaluate"
         )
     for name in ("latency.json", "report.md"):
-        mlflow.MlflowClient().download_artifacts(made.info.run_id, name, str(EVALUATED))
+        mlflow.MlflowClient().download_artifacts(made.info.run_id, name, str(report.OUT))
 
 
 if __name__ == "__main__":

@@ -154,11 +154,11 @@ def train(
     """
     pl.seed_everything(cfg.seed, verbose=False)
     task: Task = piece(cfg, "task")
+    scale = run.read_json(start / "manifest.json")["lr_scale"]  # first: it says so where pretrain-load has not run
     tokenizer = AutoTokenizer.from_pretrained(start)
     tokenizer.model_max_length = knobs.max_length
     frames = datamodule.read()
     rows = datamodule.tokenise(frames, tokenizer, knobs.max_length)
-    scale = run.read_json(start / "manifest.json")["lr_scale"]
     positions = run.read_json(start / "config.json").get("max_position_embeddings", knobs.max_length)
     if knobs.max_length > positions:
         raise UserError(f"max_length is {knobs.max_length}, but {start} knows {positions} positions; lower it")
@@ -170,7 +170,7 @@ def train(
         logits = {s: (frames[s]["row_id"].tolist(), model.predict(network, rows[s])) for s in rows if s in splits}
         if not all(np.isfinite(values).all() for _, values in logits.values()):
             raise UserError("the trained network gives logits that are not finite; lower lr or clip of this stage")
-        model.write_predictions(folder, logits)
+        model.write_predictions(folder, logits, datamodule.digests())
 
 
 def examples() -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from transformers import (
     AutoConfig,
@@ -17,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from decant import UserError
 from decant.datamodule import Row, collate
 
 PREDICT_BATCH = 64
@@ -72,23 +75,34 @@ def predict(model: PreTrainedModel, rows: Sequence[Row]) -> np.ndarray:
     return logits[np.argsort(order)]
 
 
-def write_predictions(folder: Path, logits: Mapping[str, tuple[Sequence[str], np.ndarray]]) -> None:
-    """Write predictions.parquet: {split: (row ids, logits (N, C))}, keyed by (split, row_id)."""
+def write_predictions(
+    folder: Path, logits: Mapping[str, tuple[Sequence[str], np.ndarray]], digests: Mapping[str, str]
+) -> None:
+    """Write predictions.parquet: {split: (row ids, logits (N, C))}, keyed by (split, row_id).
+
+    `digests` says which data they are of: {split: sha256}; a row id alone may be a position in a file.
+    """
     frames = [
         pd.DataFrame({"split": split, "row_id": list(ids), "logits": list(values)})
         for split, (ids, values) in sorted(logits.items())
     ]
-    pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
+    table = pa.Table.from_pandas(pd.concat(frames), preserve_index=False)
+    known = {split: digests[split] for split in sorted(logits)}
+    pq.write_table(table.replace_schema_metadata({"decant.data": json.dumps(known)}), folder / "predictions.parquet")
 
 
-def read_predictions(file: Path, split: str, row_ids: Sequence[str]) -> np.ndarray:
-    """Logits (N, C) for `row_ids` of a split, in that order.
+def read_predictions(file: Path, split: str, row_ids: Sequence[str], digest: str) -> np.ndarray:
+    """Logits for `row_ids` of a split, in that order (N, C).
 
     Raises:
-        KeyError: a row that was not predicted: the predictions are of other data.
+        UserError: the predictions are of other data than that of `digest`.
     """
+    metadata = pq.read_schema(file).metadata or {}
+    if json.loads(metadata.get(b"decant.data", b"{}")).get(split) != digest:
+        raise UserError(
+            f"{file} was made from other {split} data than data/prepare holds now; run: dvc repro, or by hand the "
+            "stages from there on"
+        )
     frame = pd.read_parquet(file, filters=[("split", "==", split)])
     position = dict(zip(frame["row_id"], range(len(frame)), strict=True))
-    if lacking := [i for i in row_ids if i not in position]:
-        raise KeyError(f"{file} has no prediction for {len(lacking)} rows of {split}, first {lacking[0]!r}")
     return np.stack(frame["logits"].to_list())[[position[i] for i in row_ids]].astype(np.float32)

@@ -31,7 +31,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         del tables["unlabelled"]
     make_splits(tables, settings(cfg, "prepare"), cfg.seed)
     # dropping leaks and cutting can take the last row of a class
-    if problems := check_classes(tables):
+    if problems := check_classes(tables, least=1):
         raise UserError(problems)
     labels = sorted(tables["train"]["target"].unique())
     tables = {s: encode(tables[s], labels) for s in SPLITS if s in tables}
@@ -67,7 +67,7 @@ def clean(tables: dict[str, pd.DataFrame], source: Source) -> dict[str, int]:
             tables[split] = frame[~empty].reset_index(drop=True)
         tables[split] = tables[split].assign(input=tables[split]["input"].fillna("").astype(str))
     if not problems:
-        problems = check_classes(tables)
+        problems = check_classes(tables, least=2)
     found = leaks(tables)
     if found and source.leaks == "refuse":
         problems += [f"{n} inputs of {b} stand in {a} too, for example {text!r}; remove one copy, or set "
@@ -112,15 +112,15 @@ def check_targets(split: str, frame: pd.DataFrame) -> list[str]:
     return problems
 
 
-def check_classes(tables: dict[str, pd.DataFrame]) -> list[str]:
-    """Problems with the set of classes, over all splits."""
+def check_classes(tables: dict[str, pd.DataFrame], least: int) -> list[str]:
+    """Problems with the set of classes, over all splits; train needs `least` rows of each."""
     if bare := [s for s in tables if s != "unlabelled" and tables[s].empty]:
         return [f"{', '.join(bare)} has no rows left after dropping empty inputs and leaks; give it other rows"]
     counts = tables["train"]["target"].value_counts()
     problems = []
     if len(counts) < 2:
         problems.append(f"train has the single class {counts.index[0]!r}; expected at least two")
-    if rare := sorted(counts[counts < 2].index):
+    if rare := sorted(counts[counts < least].index):
         problems.append(
             f"train has one row of {', '.join(map(repr, rare))}; expected two or more of each class, one to "
             "learn from and one to validate on: add rows or remove the class"
@@ -191,7 +191,7 @@ def cut(train: pd.DataFrame, share: float, split: str, seed: int) -> tuple[pd.Da
 def encode(frame: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     """Columns row_id, input, target (index into `labels`; -1: no label)."""
     index = {label: i for i, label in enumerate(labels)}
-    target = frame["target"].map(index) if "target" in frame else np.full(len(frame), -1)
+    target = frame["target"].map(index).fillna(-1) if "target" in frame else np.full(len(frame), -1)
     return pd.DataFrame(
         {
             "row_id": frame["row_id"].astype(str),

@@ -19,7 +19,6 @@ def provenance() -> dict[str, str]:
         "git.dirty": str(bool(_git("status", "--porcelain"))),
         "dvc.lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
-        "data.digest": digest(Path("data/prepare")),
         "hardware": hardware(),
         "threads": str(torch.get_num_threads()),
         "versions": ", ".join(f"{p} {version(p)}" for p in packages),
@@ -27,9 +26,13 @@ def provenance() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """The processor, or the accelerator, in words."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    """The processor and, if there are any, the accelerators, in words."""
+    count = torch.cuda.device_count()
+    return processor() + (f", {count} x {torch.cuda.get_device_name(0)}" if count else "")
+
+
+def processor() -> str:
+    """The processor in words: what latencies are measured on."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

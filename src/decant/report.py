@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import confusion_matrix
 
+from decant.tracking import Run
+
 matplotlib.use("Agg")  # no screen
 from matplotlib import pyplot as plt
 
+OUT = Path("data/evaluate")
 TITLES = {
     "floor": "linear floor (TF-IDF)",
     "scratch": "from scratch (no transfer)",
@@ -52,10 +55,11 @@ def sentences(metrics: dict[str, Any]) -> list[str]:
     for pair, c in metrics["compare"].items():
         first, second = (TITLES[role] for role in pair.split("_"))
         verdict = "better" if c["low"] > 0 else "worse" if c["high"] < 0 else "cannot tell"
+        retained = "-" if c["retained"] is None else f"{100 * c['retained']:.1f}"
         lines.append(
             f"{first} against {second}: {100 * c['difference']:+.1f} points "
-            f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}], {verdict}; "
-            f"retains {100 * c['retained']:.1f} %, agrees on {100 * c['agreement']:.1f} % of test"
+            f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}], {verdict} at {100 * c['confidence']:g} %; "
+            f"retains {retained} %, agrees on {100 * c['agreement']:.1f} % of test"
         )
     return lines
 
@@ -92,12 +96,21 @@ def markdown(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]
     return "\n".join(lines)
 
 
+def log(target: Run, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+    """Log the headline and the files of `OUT` to a run."""
+    target.metrics(headline(metrics, timings))
+    for name in ("metrics.json", "latency.json", "report.md"):
+        target.artifact(OUT / name)
+    target.artifact(OUT / "plots", "plots")
+
+
 def headline(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, float]:
     """What the runs table and the compare view of MLflow show: `student/accuracy`, `student/retained`, ..."""
     kept = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "calibration_error", "parameters", "size_mb")
     flat = {f"{r}/{k}": metrics[r][k] for r in TITLES if r in metrics for k in kept}
     flat |= {f"{role}/{k}": v for role, times in timings.items() for k, v in times.items()}
-    flat |= {f"student/{k}": metrics["compare"]["student_teacher"][k] for k in ("retained", "agreement")}
+    against = metrics["compare"]["student_teacher"]
+    flat |= {f"student/{k}": against[k] for k in ("retained", "agreement") if against[k] is not None}
     for pair, values in metrics["compare"].items():
         flat |= {f"compare/{pair}/{k}": values[k] for k in ("difference", "low", "high")}
     return flat

@@ -19,6 +19,7 @@ from typing import Any
 
 import transformers
 from omegaconf import DictConfig
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from decant import UserError, config, tracking
 from decant.tracking import Run
@@ -80,6 +81,7 @@ def threads(count: int) -> None:
 
     os.environ["OMP_NUM_THREADS"] = str(count)
     torch.set_num_threads(count)
+    threadpool_limits(count)  # NumPy and scikit-learn read the variable when they are imported
 
 
 def writable(folder: Path) -> None:

@@ -62,8 +62,9 @@ def paired(first: np.ndarray, second: np.ndarray, target: np.ndarray, knobs: Eva
     low, high = np.quantile(differences, [tail, 1 - tail])
     return {
         "agreement": float((first == second).mean()),
-        "retained": float(right[0].mean() / right[1].mean()) if right[1].any() else float("nan"),
+        "retained": float(right[0].mean() / right[1].mean()) if right[1].any() else None,
         "difference": float(right[0].mean() - right[1].mean()),
+        "confidence": knobs.confidence,
         "low": float(low),
         "high": float(high),
     }

@@ -44,7 +44,7 @@ def connect(root: Path | None = None) -> str:
                 kind = {"mlflow.experimentKind": "custom_model_development"}
                 mlflow.create_experiment(name, artifact_location=artifacts, tags=kind)
             mlflow.set_experiment(name)
-    except (OSError, MlflowException) as error:
+    except (OSError, MlflowException, ImportError) as error:  # a database's driver may be missing
         raise UserError(f"the MLflow store {redacted(uri)} cannot be used: {error}") from error
     close_dead()
     return uri

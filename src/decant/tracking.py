@@ -204,4 +204,5 @@ def note(run: Run) -> None:
             earlier = made.data.tags.get("mlflow.parentRunId") != run.run_id
             lines.append(f"| {name} | [{made.info.run_name}]({link}){', restored' if earlier else ''} |")
             run.tags({f"made.{name}": made.info.run_id})
-    run.tags({"mlflow.note.content": "\n".join(lines)})
+    data = digest(output("prepare")) if output("prepare").exists() else "none"
+    run.tags({"mlflow.note.content": "\n".join(lines), "data.digest": data})

@@ -41,7 +41,12 @@ class HuggingFace(Origin):
         source = self.locate(patterns)
         AutoTokenizer.from_pretrained(source).save_pretrained(folder)
         if self.config is not None:
-            config = AutoConfig.from_pretrained(source, **self.config)
+            config, unknown = AutoConfig.from_pretrained(source, return_unused_kwargs=True, **self.config)
+            if unknown:
+                raise UserError(
+                    f"config: has {', '.join(map(repr, unknown))}, which {config.model_type} does not know; "
+                    f"its keys: {', '.join(sorted(k for k in config.to_dict() if not k.startswith('_')))}"
+                )
             config.name_or_path = ""  # else an absolute path; equal work must have equal bytes
             config.save_pretrained(folder)
             return {"origin": f"{self.origin()}, configuration alone"}
