@@ -4,7 +4,6 @@ make experiment && python benchmarks/readme.py
 """
 
 import re
-from importlib.metadata import version
 from pathlib import Path
 
 from decant import provenance, report, run
@@ -15,8 +14,8 @@ MARKS = re.compile("(<!-- default -->\n).*(<!-- /default -->)", re.DOTALL)
 
 def main() -> None:
     """Replace what stands between the marks."""
-    metrics, timings = (run.read_json(ROOT / "data/evaluate" / f) for f in ("metrics.json", "latency.json"))
-    packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "pytorch-lightning"))
+    metrics, timings = report.read(ROOT / report.OUT)
+    packages = provenance.versions("torch", "transformers", "pytorch-lightning")
     rows = run.read_json(ROOT / "data/prepare/card.json")["splits"]["test"]["rows"]
     lines = [
         f"The end of `make experiment` (seed 0, one run, {rows} test messages; {provenance.processor()}; {packages}):",

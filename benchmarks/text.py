@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from decant import provenance, report, run, tracking
@@ -66,9 +65,9 @@ def execute(stage: str, name: str, folder: Path) -> float:
 
 def section(name: str, folder: Path, seconds: dict[str, float]) -> str:
     """The table of one set, with how it was made."""
-    metrics, timings = (run.read_json(folder / "data/evaluate" / f) for f in ("metrics.json", "latency.json"))
+    metrics, timings = report.read(folder / report.OUT)
     sizes = {s: c["rows"] for s, c in run.read_json(folder / "data/prepare/card.json")["splits"].items()}
-    packages = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "pytorch-lightning"))
+    packages = provenance.versions("torch", "transformers", "pytorch-lightning")
     lines = [
         name,
         "",

@@ -61,7 +61,7 @@ def test_two_rows_of_a_class_are_enough_to_train_and_validate(rows: pd.DataFrame
     made = tables(few, test=rows.drop(few.index).groupby("intent").head(1))
     prepare.clean(made, source())
     prepare.make_splits(made, Prepare(validation=0.5, test=0.2), 0)
-    assert prepare.check_classes(made, least=1) == []
+    assert prepare.check_classes(made) == []
 
 
 def test_unlabelled_copies_of_labelled_inputs_are_leaks_too(rows: pd.DataFrame) -> None:

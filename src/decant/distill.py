@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from decant import run
 from decant.config import Training, piece, settings
 from decant.datamodule import Batch, Row, Tables, digests
-from decant.learner import PRETRAINED, Learner, Rows, examples, train
+from decant.learner import PRETRAINED, Learner, Rows, examples, labelled, train
 from decant.loss import Loss
 from decant.loss.none import Alone
 from decant.model import read_predictions
@@ -64,15 +64,16 @@ def main(cfg: DictConfig, tracked: Run) -> None:
 def distil(cfg: DictConfig, knobs: Training, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:
     """Train a student with `loss` and write its model directory."""
     build = partial(Distiller, loss=loss)
-    chosen = {"chosen": softened} if loss.needs else {}
-    train(cfg, knobs, PRETRAINED / "student", folder, tracked, build, splits=splits, **chosen)
+    chosen = softened if loss.needs else labelled
+    train(cfg, knobs, PRETRAINED / "student", folder, tracked, build, chosen, splits)
 
 
 def softened(rows: Rows, frames: Tables) -> list[Row]:
     """The rows to train on with a teacher, unlabelled ones too, with its logits."""
+    known = digests()
     for split in ("train", "unlabelled"):
         if split in rows:
-            logits = read_predictions(TEACHER, split, frames[split]["row_id"].tolist(), digests()[split])
+            logits = read_predictions(TEACHER, split, frames[split]["row_id"].tolist(), known[split])
             for row, soft in zip(rows[split], logits, strict=True):
                 row.soft = soft
     return rows["train"] + rows.get("unlabelled", [])

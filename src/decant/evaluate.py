@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
+from transformers import PreTrainedModel
 
 from decant import datamodule, floor, latency, model, report, run, statistics
 from decant.config import Evaluate, settings
@@ -38,18 +39,18 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     target = frames["test"]["target"].to_numpy()
     metrics: dict[str, Any] = {r: statistics.scores(v, target, labels, knobs.bins) for r, v in logits.items()}
     metrics["floor"] |= floor.size(linear)
+    networks = {role: model.load(folder) for role, folder in folders.items()}
     for role, folder in folders.items():
-        metrics[role] |= size(folder)
+        metrics[role] |= size(networks[role][0], folder)
     metrics["compare"] = statistics.compare(logits, target, knobs, cfg.seed)
-    timings = latency.measure(linear, folders, frames["test"]["input"].tolist())
+    timings = latency.measure(linear, networks, frames["test"]["input"].tolist())
     write(metrics, timings, logits, target, labels)
     publish(tracked, metrics, timings, frames["test"])
     report.table(metrics, timings)
 
 
-def size(folder: Path) -> dict[str, Any]:
+def size(network: PreTrainedModel, folder: Path) -> dict[str, Any]:
     """Parameters, and megabytes on disk of what a server needs: weights, config, tokenizer."""
-    network, _ = model.load(folder)
     files = [f for f in folder.iterdir() if f.is_file() and f.name != "predictions.parquet"]
     return {
         "parameters": network.num_parameters(),

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         if not made_now():
             print("evaluate did not have to run: its result was made before, and is restored.")
             restore_timings()
-            metrics, timings = (run.read_json(report.OUT / f) for f in ("metrics.json", "latency.json"))
+            metrics, timings = report.read()
             report.log(whole, metrics, timings)
             report.table(metrics, timings)
     return code
@@ -41,7 +41,6 @@ def main(arguments: list[str]) -> int:
 
 def made_now() -> bool:
     """Whether evaluate ran, and so showed the result itself."""
-    store.connect()
     key = os.environ["DECANT_INVOCATION"]
     return bool(store.find(f"tags.`decant.invocation` = '{key}' and metrics.`student/accuracy` >= 0"))
 

@@ -138,6 +138,11 @@ class RunLogger(Logger):
             self.run.metrics(metrics, step or 0)
 
 
+def labelled(rows: Rows, frames: Tables) -> list[Row]:
+    """The rows to train on without a teacher."""
+    return rows["train"]
+
+
 def train(
     cfg: DictConfig,
     knobs: Training,
@@ -145,7 +150,7 @@ def train(
     folder: Path,
     tracked: Run,
     build: Callable[[PreTrainedModel, Task, Training, float], Learner],
-    chosen: Callable[[Rows, Tables], list[Row]] = lambda rows, _: rows["train"],
+    chosen: Callable[[Rows, Tables], list[Row]] = labelled,
     splits: Sequence[str] = SPLITS,
 ) -> None:
     """Train what `build` makes of the backbone at `start` on the `chosen` rows; write it to `folder`.

@@ -31,7 +31,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         del tables["unlabelled"]
     make_splits(tables, settings(cfg, "prepare"), cfg.seed)
     # dropping leaks and cutting can take the last row of a class
-    if problems := check_classes(tables, least=1):
+    if problems := check_classes(tables):
         raise UserError(problems)
     labels = sorted(tables["train"]["target"].unique())
     tables = {s: encode(tables[s], labels) for s in SPLITS if s in tables}
@@ -67,7 +67,7 @@ def clean(tables: dict[str, pd.DataFrame], source: Source) -> dict[str, int]:
             tables[split] = frame[~empty].reset_index(drop=True)
         tables[split] = tables[split].assign(input=tables[split]["input"].fillna("").astype(str))
     if not problems:
-        problems = check_classes(tables, least=2)
+        problems = check_classes(tables) + check_rare(tables["train"])
     found = leaks(tables)
     if found and source.leaks == "refuse":
         problems += [f"{n} inputs of {b} stand in {a} too, for example {text!r}; remove one copy, or set "
@@ -112,19 +112,25 @@ def check_targets(split: str, frame: pd.DataFrame) -> list[str]:
     return problems
 
 
-def check_classes(tables: dict[str, pd.DataFrame], least: int) -> list[str]:
-    """Problems with the set of classes, over all splits; train needs `least` rows of each."""
+def check_rare(train: pd.DataFrame) -> list[str]:
+    """Problems with the size of the classes, before validation is cut off."""
+    counts = train["target"].value_counts()
+    if not (rare := sorted(counts[counts < 2].index)):
+        return []
+    return [
+        f"train has one row of {', '.join(map(repr, rare))}; expected two or more of each class, one to "
+        "learn from and one to validate on: add rows or remove the class"
+    ]
+
+
+def check_classes(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Problems with the set of classes, over all splits."""
     if bare := [s for s in tables if s != "unlabelled" and tables[s].empty]:
         return [f"{', '.join(bare)} has no rows left after dropping empty inputs and leaks; give it other rows"]
     counts = tables["train"]["target"].value_counts()
     problems = []
     if len(counts) < 2:
         problems.append(f"train has the single class {counts.index[0]!r}; expected at least two")
-    if rare := sorted(counts[counts < least].index):
-        problems.append(
-            f"train has one row of {', '.join(map(repr, rare))}; expected two or more of each class, one to "
-            "learn from and one to validate on: add rows or remove the class"
-        )
     for split in ("validation", "test"):
         if split in tables and (new := sorted(set(tables[split]["target"]) - set(counts.index))):
             problems.append(

@@ -12,7 +12,6 @@ import torch
 
 def provenance() -> dict[str, str]:
     """Tags that say which code, on which machine, made a run."""
-    packages = ("torch", "transformers", "pytorch-lightning", "dvc", "mlflow")
     lock = Path("dvc.lock")
     return {
         "git.commit": _git("rev-parse", "HEAD"),
@@ -21,8 +20,13 @@ def provenance() -> dict[str, str]:
         "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
         "hardware": hardware(),
         "threads": str(torch.get_num_threads()),
-        "versions": ", ".join(f"{p} {version(p)}" for p in packages),
+        "versions": versions("torch", "transformers", "pytorch-lightning", "dvc", "mlflow"),
     }
+
+
+def versions(*packages: str) -> str:
+    """The installed versions of distributions, in words."""
+    return ", ".join(f"{name} {version(name)}" for name in packages)
 
 
 def hardware() -> str:

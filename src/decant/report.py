@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import confusion_matrix
 
+from decant import run
 from decant.tracking import Run
 
 matplotlib.use("Agg")  # no screen
@@ -31,6 +32,11 @@ COLUMNS = (
 )
 PNG = {"metadata": {"Software": None}, "dpi": 120}
 """No version in the file: equal figures have equal bytes."""
+
+
+def read(folder: Path = OUT) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics and timings that `evaluate` wrote."""
+    return run.read_json(folder / "metrics.json"), run.read_json(folder / "latency.json")
 
 
 def rows(metrics: dict[str, Any], timings: dict[str, Any]) -> list[list[str]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
 import transformers
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -77,8 +78,6 @@ def quiet() -> None:
 
 def threads(count: int) -> None:
     """Pin the number of CPU threads: another count changes the last bits of every sum."""
-    import torch
-
     os.environ["OMP_NUM_THREADS"] = str(count)
     torch.set_num_threads(count)
     threadpool_limits(count)  # NumPy and scikit-learn read the variable when they are imported

@@ -1,6 +1,5 @@
 """Any transformers text model: from the hub, a Python package or a folder; whole, cut, or without weights."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from decant import UserError
+from decant import UserError, run
 from decant.backbone import surgery
 from decant.backbone.origin import Origin
 
@@ -67,7 +66,7 @@ class HuggingFace(Origin):
     def _checked(self, file: Path) -> str:
         if not file.is_file():
             raise UserError(f"no {file.name} in {file.parent}; only safetensors are loaded, never a pickle")
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = run.sha256(file)
         if self.sha256 not in (None, digest):
             raise UserError(
                 f"{file.name} of {self.origin()} has sha256 {digest}, expected {self.sha256}; it is not the file "
