@@ -19,13 +19,13 @@ setup: .venv/ready ## make .venv and install what constraints.txt pins
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-experiment: .venv/ready ## run the pipeline as a DVC experiment: make experiment ARGS="-S use.loss=none" TRAINER=cpu
-	@python -m decant.experiment $(ARGS)
+experiment: .venv/ready ## run the pipeline as a DVC experiment: make experiment EXPERIMENT=digits ARGS="-S seed=1" TRAINER=cpu
+	@python -m decant.experiment $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(ARGS)
 
 test: .venv/ready ## all tests, end to end included
 	python -m pytest
 
-fast: .venv/ready ## the tests that take under a minute
+fast: .venv/ready ## the tests that take two minutes together
 	python -m pytest -m "not slow"
 
 lint: .venv/ready ## style, formatting and types

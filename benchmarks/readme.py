@@ -20,7 +20,7 @@ def main() -> None:
     lines = [
         f"The end of `make experiment` (seed 0, one run, {rows} test messages; {provenance.processor()}; {packages}):",
         "",
-        *report.pipes(report.COLUMNS, report.rows(metrics, timings)),
+        *report.pipes(report.columns(metrics), report.rows(metrics, timings)),
         "",
         *(f"- {line}" for line in report.sentences(metrics)),
         "",

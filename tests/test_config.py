@@ -1,4 +1,5 @@
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,27 @@ def test_every_trainer_composes(name: str) -> None:
     assert config.load([f"trainer={name}"], ROOT).trainer.devices
 
 
+@pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/experiment").glob("*.yaml")))
+def test_every_experiment_is_whole_and_composes(name: str) -> None:
+    values = config.experiment(name, ROOT)
+    assert config.load(values, ROOT).use.data == dict(v.split("=") for v in values)["use.data"]
+
+
+def test_an_experiment_that_is_not_there_is_named() -> None:
+    with pytest.raises(UserError, match=r"did you mean 'digits'"):
+        config.experiment("digit", ROOT)
+
+
+def test_an_experiment_without_all_keys_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "conf/experiment/part.yaml").write_text("seed: 1\nfine_tune: {epoch: 3}\n")
+    with pytest.raises(UserError) as caught:  # what it lacks would be left over from the experiment before
+        config.experiment("part", tmp_path)
+    assert "'fine_tune.epoch', which nothing reads (did you mean 'fine_tune.epochs'?)" in str(caught.value)
+    assert "lacks the key 'use.data'" in str(caught.value)
+
+
 def test_two_composes_are_byte_equal() -> None:
     assert OmegaConf.to_yaml(config.load([], ROOT)) == OmegaConf.to_yaml(config.load([], ROOT))
 
@@ -36,6 +58,7 @@ def test_a_section_comes_as_its_dataclass_with_types() -> None:
 
 BAD = [
     ("distill.lr=fast", r"distill.*Value 'fast'"),
+    ("use.adapt=haed", r"use.adapt is 'haed'.*did you mean 'head'"),
     ("use.loss=kdd", r"use.loss is 'kdd'.*did you mean 'kd'.*there are: kd, none"),
     ("loss.temperature=-1", r"conf/loss/kd.yaml: temperature is -1"),
     ("+loss.temprature=2", r"'temprature', which nothing reads \(did you mean 'temperature'\?\)"),

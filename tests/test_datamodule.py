@@ -1,7 +1,19 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from decant.datamodule import LENGTHS, LengthBuckets, Row, collate
+from decant.datamodule import LengthBuckets
+from decant.modality import Row
+from decant.modality.text import LENGTHS, TextEncoder
+
+
+class Tokens(TextEncoder):
+    """Rows are tokens already."""
+
+    def __init__(self) -> None:
+        self.processor = SimpleNamespace(pad_token_id=7)
+
 
 LENGTHS_OF_ROWS = np.random.default_rng(0).integers(3, 120, 1003).tolist()
 
@@ -47,14 +59,14 @@ def test_buckets_waste_less_padding_than_random_batches() -> None:
 
 def test_few_distinct_shapes_occur() -> None:
     rows = [Row([1] * n, 0) for n in LENGTHS_OF_ROWS]
-    shapes = {tuple(collate([rows[i] for i in b])["input_ids"].shape) for b in epoch(0)}
+    shapes = {tuple(Tokens().collate([rows[i] for i in b])["input_ids"].shape) for b in epoch(0)}
     assert {s[1] for s in shapes} <= set(LENGTHS)
 
 
-def test_padding_is_masked_and_soft_labels_keep_their_rows() -> None:
+def test_padding_is_the_tokenizers_and_is_masked_and_soft_labels_keep_their_rows() -> None:
     rows = [Row([5, 6, 7], 1, np.array([1.0, 2.0], np.float32)), Row([8], -1, np.array([3.0, 4.0], np.float32))]
-    batch = collate(rows)
-    assert batch["input_ids"][1].tolist() == [8, 0, 0, 0, 0, 0, 0, 0]
+    batch = Tokens().collate(rows)
+    assert batch["input_ids"][1].tolist() == [8, 7, 7, 7, 7, 7, 7, 7]
     assert batch["attention_mask"].sum(1).tolist() == [3, 1]
     assert batch["target"].tolist() == [1, -1]
     assert batch["soft"].tolist() == [[1.0, 2.0], [3.0, 4.0]]

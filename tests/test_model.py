@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_datamodule import Tokens
 
 from decant import UserError, model
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
-from decant.datamodule import Row
 from decant.learner import rate
+from decant.modality import Row
 
 DIGESTS = {"train": "1", "test": "2", "unlabelled": "3"}
 
@@ -31,9 +32,9 @@ def test_each_row_is_predicted_once_in_its_place() -> None:
     network = LSTMForSequenceClassification(LSTMConfig(vocab_size=50, num_labels=3))
     draw = np.random.default_rng(0)
     rows = [Row(draw.integers(1, 50, n).tolist(), 0) for n in draw.integers(1, 40, 150)]
-    found = model.predict(network, rows)
+    found = model.predict(network, Tokens(), rows)
     for i in (0, 63, 64, 149):
-        ids = torch.tensor([rows[i].tokens])
+        ids = torch.tensor([rows[i].input])
         with torch.no_grad():
             alone = network(ids, torch.ones_like(ids)).logits[0].numpy()
         assert np.allclose(found[i], alone, atol=1e-5)

@@ -87,11 +87,11 @@ def test_all_files_are_where_the_design_says(clone: Path) -> None:
     predicted = whole | {"predictions.parquet"}
     start = {"config.json", "tokenizer.json", "tokenizer_config.json", "manifest.json"}
     wanted = {f"prepare/{s}.parquet" for s in ("train", "validation", "test", "unlabelled")}
-    wanted |= {"prepare/card.json"}
+    wanted |= {"prepare/card.json", "prepare/source/card.json"}
     wanted |= {f"pretrain_load/{r}/{f}" for r in ("teacher", "student", "scratch") for f in start}
     wanted |= {f"{s}/{c}{f}" for s in ("fine_tune", "distill") for c in ("", "control/") for f in predicted}
     wanted |= {f"evaluate/{f}" for f in ("metrics.json", "latency.json", "report.md")}
-    wanted |= {f"evaluate/plots/{f}" for f in ("accuracy.png", "confusion.csv", "confusion.png", "per_class.csv")}
+    wanted |= {f"evaluate/plots/{f}" for f in ("headline.png", "confusion.csv", "confusion.png", "per_class.csv")}
     assert found == wanted
 
 
@@ -226,7 +226,7 @@ class TestWhatReRuns:
 
     def test_another_seed(self, clone: Path) -> None:
         edit(clone / "params.yaml", lambda p: p.update(seed=1))
-        assert repro(clone) == ["prepare", "fine-tune", "distill", "evaluate"]
+        assert repro(clone) == ORDER
 
     def test_another_teacher(self, clone: Path) -> None:
         edit(clone / "params.yaml", lambda p: p["use"].update(teacher="lstm"))

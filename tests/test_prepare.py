@@ -4,18 +4,31 @@ import pandas as pd
 import pytest
 from conftest import ROOT, stage
 
-from decant import UserError, config, floor, prepare
-from decant.config import Prepare
+from decant import UserError, clean, config, floor, prepare, splits, tables
 from decant.data import numbered
 from decant.data.table import Table
+from decant.modality.text import Text
+from decant.sections import Prepare
+from decant.task.classify import Classify
 from decant.tracking import Run
 
-KNOBS = Prepare(validation=0.25, test=0.25)
+TASK = Classify()
+KNOBS = Prepare(validation=0.25, test=0.25, labels_per_class=None)
 
 
-def tables(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def loaded(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Tables as a source gives them."""
     both = {"train": frame, **others}
     return {s: numbered(f.rename(columns={"text": "input", "intent": "target"}), s) for s, f in both.items()}
+
+
+def keyed(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Tables as they are once clean."""
+    return {s: f.assign(key=Text().keys(f)) for s, f in loaded(frame, **others).items()}
+
+
+def cleaned(made: dict[str, pd.DataFrame], **options: str) -> dict[str, int]:
+    return clean.clean(made, source(**options), Text(), TASK)
 
 
 def source(**options: str) -> Table:
@@ -23,9 +36,9 @@ def source(**options: str) -> Table:
 
 
 def test_missing_splits_are_made_stratified_and_seeded(rows: pd.DataFrame) -> None:
-    first, second, third = tables(rows), tables(rows), tables(rows)
+    first, second, third = keyed(rows), keyed(rows), keyed(rows)
     for made, seed in ((first, 0), (second, 0), (third, 1)):
-        prepare.make_splits(made, KNOBS, seed)
+        splits.make(made, KNOBS, TASK, seed)
     assert {s: len(f) for s, f in first.items()} == {"train": 6, "test": 3, "validation": 3}
     assert all(f["target"].nunique() == 3 for f in first.values())
     assert all(first[s].equals(second[s]) for s in first)
@@ -34,39 +47,90 @@ def test_missing_splits_are_made_stratified_and_seeded(rows: pd.DataFrame) -> No
 
 def test_copies_of_an_input_land_on_one_side(rows: pd.DataFrame) -> None:
     twice = pd.concat([rows, rows.assign(text=rows["text"].str.upper())])
-    made = tables(twice)
-    prepare.make_splits(made, KNOBS, 0)
-    assert prepare.leaks(made) == {}
+    made = keyed(twice)
+    splits.make(made, KNOBS, TASK, 0)
+    assert clean.leaks(made, Text()) == {}
 
 
 def test_a_leak_is_refused_with_counts(rows: pd.DataFrame) -> None:
     test = rows.assign(text=["ALPHA  about bills", *(rows["text"] + "!")[1:]])
     with pytest.raises(UserError, match=r"1 inputs of train stand in test too, for example 'alpha about bills'"):
-        prepare.clean(tables(rows, test=test), source())
+        cleaned(loaded(rows, test=test))
 
 
 def test_a_leak_can_be_dropped_and_test_stays_whole(rows: pd.DataFrame) -> None:
-    made = tables(rows, test=rows.head(1))
-    assert prepare.clean(made, source(leaks="drop"))["leaks"] == 1
+    made = loaded(rows, test=rows.head(1))
+    assert cleaned(made, leaks="drop")["leaks"] == 1
     assert (len(made["train"]), len(made["test"])) == (11, 1)
 
 
 def test_unlabelled_rows_may_have_an_empty_label(rows: pd.DataFrame) -> None:
     frame = numbered(rows.rename(columns={"text": "input"}).assign(target=None), "unlabelled")
-    assert prepare.encode(frame, ["bills"])["target"].tolist() == [-1] * len(rows)
+    assert prepare.encode(frame, TASK, ["bills"])["target"].tolist() == [-1] * len(rows)
 
 
 def test_two_rows_of_a_class_are_enough_to_train_and_validate(rows: pd.DataFrame) -> None:
     few = rows.groupby("intent").head(2)
-    made = tables(few, test=rows.drop(few.index).groupby("intent").head(1))
-    prepare.clean(made, source())
-    prepare.make_splits(made, Prepare(validation=0.5, test=0.2), 0)
-    assert prepare.check_classes(made) == []
+    made = loaded(few, test=rows.drop(few.index).groupby("intent").head(1))
+    cleaned(made)
+    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=None), TASK, 0)
+    assert clean.check_tables(made, TASK) == []
+
+
+def test_labels_can_be_taken_away_and_the_rows_stay_unlabelled(rows: pd.DataFrame) -> None:
+    made = keyed(rows, test=rows.head(0))
+    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2), TASK, 0)
+    assert made["train"]["target"].value_counts().to_dict() == {"bills": 1, "boxes": 1, "beans": 1}
+    assert len(made["validation"]) == 3
+    assert len(made["unlabelled"]) == 6
+    assert prepare.encode(made["unlabelled"], TASK, ["bills"])["target"].tolist() == [-1] * 6
+    assert clean.leaks(made, Text()) == {}
+
+
+def test_few_labels_beside_a_whole_validation_split_are_refused(rows: pd.DataFrame) -> None:
+    made = keyed(rows, test=rows.head(0), validation=rows.head(3))
+    with pytest.raises(UserError, match="counts the labels of validation too"):
+        splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2), TASK, 0)
+
+
+def test_ids_that_collide_once_rows_lose_their_label_are_refused(rows: pd.DataFrame) -> None:
+    made = keyed(rows, unlabelled=rows[["text"]] + "!")
+    made["unlabelled"]["row_id"] = made["train"]["row_id"]
+    with pytest.raises(UserError, match="duplicate ids"):
+        splits.keep_labels(made, 2, TASK, 0)
+
+
+def test_labels_taken_away_are_not_learned_from_the_source(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    few = ["prepare.labels_per_class=4", "use.source=toy", "use.pretrain=supervised", "+data.leaks=drop"]
+    prepare.main(config.load(["use.data=toy", *few, "+source.leaks=drop"], ROOT), Run())
+    target, source = tables.read().frames, tables.read(tables.SOURCE).frames
+    seen = {text for frame in source.values() for text in frame["input"]}
+    assert seen <= set(target["train"]["input"])
+    assert not seen & {text for s in ("validation", "unlabelled", "test") for text in target[s]["input"]}
+
+
+def test_which_labels_stay_is_seeded(rows: pd.DataFrame) -> None:
+    kept = []
+    for seed in (0, 0, 1):
+        made = keyed(rows)
+        splits.keep_labels(made, 2, TASK, seed)
+        kept.append(made["train"]["row_id"].tolist())
+    assert kept[0] == kept[1] != kept[2]
+
+
+def test_what_the_target_is_tested_on_never_pretrains(rows: pd.DataFrame) -> None:
+    made = keyed(rows)
+    test = keyed(rows.head(2).assign(text=rows["text"].str.upper()))["train"]
+    with pytest.raises(UserError, match="2 inputs of the source data stand in the test split"):
+        clean.drop_held(made, test, source())
+    assert clean.drop_held(made, test, source(leaks="drop")) == 2
+    assert len(made["train"]) == 10
 
 
 def test_unlabelled_copies_of_labelled_inputs_are_leaks_too(rows: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="inputs of unlabelled stand in train too"):
-        prepare.clean(tables(rows, unlabelled=rows[["text"]].head(2)), source())
+        cleaned(loaded(rows, unlabelled=rows[["text"]].head(2)))
 
 
 BAD_ROWS = {
@@ -81,25 +145,25 @@ BAD_ROWS = {
 def test_bad_rows_are_refused_by_name(rows: pd.DataFrame, case: str) -> None:
     spoil, message = BAD_ROWS[case]
     with pytest.raises(UserError, match=message):
-        prepare.clean(tables(spoil(rows)), source())
+        cleaned(loaded(spoil(rows)))
 
 
 def test_a_class_that_train_lacks_is_refused(rows: pd.DataFrame) -> None:
     test = pd.DataFrame({"text": ["what"], "intent": ["new"]})
     with pytest.raises(UserError, match="test has classes that train lacks: 'new'"):
-        prepare.clean(tables(rows, test=test), source())
+        cleaned(loaded(rows, test=test))
 
 
 def test_duplicate_ids_are_refused(rows: pd.DataFrame) -> None:
     made = {"train": numbered(rows.rename(columns={"text": "input", "intent": "target"}), "train", "target")}
     made["train"]["row_id"] = "same"
     with pytest.raises(UserError, match="11 duplicate ids"):
-        prepare.clean(made, source())
+        cleaned(made)
 
 
 def test_too_few_rows_for_a_split_are_explained(rows: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="cannot be cut off train"):
-        prepare.cut(tables(rows.iloc[[0, 4, 8]])["train"], 0.25, "test", 0)
+        splits.cut(keyed(rows.iloc[[0, 4, 8]])["train"], 0.25, "test", TASK, 0)
 
 
 def run_here(*overrides: str) -> None:
@@ -127,17 +191,17 @@ def test_bad_files_are_refused_and_earlier_output_stays(prepared: Path, case: st
     overrides, content, message = BAD_FILES[case]
     if content:
         (prepared / overrides[0].partition("=")[2]).write_bytes(content)
-    before = {f.name: f.read_bytes() for f in (prepared / "data/prepare").iterdir()}
+    before = {f: f.read_bytes() for f in (prepared / "data/prepare").rglob("*") if f.is_file()}
     with pytest.raises(UserError) as caught:
         run_here(*overrides)
     assert message in str(caught.value)
-    assert before == {f.name: f.read_bytes() for f in (prepared / "data/prepare").iterdir()}
+    assert before == {f: f.read_bytes() for f in before}
 
 
 def test_the_same_input_gives_the_same_bytes(prepared: Path) -> None:
-    before = {f.name: f.read_bytes() for f in (prepared / "data/prepare").iterdir()}
+    before = {f: f.read_bytes() for f in (prepared / "data/prepare").rglob("*") if f.is_file()}
     run_here()
-    assert before == {f.name: f.read_bytes() for f in (prepared / "data/prepare").iterdir()}
+    assert before == {f: f.read_bytes() for f in before}
 
 
 def test_bad_input_ends_the_process_with_a_message_and_no_traceback(project: Path) -> None:
@@ -155,9 +219,9 @@ def test_a_folder_that_cannot_be_written_is_named_before_any_work(project: Path)
     assert "data/prepare cannot be written" in done.stderr
 
 
-def test_the_shipped_set_is_too_hard_for_the_linear_floor() -> None:
-    folder = ROOT / "data/raw/support"
-    named = {"text": "input", "intent": "target"}
-    train, test = (pd.read_csv(folder / f"{s}.csv").rename(columns=named) for s in ("train", "test"))
-    linear = floor.fit(train, train.head(100))
-    assert linear.score(test["input"], test["target"]) < 0.85
+def test_the_shipped_set_is_too_hard_for_the_linear_floor(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    prepare.main(config.load(["use.data=support"], ROOT), Run())
+    prepared = tables.read()
+    inputs, target = floor.columns(prepared, "test")
+    assert floor.fit(prepared, TASK).score(inputs, target) < 0.85

@@ -3,9 +3,12 @@ import pytest
 from scipy.stats import bootstrap
 from sklearn.metrics import classification_report
 
-from decant.config import Evaluate
-from decant.statistics import compare, paired, scores
+from decant import statistics
+from decant.sections import Evaluate
+from decant.statistics import compare, paired
+from decant.task.classify import Classify
 
+TASK = Classify()
 KNOBS = Evaluate(resamples=4000, confidence=0.95, bins=10)
 RANDOM = np.random.default_rng(0)
 TARGET = RANDOM.integers(0, 3, 200)
@@ -18,7 +21,7 @@ def one_hot(predicted: np.ndarray) -> np.ndarray:
 
 
 def test_scores_agree_with_scikit_learn() -> None:
-    found = scores(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
+    found = TASK.scores(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
     wanted = classification_report(TARGET, FIRST, target_names=["a", "b", "c"], output_dict=True)
     assert found["accuracy"] == pytest.approx(wanted["accuracy"])
     assert found["macro_f1"] == pytest.approx(wanted["macro avg"]["f1-score"])
@@ -28,12 +31,12 @@ def test_scores_agree_with_scikit_learn() -> None:
 def test_calibration_error_by_hand() -> None:
     # every answer has the same confidence, so the error is its distance from the accuracy
     confidence = np.exp(5) / (np.exp(5) + 2)
-    found = scores(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
+    found = TASK.scores(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
     assert found["calibration_error"] == pytest.approx(abs(confidence - found["accuracy"]), abs=1e-5)
 
 
 def test_the_interval_agrees_with_scipy() -> None:
-    found = paired(FIRST, SECOND, TARGET, KNOBS, 0)
+    found = paired(one_hot(FIRST), one_hot(SECOND), TARGET, TASK, KNOBS, 0)
     difference = (FIRST == TARGET).astype(float) - (SECOND == TARGET)
     wanted = bootstrap((difference,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
     assert found["difference"] == pytest.approx(difference.mean())
@@ -42,7 +45,7 @@ def test_the_interval_agrees_with_scipy() -> None:
 
 
 def test_a_model_against_itself_retains_all_and_differs_by_nothing() -> None:
-    found = paired(FIRST, FIRST, TARGET, KNOBS, 0)
+    found = paired(one_hot(FIRST), one_hot(FIRST), TARGET, TASK, KNOBS, 0)
     assert found == {"agreement": 1.0, "retained": 1.0, "difference": 0.0, "confidence": 0.95, "low": 0.0, "high": 0.0}
 
 
@@ -53,11 +56,18 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         draw = np.random.default_rng(seed)
         target = np.zeros(300, int)
         first, second = ((draw.random(300) > p).astype(int) for p in (0.8, 0.7))
-        found = paired(first, second, target, knobs, seed)
+        found = paired(one_hot(first), one_hot(second), target, TASK, knobs, seed)
         covered += found["low"] <= 0.1 <= found["high"]
     assert 80 <= covered <= 98
 
 
 def test_models_that_are_not_there_are_left_out() -> None:
     logits = {"student": one_hot(FIRST), "teacher": one_hot(SECOND)}
-    assert set(compare(logits, TARGET, KNOBS, 0)) == {"student_teacher"}
+    assert set(compare(logits, TARGET, TASK, KNOBS, 0)) == {"student_teacher"}
+
+
+def test_resamples_in_small_parts_are_those_of_one_large_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums = [TASK.sums(one_hot(x), TARGET) for x in (FIRST, SECOND)]
+    whole = statistics.resampled(*sums, TASK, 50, 0)
+    monkeypatch.setattr(statistics, "CHUNK", 3 * len(TARGET))
+    assert np.array_equal(whole, statistics.resampled(*sums, TASK, 50, 0))

@@ -17,8 +17,10 @@ def file_of(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+def imported(path: Path, inside: bool) -> Iterator[str]:
+    """Modules that a file imports; `inside`: its functions, too."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if inside else tree.body:
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -26,13 +28,31 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{a.name}" for a in node.names)
 
 
-def closure(path: Path, seen: set[Path]) -> set[Path]:
+def closure(path: Path, seen: set[Path], called: str | None = None) -> set[Path]:
+    """Every module of ours that a file imports, itself or through others.
+
+    What a piece imports inside a function belongs to the stage that calls the function: it counts for pieces of
+    the kind `called` alone.
+    """
     if path.exists() and path not in seen:
         seen.add(path)
-        for module in imported(path):
+        for module in imported(path, inside=not piece(path) or path.parent.name == called):
             if module.partition(".")[0] == "decant":
-                closure(file_of(module), seen)
+                closure(file_of(module), seen, called)
     return seen
+
+
+PIECES = {
+    "prepare": ("task", "pretrain"),
+    "pretrain-load": ("backbone", "pretrain", "augment"),
+    "fine-tune": ("task", "adapt", "augment"),
+    "distill": ("task", "loss", "augment"),
+    "evaluate": ("task",),
+}
+"""The kinds of pieces that a stage builds by name; their imports are its own."""
+KINDS = {p.name for p in (ROOT / "src/decant").iterdir() if p.is_dir()}
+CALLED = {"pretrain-load": "pretrain", "evaluate": "task"}
+"""The kind whose pieces a stage calls into for what others need not import."""
 
 
 def deps(stage: str) -> list[Path]:
@@ -42,23 +62,40 @@ def deps(stage: str) -> list[Path]:
     return [ROOT / d for d in listed]
 
 
+def used(stage: str) -> set[Path]:
+    """Every module of ours that a stage imports, itself or through any piece it may build."""
+    seen: set[Path] = set()
+    closure(ROOT / "src/decant" / f"{stage.replace('-', '_')}.py", seen, CALLED.get(stage))
+    for kind in PIECES[stage]:
+        for file in (ROOT / "src/decant" / kind).glob("*.py"):
+            seen |= closure(file, set(), CALLED.get(stage))
+    return seen
+
+
+def piece(file: Path) -> bool:
+    """Whether dvc.yaml names the file by its role: the chosen one is a dep, the others are not."""
+    return file.parent.name in KINDS and file.name != "__init__.py"
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_module_a_stage_imports_is_among_its_deps(stage: str) -> None:
-    file = ROOT / "src/decant" / f"{stage.replace('-', '_')}.py"
     listed = deps(stage)
-    lacking = {f for f in closure(file, set()) if not any(f == d or d in f.parents for d in listed)}
+    lacking = {f for f in used(stage) if not piece(f) and not any(f == d or d in f.parents for d in listed)}
     assert not {str(f.relative_to(ROOT)) for f in lacking}
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_every_kind_of_piece_a_stage_builds_is_among_its_deps(stage: str) -> None:
+    listed = {d.relative_to(ROOT).parts[2] for d in deps(stage) if "src" in d.parts}
+    assert set(PIECES[stage]) <= listed
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_code_dep_is_there_and_is_used(stage: str) -> None:
-    file = ROOT / "src/decant" / f"{stage.replace('-', '_')}.py"
-    used = closure(file, set())
     for dep in (d for d in deps(stage) if "src" in d.parts):
         assert dep.exists()
-        pieces = {"loss", "task", "data", "backbone"} & set(dep.relative_to(ROOT).parts)
-        # pieces are built by name; serve.py is copied into the logged model
-        assert pieces or dep.name == "serve.py" or dep in used, dep
+        # serve.py is copied into the logged model; data and modality are built by name
+        assert dep.is_dir() or piece(dep) or dep.name == "serve.py" or dep in used(stage), dep
 
 
 def test_the_trainer_is_never_a_dependency() -> None:

@@ -7,7 +7,7 @@ import difflib
 import inspect
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,88 +20,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from decant import UserError
+from decant.sections import SECTIONS
 
 ROLES = {
     "data": "data",
     "task": "task",
+    "source": "data",
+    "pretrain": "pretrain",
     "teacher": "backbone",
     "student": "backbone",
     "scratch": "backbone",
+    "adapt": "adapt",
+    "augment": "augment",
     "loss": "loss",
 }
 """What `use` chooses, and the kind (folder of conf/) each role is chosen from."""
-
-
-@dataclass
-class Prepare:
-    """Section `prepare`: how missing splits are made."""
-
-    validation: float
-    """Share of train that becomes validation where the source has none, in (0, 0.5]."""
-    test: float
-    """Share of train that becomes test where the source has none, in (0, 0.5]."""
-
-    def __post_init__(self) -> None:
-        _require({k: (0 < getattr(self, k) <= 0.5, "in (0, 0.5]") for k in ("validation", "test")}, self)
-
-
-@dataclass
-class Training:
-    """Sections `fine_tune` and `distill`."""
-
-    epochs: int
-    """Passes over the training rows."""
-    control_epochs: int
-    """Passes of the control, over the labelled rows: as many as give it its best chance."""
-    lr: float
-    """Peak learning rate of AdamW, times the `lr_scale` of the backbone."""
-    batch_size: int
-    """Rows per optimizer step, over all devices together."""
-    max_length: int
-    """Tokens kept of an input; the rest is cut off."""
-    warmup: float
-    """Share of the steps with a rising learning rate, in [0, 1); then it falls linearly to 0."""
-    weight_decay: float
-    clip: float
-    """Largest norm of the gradient; above it the gradient is scaled down."""
-
-    def __post_init__(self) -> None:
-        positive = ("epochs", "control_epochs", "lr", "batch_size", "max_length", "clip")
-        checks = {k: (getattr(self, k) > 0, "above 0") for k in positive}
-        checks["warmup"] = (0 <= self.warmup < 1, "in [0, 1)")
-        checks["weight_decay"] = (self.weight_decay >= 0, "0 or more")
-        _require(checks, self)
-
-
-@dataclass
-class Evaluate:
-    """Section `evaluate`."""
-
-    resamples: int
-    """Bootstrap resamples behind each interval."""
-    confidence: float
-    """Coverage of the intervals, in (0, 1)."""
-    bins: int
-    """Bins of the calibration error."""
-
-    def __post_init__(self) -> None:
-        checks = {k: (getattr(self, k) > 0, "above 0") for k in ("resamples", "bins")}
-        checks["confidence"] = (0 < self.confidence < 1, "in (0, 1)")
-        _require(checks, self)
-
-
-SECTIONS: dict[str, type] = {
-    "prepare": Prepare,
-    "fine_tune": Training,
-    "distill": Training,
-    "evaluate": Evaluate,
-}
-
-
-def _require(checks: dict[str, tuple[bool, str]], section: Any) -> None:
-    bad = [f"{k} is {getattr(section, k)}, expected {want}" for k, (ok, want) in checks.items() if not ok]
-    if bad:
-        raise UserError(bad)
 
 
 def load(overrides: Sequence[str] = (), root: Path | None = None) -> DictConfig:
@@ -146,6 +79,32 @@ def load(overrides: Sequence[str] = (), root: Path | None = None) -> DictConfig:
         raise UserError(f"the config does not compose: {error}") from error
     _check(cfg)
     return cfg
+
+
+def experiment(name: str, root: Path | None = None) -> list[str]:
+    """The values of conf/experiment/<name>.yaml as overrides; it has every key of params.yaml.
+
+    Raises:
+        UserError: there is no such file, or its keys are others.
+    """
+    root = root or Path()
+    folder = root / "conf/experiment"
+    names = sorted(p.stem for p in folder.glob("*.yaml"))
+    if name not in names:
+        raise UserError(f"there is no {folder}/{name}.yaml{_guess(name, names)}; there are: {', '.join(names)}")
+    given = flat(OmegaConf.load(folder / f"{name}.yaml"))
+    known = flat(OmegaConf.load(root / "params.yaml"))
+    if problems := _keys(f"{folder}/{name}.yaml", given, list(known)):
+        raise UserError(problems)
+    return ["=".join([key, "null" if value is None else str(value)]) for key, value in given.items()]
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} → {"a.b": 1}."""
+    if not isinstance(values, DictConfig):
+        return {prefix: values}
+    items = ((f"{prefix}.{key!s}" if prefix else str(key), value) for key, value in values.items())
+    return {k: v for name, value in items for k, v in flat(value, name).items()}
 
 
 def settings(cfg: DictConfig, name: str) -> Any:

@@ -1,78 +1,17 @@
-"""Batches of tokenised text: made once per stage, bucketed by length, split over the devices."""
+"""Batches for Lightning: bucketed by length, split over the devices."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as pl
-import torch
 from torch.utils.data import DataLoader, Sampler
-from transformers import PreTrainedTokenizerBase
 
-from decant import UserError, run
+from decant import UserError
+from decant.modality import Batch, Encoder, Row
 
-LENGTHS = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512)
-"""Batches are padded to one of these, so that few distinct shapes occur."""
 POOL = 16
 """Batches that are sorted by length together: more wastes less padding, and shuffles less."""
-
-PREPARED = Path("data/prepare")
-Batch = dict[str, torch.Tensor]
-Tables = dict[str, pd.DataFrame]
-
-
-@dataclass(slots=True)
-class Row:
-    """One tokenised example; `target` -1: no label; `soft`: the teacher's logits (C,), if there is one."""
-
-    tokens: list[int]
-    target: int
-    soft: np.ndarray | None = None
-
-
-def read() -> Tables:
-    """The tables of `prepare`: {split: row_id, input, target}."""
-    return {f.stem: pd.read_parquet(f) for f in sorted(PREPARED.glob("*.parquet"))}
-
-
-def labels() -> list[str]:
-    """The names of the classes, in the order of their indices."""
-    return list(run.read_json(PREPARED / "card.json")["labels"])
-
-
-def digests() -> dict[str, str]:
-    """Which data this is: {split: sha256 of its table}."""
-    return {split: str(facts["sha256"]) for split, facts in run.read_json(PREPARED / "card.json")["splits"].items()}
-
-
-def tokenise(frames: Tables, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, list[Row]]:
-    """{split: rows}, in the order of the tables."""
-    rows = {}
-    for split, frame in frames.items():
-        tokens = tokenizer(frame["input"].tolist(), truncation=True, max_length=max_length)["input_ids"]
-        rows[split] = [Row(t, int(y)) for t, y in zip(tokens, frame["target"], strict=True)]
-    return rows
-
-
-def collate(rows: Sequence[Row]) -> Batch:
-    """Tensors of a batch: input_ids and attention_mask (B, T), target (B,), soft (B, C) if there is one.
-
-    T is the first of `LENGTHS` that holds the longest row. Padding is id 0, masked.
-    """
-    longest = max(len(r.tokens) for r in rows)
-    width = next((n for n in LENGTHS if n >= longest), longest)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.tokens)] = torch.tensor(row.tokens)
-        mask[i, : len(row.tokens)] = 1
-    batch = {"input_ids": ids, "attention_mask": mask, "target": torch.tensor([r.target for r in rows])}
-    if rows[0].soft is not None:
-        batch["soft"] = torch.from_numpy(np.stack([r.soft for r in rows if r.soft is not None]))
-    return batch
 
 
 class EpochShuffle(Sampler[int]):
@@ -122,12 +61,12 @@ class LengthBuckets(Sampler[list[int]]):
         return len(self.lengths) // self.batch_size
 
 
-class TextData(pl.LightningDataModule):
+class Data(pl.LightningDataModule):
     """Training and validation batches from rows in memory."""
 
-    def __init__(self, train: list[Row], validation: list[Row], batch_size: int, seed: int) -> None:
+    def __init__(self, train: list[Row], validation: list[Row], encoder: Encoder, batch_size: int, seed: int) -> None:
         super().__init__()
-        self.train, self.validation, self.seed = train, validation, seed
+        self.train, self.validation, self.encoder, self.seed = train, validation, encoder, seed
         self.batch_size = batch_size
         if batch_size > len(train):
             raise UserError(f"batch_size is {batch_size}, but there are only {len(train)} training rows; lower it")
@@ -150,15 +89,16 @@ class TextData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Full batches of like lengths."""
         trainer = self._trainer()
-        lengths = [len(r.tokens) for r in self.train]
+        lengths = [self.encoder.length(r.input) for r in self.train]
         buckets = LengthBuckets(lengths, self.batch_size, self.seed, trainer.global_rank, trainer.world_size)
-        return DataLoader(self.train, batch_sampler=buckets, collate_fn=collate)  # type: ignore[arg-type]
+        return DataLoader(self.train, batch_sampler=buckets, collate_fn=self.encoder.collate)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Each validation row once, over all devices together: nothing is padded with copies."""
         trainer = self._trainer()
-        rows = sorted(self.validation, key=lambda r: len(r.tokens))[trainer.global_rank :: trainer.world_size]
-        return DataLoader(rows, batch_size=64, collate_fn=collate)  # type: ignore[arg-type]
+        rows = sorted(self.validation, key=lambda r: self.encoder.length(r.input))
+        mine = rows[trainer.global_rank :: trainer.world_size]
+        return DataLoader(mine, batch_size=64, collate_fn=self.encoder.collate)  # type: ignore[arg-type]
 
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None

@@ -3,17 +3,18 @@
 python -m decant.evaluate [evaluate.resamples=10000]
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from omegaconf import DictConfig
 from transformers import PreTrainedModel
 
-from decant import datamodule, floor, latency, model, report, run, statistics
-from decant.config import Evaluate, settings
-from decant.report import OUT
+from decant import floor, folds, latency, model, plots, report, run, statistics, tables
+from decant.config import piece, settings
+from decant.sections import Evaluate
+from decant.task import Task
 from decant.tracking import Run
 
 MODELS = {
@@ -28,63 +29,52 @@ MODELS = {
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write metrics.json and plots/ (the same bytes again), and latency.json and report.md (timings differ)."""
     knobs: Evaluate = settings(cfg, "evaluate")
-    frames = datamodule.read()
-    labels = datamodule.labels()
-    folders = {role: folder for role, folder in MODELS.items() if folder.is_dir()}
-    linear = floor.fit(frames["train"], frames["validation"])
-    logits = {"floor": floor.logits(linear, frames["test"]["input"])}
-    ids, digest = frames["test"]["row_id"].tolist(), datamodule.digests()["test"]
-    for role, folder in folders.items():
-        logits[role] = model.read_predictions(folder / "predictions.parquet", "test", ids, digest)
-    target = frames["test"]["target"].to_numpy()
-    metrics: dict[str, Any] = {r: statistics.scores(v, target, labels, knobs.bins) for r, v in logits.items()}
+    task: Task = piece(cfg, "task")
+    prepared = tables.read()
+    test = prepared.frames["test"]
+    networks = {
+        r: [model.load(f, prepared.modality) for f in folds.members(d)] for r, d in MODELS.items() if d.is_dir()
+    }
+    linear = floor.fit(prepared, task)
+    raw = prepared.modality.raw(test)
+    logits = {"floor": task.linear_logits(linear, raw)}
+    for role in networks:
+        logits[role] = folds.predictions(MODELS[role], "test", prepared)
+    target = np.stack(test["target"].to_list())
+    metrics: dict[str, Any] = {r: task.scores(v, target, prepared.labels, knobs.bins) for r, v in logits.items()}
     metrics["floor"] |= floor.size(linear)
-    networks = {role: model.load(folder) for role, folder in folders.items()}
-    for role, folder in folders.items():
-        metrics[role] |= size(networks[role][0], folder)
-    metrics["compare"] = statistics.compare(logits, target, knobs, cfg.seed)
-    timings = latency.measure(linear, networks, frames["test"]["input"].tolist())
-    write(metrics, timings, logits, target, labels)
-    publish(tracked, metrics, timings, frames["test"])
+    for role, members in networks.items():
+        metrics[role] |= size([network for network, _ in members], folds.members(MODELS[role]))
+        if len(members) > 1:
+            metrics[role]["folds"] = folds.scores(MODELS[role], prepared, task)
+    metrics["compare"] = statistics.compare(logits, target, task, knobs, cfg.seed)
+    metrics["figures"] = {"headline": task.monitor, "columns": list(task.columns.items()), "agreeing": task.agreeing}
+    metrics["figures"]["floor"] = prepared.modality.floor
+    answers = {"floor": linear.predict} | {
+        role: folds.together([encoder.answer(network) for network, encoder in members], task)
+        for role, members in networks.items()
+    }
+    timings = latency.measure(answers, raw)
+    with run.replacing(report.OUT / "plots") as folder:
+        plots.headline(metrics, folder)
+        task.plots(logits["student"], target, prepared.labels, folder)
+        if "per_class" in metrics["student"]:
+            report.per_class(metrics, prepared.labels).to_csv(folder / "per_class.csv", index=False)
+    report.write(metrics, timings, prepared.labels)
+    tracked.dataset(test, "test")
+    for record in (tracked, tracked.parent):
+        if record is not None:
+            report.log(record, metrics, timings)
     report.table(metrics, timings)
 
 
-def size(network: PreTrainedModel, folder: Path) -> dict[str, Any]:
-    """Parameters, and megabytes on disk of what a server needs: weights, config, tokenizer."""
-    files = [f for f in folder.iterdir() if f.is_file() and f.name != "predictions.parquet"]
+def size(networks: Sequence[PreTrainedModel], folders: Sequence[Path]) -> dict[str, Any]:
+    """Parameters, and megabytes on disk of what a server needs: weights, config, tokenizer; of all folds."""
+    files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name != "predictions.parquet"]
     return {
-        "parameters": network.num_parameters(),
+        "parameters": sum(network.num_parameters() for network in networks),
         "size_mb": round(sum(f.stat().st_size for f in files) / 1e6, 3),
     }
-
-
-def write(
-    metrics: dict[str, Any],
-    timings: dict[str, Any],
-    logits: dict[str, np.ndarray],
-    target: np.ndarray,
-    labels: list[str],
-) -> None:
-    """All files of the stage; nothing is replaced before all are computed."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    with run.replacing(OUT / "plots") as plots:
-        student = logits["student"].argmax(1)
-        confusion = {"actual": [labels[i] for i in target], "predicted": [labels[i] for i in student]}
-        pd.DataFrame(confusion).to_csv(plots / "confusion.csv", index=False)
-        report.per_class(metrics, labels).to_csv(plots / "per_class.csv", index=False)
-        report.accuracy_figure(metrics, plots / "accuracy.png")
-        report.confusion_figure(target, student, labels, plots / "confusion.png")
-    run.write_json(OUT / "metrics.json", metrics)
-    run.write_json(OUT / "latency.json", timings)
-    (OUT / "report.md").write_text(report.markdown(metrics, timings, labels), "utf-8")
-
-
-def publish(tracked: Run, metrics: dict[str, Any], timings: dict[str, Any], test: pd.DataFrame) -> None:
-    """Log figures and files to the stage's run and, where people compare, to the parent."""
-    tracked.dataset(test, "test")
-    for target in (tracked, tracked.parent):
-        if target is not None:
-            report.log(target, metrics, timings)
 
 
 if __name__ == "__main__":

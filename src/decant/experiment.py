@@ -1,8 +1,11 @@
 """`make experiment`: `dvc exp run`, then the result, also when DVC took all of it from its cache.
 
-python -m decant.experiment [arguments of dvc exp run]
+python -m decant.experiment [--experiment name] [arguments of dvc exp run]
+
+`name` is a file of conf/experiment/: every value of params.yaml for one experiment; -S comes on top.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -13,14 +16,19 @@ import mlflow
 from decant import UserError, config, report, run, store, tracking
 
 
-def main(arguments: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Run, and show what came out; the exit code is DVC's."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--experiment")
+    own, arguments = parser.parse_known_args(words)
+    values = config.experiment(own.experiment) if own.experiment else []
     if lost := [a for a in arguments if a.partition("=")[0] in ("--temp", "--queue", "--run-all")]:
         raise UserError(
             f"{', '.join(lost)}: DVC runs that in a folder of its own, and deletes it with the MLflow runs in it; "
             "leave it out, or run dvc exp run yourself with MLFLOW_TRACKING_URI set to an absolute store"
         )
-    config.load()  # a misspelt key or piece is told before anything runs
+    config.load(values)  # a misspelt key or piece is told before anything runs
+    arguments = [word for value in values for word in ("-S", value)] + arguments
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
     code = subprocess.run(["dvc", "exp", "run", *arguments], check=False).returncode
     cfg = config.load()  # what -S made of it; where DVC failed, it may say why
@@ -42,7 +50,7 @@ def main(arguments: list[str]) -> int:
 def made_now() -> bool:
     """Whether evaluate ran, and so showed the result itself."""
     key = os.environ["DECANT_INVOCATION"]
-    return bool(store.find(f"tags.`decant.invocation` = '{key}' and metrics.`student/accuracy` >= 0"))
+    return bool(store.find(f"tags.`decant.invocation` = '{key}' and metrics.`student/parameters` >= 0"))
 
 
 def restore_timings() -> None:

@@ -1,40 +1,43 @@
-"""The linear floor: TF-IDF and logistic regression, the control that any network has to beat."""
+"""The linear floor: logistic regression or its like on plain features, the control that any network has to beat."""
 
 import pickle
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
+
+from decant.tables import Prepared
+from decant.task import Task
 
 STRENGTHS = (1.0, 10.0, 100.0)
 """Inverse regularisation, chosen on validation."""
 
 
-def fit(train: pd.DataFrame, validation: pd.DataFrame) -> Pipeline:
+def fit(prepared: Prepared, task: Task) -> Pipeline:
     """The best of `STRENGTHS` on validation, fitted again on train and validation together."""
+    inputs, targets = zip(*(columns(prepared, split) for split in ("train", "validation")), strict=True)
 
     def pipeline(strength: float) -> Pipeline:
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        return make_pipeline(words, LogisticRegression(C=strength, max_iter=1000))
+        return make_pipeline(prepared.modality.features(), task.linear(strength))
 
     def score(strength: float) -> float:
-        fitted = pipeline(strength).fit(train["input"], train["target"])
-        return float(fitted.score(validation["input"], validation["target"]))
+        fitted = pipeline(strength).fit(inputs[0], targets[0])
+        sums = task.sums(task.linear_logits(fitted, inputs[1]), targets[1])
+        return float(task.headline(sums.sum(0, keepdims=True))[0])
 
-    both = pd.concat([train, validation])
-    return pipeline(max(STRENGTHS, key=score)).fit(both["input"], both["target"])
+    best = max(STRENGTHS, key=score)
+    return pipeline(best).fit([*inputs[0], *inputs[1]], np.concatenate(targets))
 
 
-def logits(linear: Pipeline, inputs: "pd.Series[str]") -> np.ndarray:
-    """Log-probabilities (N, C)."""
-    return linear.predict_log_proba(inputs).astype(np.float32)
+def columns(prepared: Prepared, split: str) -> tuple[list[Any], np.ndarray]:
+    """Raw inputs and targets of a split."""
+    frame = prepared.frames[split]
+    return prepared.modality.raw(frame), np.stack(frame["target"].to_list())
 
 
 def size(linear: Pipeline) -> dict[str, Any]:
     """Parameters, and megabytes as stored."""
-    regression = linear[-1]
-    parameters = regression.coef_.size + regression.intercept_.size
+    fitted = linear[-1]
+    parts = getattr(fitted, "estimators_", [fitted])  # one for each label
+    parameters = sum(part.coef_.size + np.size(part.intercept_) for part in parts)
     return {"parameters": parameters, "size_mb": round(len(pickle.dumps(linear)) / 1e6, 3)}

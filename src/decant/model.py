@@ -11,16 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, PreTrainedModel
 
 from decant import UserError
-from decant.datamodule import Row, collate
+from decant.adapt import Adapt
+from decant.backbone import mlp_head
+from decant.modality import Encoder, Modality, Row
 
 PREDICT_BATCH = 64
 
@@ -32,11 +28,14 @@ def register(folder: Path) -> None:
         import_module(module)
 
 
-def with_head(auto: Any, folder: Path, **head: Any) -> PreTrainedModel:
+def with_head(auto: Any, folder: Path, adapt: Adapt, **head: Any) -> PreTrainedModel:
     """The backbone of `folder` under a new head, drawn from the global seed; prints what was loaded."""
     register(folder)
+    if adapt.hidden or adapt.one_logit:
+        return mlp_head.on(folder, adapt.hidden, adapt.one_logit, **head)
     if not (folder / "model.safetensors").exists():
-        model = auto.from_config(AutoConfig.from_pretrained(folder, **head))
+        # some configurations ask for half precision, which their weights are stored in
+        model = auto.from_config(AutoConfig.from_pretrained(folder, **head), dtype=torch.float32)
         print(f"{folder}: from scratch, {model.num_parameters():,} parameters")
         return model
     model, info = auto.from_pretrained(
@@ -47,29 +46,32 @@ def with_head(auto: Any, folder: Path, **head: Any) -> PreTrainedModel:
     return model
 
 
-def load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model, in eval mode, and tokenizer of a finished model directory."""
+def load(folder: Path, modality: Modality) -> tuple[PreTrainedModel, Encoder]:
+    """Network, in eval mode, and encoder of a finished model directory."""
     register(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
+    network = modality.auto().from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    return network.eval(), modality.encoder(folder)
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write an ordinary Hugging Face model directory, equal bytes for equal weights."""
+def save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
+    """Write an ordinary Hugging Face model directory, equal bytes for equal weights.
+
+    `processor`: the tokenizer or image processor.
+    """
     model.config.name_or_path = ""  # else an absolute path of this machine
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    processor.save_pretrained(folder)
 
 
 @torch.inference_mode()
-def predict(model: PreTrainedModel, rows: Sequence[Row]) -> np.ndarray:
+def predict(model: PreTrainedModel, encoder: Encoder, rows: Sequence[Row]) -> np.ndarray:
     """Logits (N, C), float32, of `rows` in their order: one pass, in full precision, on the model's device."""
     model.eval()
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].tokens))
+    order = sorted(range(len(rows)), key=lambda i: encoder.length(rows[i].input))
     parts = []
     for start in range(0, len(order), PREDICT_BATCH):
-        batch = collate([rows[i] for i in order[start : start + PREDICT_BATCH]])
-        inputs = {k: batch[k].to(model.device) for k in ("input_ids", "attention_mask")}
+        batch = encoder.collate([rows[i] for i in order[start : start + PREDICT_BATCH]])
+        inputs = encoder.inputs({k: v.to(model.device) for k, v in batch.items()})
         parts.append(model(**inputs).logits.float().cpu().numpy())
     logits = np.concatenate(parts)
     return logits[np.argsort(order)]

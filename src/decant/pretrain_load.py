@@ -1,5 +1,7 @@
 """Fetch, check and write the starting weights of teacher, student and the from-scratch control.
 
+Where there are no weights to fetch, `use.pretrain` makes those of the teacher from the source data.
+
 python -m decant.pretrain_load [use.teacher=distilbert]
 """
 
@@ -9,7 +11,8 @@ from omegaconf import DictConfig
 
 from decant import run
 from decant.backbone import Backbone
-from decant.config import ROLES, piece
+from decant.config import ROLES, piece, settings
+from decant.pretrain import Pretrain
 from decant.tracking import Run
 
 OUT = Path("data/pretrain_load")
@@ -18,9 +21,14 @@ OUT = Path("data/pretrain_load")
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write a model directory with a manifest for each role to data/pretrain_load/<role>/."""
     backbones = {role: piece(cfg, role) for role, kind in ROLES.items() if kind == "backbone"}
+    pretrain: Pretrain = piece(cfg, "pretrain")
     for role, backbone in backbones.items():
         with run.replacing(OUT / role) as folder:
             write(backbone, folder)
+            if role == "teacher" and pretrain.needs_source:
+                print(f"pretraining: {cfg.use.pretrain} on {cfg.use.source}", flush=True)
+                pretrain.train(cfg, settings(cfg, "pretrain_load"), folder, tracked)
+                amend(folder, {"pretrain": cfg.use.pretrain, "source": cfg.use.source})
         manifest = run.read_json(OUT / role / "manifest.json")
         print(f"{role}: {cfg.use[role]} ({manifest['origin']})")
         tracked.tags({f"{role}.{key}": value for key, value in manifest.items()})
@@ -35,6 +43,12 @@ def write(backbone: Backbone, folder: Path) -> None:
         "lr_scale": backbone.lr_scale,
     }
     run.write_json(folder / "manifest.json", manifest)
+
+
+def amend(folder: Path, facts: dict[str, str]) -> None:
+    """Add to the manifest of a model directory."""
+    manifest = run.read_json(folder / "manifest.json")
+    run.write_json(folder / "manifest.json", manifest | facts)
 
 
 if __name__ == "__main__":

@@ -4,34 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import confusion_matrix
 
 from decant import run
 from decant.tracking import Run
 
-matplotlib.use("Agg")  # no screen
-from matplotlib import pyplot as plt
-
 OUT = Path("data/evaluate")
 TITLES = {
-    "floor": "linear floor (TF-IDF)",
+    "floor": "linear floor",
     "scratch": "from scratch (no transfer)",
     "teacher": "teacher",
     "alone": "student alone (no teacher)",
     "student": "student",
 }
-COLUMNS = (
-    "model",
-    *("accuracy %", "macro F1 %", "calibration error %"),
-    *("parameters", "MB", "ms p50", "ms p95", "texts/s"),
-)
-PNG = {"metadata": {"Software": None}, "dpi": 120}
-"""No version in the file: equal figures have equal bytes."""
+COSTS = ("parameters", "MB", "ms p50", "ms p95", "inputs/s")
 
 
 def read(folder: Path = OUT) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -39,47 +27,71 @@ def read(folder: Path = OUT) -> tuple[dict[str, Any], dict[str, Any]]:
     return run.read_json(folder / "metrics.json"), run.read_json(folder / "latency.json")
 
 
+def titles(metrics: dict[str, Any]) -> dict[str, str]:
+    """How a reader knows the models that were scored."""
+    named = TITLES | {"floor": f"{TITLES['floor']} ({metrics['figures']['floor']})"}
+    return {role: title for role, title in named.items() if role in metrics}
+
+
+def columns(metrics: dict[str, Any]) -> list[str]:
+    """The heads of the table."""
+    return ["model", *(title for _, title in metrics["figures"]["columns"]), *COSTS]
+
+
 def rows(metrics: dict[str, Any], timings: dict[str, Any]) -> list[list[str]]:
-    """One row of `COLUMNS` per model."""
+    """One row of `columns` per model."""
     return [
         [
             title,
-            *(f"{100 * m[k]:.1f}" for k in ("accuracy", "macro_f1", "calibration_error")),
-            f"{m['parameters']:,}",
-            f"{m['size_mb']:.1f}",
-            *(f"{t[k]:.1f}" for k in ("latency_ms_p50", "latency_ms_p95")),
-            f"{t['throughput']:,.0f}",
+            *(f"{100 * metrics[role][k]:.1f}" for k, _ in metrics["figures"]["columns"]),
+            f"{metrics[role]['parameters']:,}",
+            f"{metrics[role]['size_mb']:.1f}",
+            *(f"{timings[role][k]:.1f}" for k in ("latency_ms_p50", "latency_ms_p95")),
+            f"{timings[role]['throughput']:,.0f}",
         ]
-        for role, title in TITLES.items()
-        if (m := metrics.get(role)) and (t := timings[role])
+        for role, title in titles(metrics).items()
     ]
 
 
 def sentences(metrics: dict[str, Any]) -> list[str]:
     """Each comparison in words: difference, interval, verdict."""
+    agreeing = metrics["figures"]["agreeing"]
     lines = []
     for pair, c in metrics["compare"].items():
-        first, second = (TITLES[role] for role in pair.split("_"))
+        first, second = (titles(metrics)[role] for role in pair.split("_"))
         verdict = "better" if c["low"] > 0 else "worse" if c["high"] < 0 else "cannot tell"
         retained = "-" if c["retained"] is None else f"{100 * c['retained']:.1f}"
+        alike = agreeing.format(f"{100 * c['agreement']:.1f}")
         lines.append(
             f"{first} against {second}: {100 * c['difference']:+.1f} points "
             f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}], {verdict} at {100 * c['confidence']:g} %; "
-            f"retains {retained} %, agrees on {100 * c['agreement']:.1f} % of test"
+            f"retains {retained} %, {alike}"
         )
     return lines
+
+
+def folds(metrics: dict[str, Any]) -> list[str]:
+    """The teacher's cross-validation in words, where there was one."""
+    if not (found := metrics["teacher"].get("folds")):
+        return []
+    test, held = (f"{100 * part['mean']:.1f} ± {100 * part['std']:.1f}" for part in (found, found["held_out"]))
+    return [
+        f"teacher, {len(found['each'])} folds: each alone {test} on test, {held} on the part of train it did not see; "
+        f"out-of-fold over all of train {100 * found['out_of_fold']:.1f} (mean ± standard deviation of "
+        f"{dict(metrics['figures']['columns'])[metrics['figures']['headline']]})"
+    ]
 
 
 def table(metrics: dict[str, Any], timings: dict[str, Any]) -> None:
     """Print the result."""
     grid = Table(title="Test results")
-    for i, column in enumerate(COLUMNS):
+    for i, column in enumerate(columns(metrics)):
         grid.add_column(column, justify="right" if i else "left")
     for row in rows(metrics, timings):
         grid.add_row(*row)
     console = Console(width=None if Console().is_terminal else 140)
     console.print(grid)
-    for line in sentences(metrics):
+    for line in folds(metrics) + sentences(metrics):
         console.print(line, highlight=False, soft_wrap=True)
     console.print("Report: data/evaluate/report.md. All runs: make ui", highlight=False)
 
@@ -89,16 +101,26 @@ def pipes(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows)]
 
 
+def write(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -> None:
+    """metrics.json, and beside it what differs from run to run: latency.json and report.md."""
+    run.write_json(OUT / "metrics.json", metrics)
+    run.write_json(OUT / "latency.json", timings)
+    (OUT / "report.md").write_text(markdown(metrics, timings, labels), "utf-8")
+
+
 def markdown(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -> str:
     """The report."""
-    lines = ["# Test results", "", *pipes(COLUMNS, rows(metrics, timings))]
-    lines += ["", "Latency and throughput: raw text to class on the CPU, fp32, batch 1 and batch 32.", ""]
+    lines = ["# Test results", "", *pipes(columns(metrics), rows(metrics, timings))]
+    lines += ["", "Latency and throughput: raw input to answer on the CPU, fp32, batch 1 and batch 32.", ""]
+    lines += [f"{line[0].upper()}{line[1:]}.\n" for line in folds(metrics)]
     lines += ["## Differences", "", "With paired bootstrap intervals over the test rows.", ""]
     lines += [f"- {line}" for line in sentences(metrics)]
-    lines += ["", "![accuracy](plots/accuracy.png)", "", "## Classes", ""]
-    each = per_class(metrics, labels).round(3)
-    lines += pipes(list(each.columns), each.astype(str).to_numpy().tolist())
-    lines += ["", "![confusion of the student](plots/confusion.png)", ""]
+    lines += ["", "![the headline figure of each model](plots/headline.png)", ""]
+    if "per_class" in metrics["student"]:
+        each = per_class(metrics, labels).round(3)
+        lines += ["## Classes", "", *pipes(list(each.columns), each.astype(str).to_numpy().tolist()), ""]
+    lines += [f"![{plot.stem} of the student](plots/{plot.name})\n"
+              for plot in sorted((OUT / "plots").glob("*.png")) if plot.stem != "headline"]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -112,11 +134,13 @@ def log(target: Run, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
 
 def headline(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, float]:
     """What the runs table and the compare view of MLflow show: `student/accuracy`, `student/retained`, ..."""
-    kept = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "calibration_error", "parameters", "size_mb")
-    flat = {f"{r}/{k}": metrics[r][k] for r in TITLES if r in metrics for k in kept}
+    flat = {f"{r}/{k}": v for r in titles(metrics) for k, v in metrics[r].items() if not isinstance(v, dict)}
     flat |= {f"{role}/{k}": v for role, times in timings.items() for k, v in times.items()}
     against = metrics["compare"]["student_teacher"]
     flat |= {f"student/{k}": against[k] for k in ("retained", "agreement") if against[k] is not None}
+    if found := metrics["teacher"].get("folds"):
+        flat |= {f"teacher/folds/{k}": found[k] for k in ("mean", "std", "out_of_fold")}
+        flat |= {f"teacher/folds/held_out_{k}": found["held_out"][k] for k in ("mean", "std")}
     for pair, values in metrics["compare"].items():
         flat |= {f"compare/{pair}/{k}": values[k] for k in ("difference", "low", "high")}
     return flat
@@ -129,35 +153,3 @@ def per_class(metrics: dict[str, Any], labels: list[str]) -> pd.DataFrame:
     student = metrics["student"]["per_class"]
     each |= {f"student {k}": [student[x][k] for x in labels] for k in ("precision", "recall")}
     return pd.DataFrame({"class": labels, **each})
-
-
-def accuracy_figure(metrics: dict[str, Any], file: Path) -> None:
-    """Bars of accuracy, one per model."""
-    roles = [role for role in TITLES if role in metrics]
-    figure, axes = plt.subplots(figsize=(7, 0.5 * len(roles) + 1), layout="constrained")
-    values = [100 * metrics[role]["accuracy"] for role in roles]
-    shades = ["#4c72b0" if role in ("teacher", "student") else "#aaaaaa" for role in roles]
-    bars = axes.barh([TITLES[role] for role in roles], values, color=shades)
-    axes.bar_label(bars, fmt="%.1f", padding=3)
-    axes.set(xlabel="accuracy on test, %", xlim=(0, 108))
-    axes.invert_yaxis()
-    figure.savefig(file, **PNG)
-    plt.close(figure)
-
-
-def confusion_figure(target: np.ndarray, predicted: np.ndarray, labels: list[str], file: Path) -> None:
-    """Confusion of the student, rows: actual, columns: predicted."""
-    counts = confusion_matrix(target, predicted, labels=list(range(len(labels))))
-    side = max(4.0, 0.3 * len(labels) + 2)
-    figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
-    axes.imshow(counts, cmap="Blues")
-    ticks = range(len(labels))
-    size = 8 if len(labels) <= 30 else 4
-    axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
-    axes.set_yticks(ticks, labels, fontsize=size)
-    axes.set(xlabel="predicted", ylabel="actual", title="student")
-    for i, j in np.argwhere(counts) if len(labels) <= 30 else []:
-        shade = "white" if counts[i, j] > counts.max() / 2 else "black"
-        axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=7, color=shade)
-    figure.savefig(file, **PNG)
-    plt.close(figure)

@@ -21,6 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 from decant.provenance import digest, provenance
 from decant.store import connect, find, owner, redacted
 
+ANSWERS: dict[str | None, dict[str, list[Any]]] = {
+    None: {"label": ["a"], "score": [0.5]},
+    "single_label_classification": {"label": ["a"], "score": [0.5]},
+    "multi_label_classification": {"labels": [["a", "b"]], "scores": [[0.9, 0.8]]},
+    "regression": {"score": [0.5]},
+}
+"""What a served model gives, by the `problem_type` in its config."""
 STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")
 
 
@@ -68,19 +75,20 @@ class Run:
             data = mlflow.data.from_pandas(frame, source=source, targets="target", name=split)
             mlflow.log_input(data, context=split)
 
-    def model(self, name: str, folder: Path, texts: list[str]) -> None:
-        """Log the model directory as an MLflow model that takes raw text."""
+    def model(self, name: str, folder: Path, examples: list[Any]) -> None:
+        """Log the model directory as an MLflow model of `examples` and their like: texts, pairs, bytes of images."""
         if not self.run_id:
             return
-        native = "architecture_module" not in json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text())
+        native = "architecture_module" not in config
         package = Path(__file__).parent
         mlflow.pyfunc.log_model(
             name=name,
             python_model=str(package / "serve.py"),
             artifacts={"model": str(folder)},
             code_paths=None if native else [str(package)],
-            signature=infer_signature(texts, pd.DataFrame({"label": ["a"], "score": [0.5]})),
-            input_example=texts,
+            signature=infer_signature(examples, pd.DataFrame(ANSWERS[config.get("problem_type")])),
+            input_example=examples,
             pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in ("mlflow", "torch", "transformers")],
         )
 

@@ -1,6 +1,6 @@
 """Any transformers text model: from the hub, a Python package or a folder; whole, cut, or without weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +22,33 @@ class HuggingFace(Origin):
     """Keep these encoder layers, counted from 0, and the embedding."""
     pooling: str = "first"
     """What the head reads: the `first` token, or the `mean` of all, by a layer that averages."""
-    config: dict[str, Any] | None = None
-    """Take no weights: the architecture of the origin with these changes ({}: none), from scratch."""
+    pretrained: bool = True
+    """Whether the weights are taken; false: the architecture alone, from scratch."""
+    config: dict[str, Any] = field(default_factory=dict)
+    """Changes to the architecture of the origin; with its weights, those that leave them valid."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pooling not in ("first", "mean"):
             raise UserError(f"pooling is {self.pooling!r}, expected first or mean")
-        if self.config is not None and (self.layers or self.sha256 or self.pooling == "mean"):
-            raise UserError("config: means no weights; it goes with none of layers:, sha256:, pooling: mean")
-        if self.package and self.config is None and not self.sha256:
+        if not self.pretrained and (self.layers or self.sha256 or self.pooling == "mean"):
+            raise UserError("pretrained: false goes with none of layers:, sha256:, pooling: mean")
+        if self.package and self.pretrained and not self.sha256:
             raise UserError("package: needs sha256: of its model.safetensors")
 
     def write(self, folder: Path) -> dict[str, Any]:
         """See `Backbone.write`."""
-        patterns = ["*.json", "*.txt", "*.model"] + ([] if self.config is not None else ["model.safetensors"])
+        patterns = ["*.json", "*.txt", "*.model"] + (["model.safetensors"] if self.pretrained else [])
         source = self.locate(patterns)
-        AutoTokenizer.from_pretrained(source).save_pretrained(folder)
-        if self.config is not None:
-            config, unknown = AutoConfig.from_pretrained(source, return_unused_kwargs=True, **self.config)
-            if unknown:
-                raise UserError(
-                    f"config: has {', '.join(map(repr, unknown))}, which {config.model_type} does not know; "
-                    f"its keys: {', '.join(sorted(k for k in config.to_dict() if not k.startswith('_')))}"
-                )
-            config.name_or_path = ""  # else an absolute path; equal work must have equal bytes
+        self.processor(source).save_pretrained(folder)
+        config = self.changed(*AutoConfig.from_pretrained(source, return_unused_kwargs=True, **self.config))
+        if not self.pretrained:
             config.save_pretrained(folder)
             return {"origin": f"{self.origin()}, configuration alone"}
         torch.manual_seed(0)  # a pooler that the file lacks is drawn here
         digest = self._checked(source / "model.safetensors")
         model, info = AutoModel.from_pretrained(
-            source, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
         if lacking := sorted(k for k in info["missing_keys"] if not k.startswith("pooler")):
             raise UserError(f"{self.origin()} lacks weights that its config.json asks for: {', '.join(lacking)}")
@@ -62,6 +58,24 @@ class HuggingFace(Origin):
             surgery.average(model)
         model.save_pretrained(folder)
         return {"origin": self.origin(), "sha256": digest, "layers": self.layers}
+
+    def processor(self, source: Path) -> Any:
+        """What turns raw inputs into those of the network."""
+        return AutoTokenizer.from_pretrained(source)
+
+    def changed(self, config: Any, unknown: dict[str, Any]) -> Any:
+        """`config`, unless a change that was asked for is `unknown` to it.
+
+        Raises:
+            UserError: it is.
+        """
+        if unknown:
+            raise UserError(
+                f"config: has {', '.join(map(repr, unknown))}, which {config.model_type} does not know; "
+                f"its keys: {', '.join(sorted(k for k in config.to_dict() if not k.startswith('_')))}"
+            )
+        config.name_or_path = ""  # else an absolute path; equal work must have equal bytes
+        return config
 
     def _checked(self, file: Path) -> str:
         if not file.is_file():

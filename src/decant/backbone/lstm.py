@@ -57,6 +57,10 @@ class LSTMForSequenceClassification(PreTrainedModel):
         if isinstance(module, (nn.Embedding, nn.LSTM, nn.Linear)):
             module.reset_parameters()
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        """See `PreTrainedModel`."""
+        return self.embedding
+
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> SequenceClassifierOutput:
         """Logits (B, C) of tokens (B, T); padding is on the right and does not change them."""
         embedded = self.dropout(self.embedding(input_ids))

@@ -74,3 +74,15 @@ def average(model: PreTrainedModel) -> None:
         # the encoder was trained without it
         model.pooler.dense.weight.copy_(torch.eye(model.config.hidden_size))
         model.pooler.dense.bias.zero_()
+
+
+def drop_average(model: PreTrainedModel) -> None:
+    """Take off the layer that `average` appended, in place; nothing, where there is none or it has been trained."""
+    if model.config.model_type != "bert":
+        return
+    parent, name = stack(model)
+    last = getattr(parent, name)[-1].attention
+    queries, values, out = last.self.query.weight, last.self.value.weight, last.output.dense.weight
+    eye = torch.eye(model.config.hidden_size)
+    if not queries.any() and torch.equal(values, eye) and torch.equal(out, GAIN * eye):
+        cut(model, list(range(model.config.num_hidden_layers - 1)))

@@ -7,7 +7,9 @@ import pandas as pd
 from datasets import ClassLabel, load_dataset
 
 from decant import UserError
-from decant.data import Source, numbered
+from decant.data import Source, contract, numbered
+from decant.data.images import inputs
+from decant.data.table import fetch
 
 
 @dataclass(kw_only=True)
@@ -19,7 +21,8 @@ class Hub(Source):
     """The commit, 40 hexadecimal digits: a branch would change under the experiment."""
     name: str | None = None
     """Configuration of the data set, where it has several."""
-    input: str
+    input: str | list[str]
+    """Column with the input, or two for pairs of texts."""
     target: str
     row_id: str | None = None
     splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
@@ -27,6 +30,9 @@ class Hub(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        contract(self.input, self.target)
+        if self.size and not isinstance(self.input, str):
+            raise UserError("input names two columns, but size is set; pairs are for texts: leave out one of both")
         if not re.fullmatch("[0-9a-f]{40}", self.revision):
             raise UserError(f"revision is {self.revision!r}, expected a commit of {self.id} (40 hexadecimal digits)")
 
@@ -43,12 +49,17 @@ class Hub(Source):
                 f"{self.id}@{self.revision[:8]} ({theirs}) cannot be loaded: {type(error).__name__}: {error}; "
                 "check the id, the split and the network, or download it once and use a table: source"
             ) from error
-        wanted = [self.input, *([self.target] if ours != "unlabelled" else [])]
-        wanted += [self.row_id] if self.row_id else []
+        names = contract(self.input, self.target if ours != "unlabelled" else None)
+        wanted = [*names, *([self.row_id] if self.row_id else [])]
         if lacking := [c for c in wanted if c not in rows.column_names]:
             raise UserError(f"{self.id} has no column {lacking}; it has: {rows.column_names}")
         frame = rows.to_pandas()[wanted]
-        if isinstance(feature := rows.features.get(self.target), ClassLabel) and self.target in frame:
+        feature = rows.features.get(self.target)
+        if isinstance(feature, ClassLabel) and self.target in frame:
             # an unlabelled row of a ClassLabel column is -1
             frame[self.target] = [feature.int2str(i) if i >= 0 else None for i in frame[self.target]]
-        return numbered(frame.rename(columns={self.input: "input", self.target: "target"}), ours, self.row_id)
+        elif isinstance(each := getattr(feature, "feature", None), ClassLabel) and self.target in frame:
+            frame[self.target] = [[each.int2str(int(i)) for i in row] for row in frame[self.target]]
+        if isinstance(self.input, str):
+            frame[self.input] = inputs(frame[self.input], self.size, self.id, fetch)
+        return numbered(frame.rename(columns=names), ours, self.row_id)

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import nn
 
+from decant.task import Task
+
 
 class Loss(nn.Module, ABC):
     """Terms that compare student and teacher; the distiller adds `hard`, the task's supervised loss."""
@@ -15,8 +17,8 @@ class Loss(nn.Module, ABC):
     """The weight of each term, `hard` included."""
 
     @abstractmethod
-    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The raw terms, scalars, of logits (B, C) and (B, C).
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+        """The raw terms, scalars, of logits (B, C) and (B, C); `task` says what a soft target is.
 
         Each is an average over the B rows, so that devices which share a batch agree with one that has
         it whole.

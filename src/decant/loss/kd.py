@@ -1,28 +1,15 @@
 """Soft labels: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network", 2015, arXiv:1503.02531.
 
 L = (1 - w) T² KL(softmax(teacher / T) || softmax(student / T)) + w CE(student, target)
+
+for classes; the task says what takes the place of KL and CE for other targets.
 """
 
 import torch
-import torch.nn.functional as F
 
 from decant import UserError
 from decant.loss import Loss
-
-
-def soft_divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-    """T² KL(teacher || student) of logits (B, C), averaged over rows; T² keeps the gradient's size.
-
-    Raises:
-        ValueError: shapes that differ (broadcasting would train nonsense) or a teacher that is not finite.
-    """
-    if student.shape != teacher.shape or student.dim() != 2:
-        raise ValueError(f"expected equal shapes (B, C), found {tuple(student.shape)} and {tuple(teacher.shape)}")
-    if not torch.isfinite(teacher).all():
-        raise ValueError("the teacher's logits are not finite; fine-tune it again with a lower lr")
-    log_p = F.log_softmax(student.float() / temperature, dim=1)
-    log_q = F.log_softmax(teacher.float() / temperature, dim=1)
-    return temperature**2 * F.kl_div(log_p, log_q, log_target=True, reduction="batchmean")
+from decant.task import Task
 
 
 class KD(Loss):
@@ -37,6 +24,14 @@ class KD(Loss):
         self.temperature = temperature
         self.weights = {"soft": 1 - hard_weight, "hard": hard_weight}
 
-    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> dict[str, torch.Tensor]:
-        """See `Loss.forward`."""
-        return {"soft": soft_divergence(student, teacher, self.temperature)}
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+        """See `Loss.forward`.
+
+        Raises:
+            ValueError: shapes that differ (broadcasting would train nonsense) or a teacher that is not finite.
+        """
+        if student.shape != teacher.shape or student.dim() != 2:
+            raise ValueError(f"expected equal shapes (B, C), found {tuple(student.shape)} and {tuple(teacher.shape)}")
+        if not torch.isfinite(teacher).all():
+            raise ValueError("the teacher's logits are not finite; fine-tune it again with a lower lr")
+        return {"soft": task.divergence(student, teacher, self.temperature)}

@@ -3,6 +3,7 @@
 import torch
 
 from decant.loss import Loss
+from decant.task import Task
 
 
 class Alone(Loss):
@@ -11,6 +12,6 @@ class Alone(Loss):
     needs = ()
     weights = {"hard": 1.0}
 
-    def forward(self, student: torch.Tensor, teacher: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, student: torch.Tensor, teacher: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
         """No term but the hard one."""
         return {}

@@ -1,0 +1,132 @@
+"""Every adaptation on few labels: quality over seeds and cost, written to benchmarks/adapt.md.
+
+DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/adapt.py [set ...]     default: all of SETS
+
+The experiment is conf/experiment/<set>.yaml; `scratch` is its network from scratch, the control.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import sections
+from omegaconf import DictConfig
+
+from decant import config, model, prepare, pretrain_load, run, tables
+from decant.fine_tune import FineTuner
+from decant.report import pipes
+from decant.tracking import Run
+from decant.train import PRETRAINED, train
+
+SEEDS = (0, 1, 2)
+SETS: dict[str, dict[str, list[str]]] = {
+    "banking77_few": {
+        "full": [],
+        "head": [],
+        "probe_then_full": [],
+        "gradual": [],
+        "layerwise": [],
+        "lora": ["fine_tune.lr=1.0e-3"],
+    },
+    "hymenoptera": {
+        "full": [],
+        "head": [],
+        "probe_then_full": [],
+        "gradual": [],
+        "layerwise": [],
+    },
+}
+"""Adaptations by set, with what differs from the experiment."""
+COLUMNS = ("adaptation", "test %, mean ± s over seeds", "each seed", "seconds per epoch", "epochs", "seconds in all")
+
+
+class Figures(Run):
+    """Keeps what would go to MLflow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, list[float]] = {}
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """See `Run.metrics`."""
+        for key, value in values.items():
+            self.kept.setdefault(key, []).append(value)
+
+
+def main(names: list[str]) -> None:
+    """Run each set and write its section."""
+    run.quiet()
+    for name in names or list(SETS):
+        os.chdir(sections.workspace(f"adapt-{name}"))
+        results: dict[str, list[tuple[float, float, float, float]]] = {}
+        for seed in SEEDS:
+            cfg = config.load([*config.experiment(name), f"seed={seed}"])
+            run.threads(cfg.trainer.threads)
+            prepare.main(cfg, Run())
+            pretrain_load.main(cfg, Run())
+            for adapt in (*SETS[name], "scratch"):
+                results.setdefault(adapt, []).append(measured(name, adapt, seed))
+        sections.write("adapt.md", name, section(name, results))
+
+
+def measured(name: str, adapt: str, seed: int) -> tuple[float, float, float, float]:
+    """Headline figure on test, seconds per epoch, epochs, seconds in all, of one training."""
+    chosen = ["use.adapt=full"] if adapt == "scratch" else [f"use.adapt={adapt}", *SETS[name][adapt]]
+    cfg = config.load([*config.experiment(name), f"seed={seed}", *chosen])
+    figures, start = Figures(), time.perf_counter()
+    role = "scratch" if adapt == "scratch" else "teacher"
+    with tempfile.TemporaryDirectory() as folder:
+        knobs = config.settings(cfg, "fine_tune")
+        train(
+            cfg, knobs, PRETRAINED / role, Path(folder), figures, FineTuner, config.piece(cfg, "adapt"), splits=["test"]
+        )
+        seconds = time.perf_counter() - start
+        score = headline(cfg, Path(folder))
+    epochs = len(figures.kept["validation/loss"])
+    return score, figures.kept["epoch_seconds"][-1], epochs, seconds
+
+
+def headline(cfg: DictConfig, folder: Path) -> float:
+    """The task's headline figure of a model directory on test, in percent."""
+    prepared, task = tables.read(), config.piece(cfg, "task")
+    file = folder / "predictions.parquet"
+    logits = model.read_predictions(file, "test", prepared.ids("test"), prepared.digests["test"])
+    target = np.stack(prepared.frames["test"]["target"].to_list())
+    return 100 * float(task.headline(task.sums(logits, target).sum(0, keepdims=True))[0])
+
+
+def section(name: str, results: dict[str, list[tuple[float, float, float, float]]]) -> str:
+    """The table of one set, with how it was made."""
+    rows = []
+    for adapt, runs in results.items():
+        scores, epoch, epochs, seconds = (list(column) for column in zip(*runs, strict=True))
+        rows.append([
+            adapt,
+            f"{statistics.mean(scores):.1f} ± {statistics.stdev(scores):.1f}",
+            ", ".join(f"{score:.1f}" for score in scores),
+            f"{statistics.median(epoch):.3f}",
+            f"{epochs[0]:.0f}",
+            f"{statistics.median(seconds):.0f}",
+        ])  # fmt: skip
+    sizes = {s: c["rows"] for s, c in run.read_json(Path("data/prepare/card.json"))["splits"].items()}
+    times = {row[0]: float(row[3]) for row in rows}
+    differing = [f"{adapt}: `{' '.join(words)}`" for adapt, words in SETS[name].items() if words]
+    lines = [
+        f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seeds {', '.join(map(str, SEEDS))}.",
+        sections.machine(),
+        f"Experiment: conf/experiment/{name}.yaml{'; ' + ', '.join(differing) if differing else ''}.",
+        "Seconds: median over seeds; an epoch with its validation; in all: features, test and saving included.",
+        f"An epoch of head costs {times['full'] / times['head']:.0f} times less than one of full.",
+        "",
+        *pipes(COLUMNS, rows),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

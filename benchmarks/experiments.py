@@ -1,0 +1,54 @@
+"""Quality and cost of whole experiments, written to benchmarks/experiments.md.
+
+DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/experiments.py name ...     files of conf/experiment/
+
+Each runs the five stages in a workspace of its own under .state/benchmarks/ and adds its table.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import sections
+
+from decant import config, report, run, tracking
+
+
+def main(names: list[str]) -> None:
+    """Run each experiment and write its section."""
+    for name in names:
+        folder = sections.workspace(name)
+        seconds = {stage: execute(stage, name, folder) for stage in tracking.STAGES}
+        sections.write("experiments.md", name, section(name, folder, seconds))
+
+
+def execute(stage: str, name: str, folder: Path) -> float:
+    """Run a stage; its seconds."""
+    start = time.perf_counter()
+    words = [sys.executable, "-m", f"decant.{stage}", *config.experiment(name, sections.ROOT)]
+    subprocess.run(words, cwd=folder, env={**os.environ, "DECANT_INVOCATION": name + str(os.getpid())}, check=True)
+    return time.perf_counter() - start
+
+
+def section(name: str, folder: Path, seconds: dict[str, float]) -> str:
+    """The table of one experiment, with how it was made."""
+    metrics, timings = report.read(folder / report.OUT)
+    sizes = {s: c["rows"] for s, c in run.read_json(folder / "data/prepare/card.json")["splits"].items()}
+    lines = [
+        f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seed 0, one run: conf/experiment/{name}.yaml.",
+        sections.machine(),
+        f"Seconds: {', '.join(f'{s} {t:.0f}' for s, t in seconds.items())}.",
+        "",
+        *report.pipes(report.columns(metrics), report.rows(metrics, timings)),
+        "",
+        "Differences with paired bootstrap intervals over the test rows:",
+        "",
+        *(f"- {line}" for line in report.sentences(metrics)),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,53 @@
+"""An adaptation: which weights of a pretrained network are trained on the target task, when, and how fast."""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedModel
+
+from decant import UserError
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Training of the head alone, on features that the frozen backbone computes once."""
+
+    epochs: int
+    """Passes over the features; each costs milliseconds."""
+    lr: float
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if bad := [k for k in ("epochs", "lr", "batch_size") if not getattr(self, k) > 0]:
+            raise UserError([f"{k} is {getattr(self, k)}, expected a number above 0" for k in bad])
+
+
+class Adapt:
+    """One way to adapt. A block is a layer of the backbone, counted from the input; the head is the last block."""
+
+    probe: Probe | None = None
+    """The head's training before anything else; none: there is no such phase."""
+    transfers: bool = True
+    """Whether it builds on pretrained weights; a network from scratch is then refused."""
+    tunes: bool = True
+    """Whether the network is trained as a whole (after the probe)."""
+    hidden: int | None = None
+    """Units of a hidden layer in the head; none: the head that transformers gives the architecture."""
+    one_logit: bool = False
+    """A head of one number through a sigmoid, for two classes."""
+    batch_norm: str = "update"
+    """What training does to the statistics of batch normalisation: `update`, or `frozen`. Frozen blocks keep theirs."""
+
+    def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
+        """The network to train; what is never trained has `requires_grad` False from here on."""
+        return network
+
+    def rate(self, block: int, blocks: int, progress: float) -> float:
+        """Learning rate of a block relative to the schedule's, at `progress` of training in [0, 1]; 0: frozen.
+
+        A function of the position alone, so that a resumed run freezes what an uninterrupted one does.
+        """
+        return 1.0
+
+    def unwrap(self, network: PreTrainedModel) -> PreTrainedModel:
+        """The ordinary network again, after training."""
+        return network

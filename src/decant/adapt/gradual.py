@@ -1,0 +1,29 @@
+"""Gradual unfreezing (Howard & Ruder 2018, "Universal Language Model Fine-tuning", ACL, arXiv:1801.06146)."""
+
+from transformers import PreTrainedModel
+
+from decant import UserError
+from decant.adapt import Adapt
+from decant.blocks import layered
+
+
+class Gradual(Adapt):
+    """The head is trained first; block after block joins it from the top, evenly over the first `share` of training.
+
+    `share`, in (0, 1], is cut into as many equal phases as there are blocks, the head included: in the last of
+    them everything is trained.
+    """
+
+    def __init__(self, share: float) -> None:
+        if not 0 < share <= 1:
+            raise UserError(f"share is {share}, expected a number in (0, 1]")
+        self.share = share
+
+    def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
+        """`network`, if it has blocks to thaw; all of it can be trained, for late weights must not surprise DDP."""
+        return layered(network)
+
+    def rate(self, block: int, blocks: int, progress: float) -> float:
+        """See `Adapt.rate`."""
+        phase = blocks - 1 - block
+        return float(progress >= self.share * phase / blocks)

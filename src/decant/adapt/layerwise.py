@@ -1,0 +1,28 @@
+"""Layer-wise decay of the learning rate: the nearer to the input, the more general, and the slower.
+
+Howard & Ruder 2018 (arXiv:1801.06146, "discriminative fine-tuning"); Clark et al. 2020 (ELECTRA, arXiv:2003.10555).
+"""
+
+from transformers import PreTrainedModel
+
+from decant import UserError
+from decant.adapt import Adapt
+from decant.blocks import layered
+
+
+class Layerwise(Adapt):
+    """Every block is trained, at `decay` times the rate of the block above it; the head at the full rate."""
+
+    def __init__(self, decay: float) -> None:
+        if not 0 < decay <= 1:
+            raise UserError(f"decay is {decay}, expected a number in (0, 1]")
+        self.decay = decay
+
+    def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
+        """`network`, if it has more than one block."""
+        return layered(network)
+
+    def rate(self, block: int, blocks: int, progress: float) -> float:
+        """See `Adapt.rate`."""
+        distance = blocks - 1 - block
+        return self.decay**distance

@@ -1,0 +1,18 @@
+"""Linear probe, then full fine-tuning (Kumar et al. 2022, arXiv:2202.10054).
+
+"Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022. Under a random head the
+first gradients are noise, and they distort the backbone; under a trained head they do not.
+"""
+
+from decant.adapt import Probe
+from decant.adapt.full import Full
+
+
+class ProbeThenFull(Full):
+    """Trains the head on cached features for its own `epochs`, then everything for the epochs of the stage."""
+
+    transfers = True
+
+    def __init__(self, epochs: int, lr: float, batch_size: int, batch_norm: str = "update") -> None:
+        super().__init__(batch_norm)
+        self.probe = Probe(epochs, lr, batch_size)

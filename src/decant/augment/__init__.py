@@ -1,0 +1,107 @@
+"""An augmentation: what is done to training batches, never to validation or prediction.
+
+Everything random is drawn from torch's global generator on the CPU: a seed decides it, a resumed run goes on with
+it, and it does not depend on the device.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import nn
+
+from decant import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from decant.modality import Batch
+
+
+class Step(Protocol):
+    """What a piece gets for a further pass through the network in the same training step."""
+
+    @property
+    def network(self) -> PreTrainedModel:
+        """The network in training."""
+
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """Logits (B, C) of a pass, with its own dropout."""
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The whole loss of the learner, a scalar."""
+
+
+class Augment(nn.Module):
+    """Changes the batch to train on, or adds terms to the loss, or both. It has no parameters."""
+
+    modality: str | None = None
+    """`text`, `image`, or None: both."""
+    mixes: bool = False
+    """Whether rows are mixed: the batch then has `partner` and `share` (see `mixup.py`)."""
+
+    def forward(self, batch: Batch) -> Batch:
+        """The batch to train on: a new dict; the tensors of `batch` stay as they are."""
+        return dict(batch)
+
+    def extra(self, step: Step, batch: Batch, logits: torch.Tensor, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Further terms, scalars by name, weighted here and added to the loss.
+
+        `batch` is what `forward` gave; `logits` (B, C) and `loss` are of the pass that the learner made on it.
+        """
+        return {}
+
+
+class ImageAugment(Augment):
+    """Changes pixels alone."""
+
+    modality = "image"
+
+    @abstractmethod
+    def change(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Other pixels of the same shape (B, 3, H, W), from float32 in [0, 1]."""
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Batch:
+        """See `Augment.forward`."""
+        pixels = batch["pixels"]
+        # in bfloat16 the matrices of a warp are off by pixels
+        with torch.autocast(pixels.device.type, enabled=False):
+            changed = self.change(pixels.float()).clamp(0, 1)
+        return {**batch, "pixels": changed.to(pixels.dtype)}
+
+
+class TextAugment(Augment):
+    """Changes tokens alone, never the first, padding, or the separator: the last, and that between two texts."""
+
+    modality = "text"
+
+    @abstractmethod
+    def change(self, ids: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
+        """Other tokens (B, T) from tokens (B, T) long; `inner` (B, T) bool: those that may change."""
+
+    def forward(self, batch: Batch) -> Batch:
+        """See `Augment.forward`."""
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        position = torch.arange(ids.shape[1], device=ids.device)
+        last = mask.sum(1, keepdim=True) - 1
+        inner = (position > 0) & (position < last) & (ids != ids.gather(1, last))
+        return {**batch, "input_ids": self.change(ids, inner)}
+
+
+def require(piece: Augment, **checks: tuple[bool, str]) -> None:
+    """Refuse parameters of `piece` by name: whether it is good, and what was expected.
+
+    Raises:
+        UserError: with every bad one.
+    """
+    bad = [f"{k} is {getattr(piece, k)}, expected {want}" for k, (good, want) in checks.items() if not good]
+    if bad:
+        raise UserError(bad)
+
+
+def ordered(pair: list[float], low: float, high: float) -> bool:
+    """Whether `pair` is a range within (low, high]."""
+    return len(pair) == 2 and low < pair[0] <= pair[1] <= high

@@ -1,0 +1,50 @@
+"""R-Drop: Liang et al., "R-Drop: Regularized Dropout for Neural Networks", NeurIPS 2021, arXiv:2106.14448.
+
+L = L_1 + L_2 + alpha (KL(p_1 || p_2) + KL(p_2 || p_1)) / 2, p_1 and p_2 from two passes with other dropout.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from decant import UserError
+from decant.augment import Augment, Step, require
+
+if TYPE_CHECKING:
+    from decant.modality import Batch
+
+
+def disagreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Half the sum of both KL divergences of the softmax of logits (B, C), averaged over rows, in nats."""
+    p, q = F.log_softmax(first.float(), dim=1), F.log_softmax(second.float(), dim=1)
+    return ((p.exp() - q.exp()) * (p - q)).sum(1).mean() / 2  # the sum of both, without cancellation
+
+
+class RDrop(Augment):
+    """A second pass; both have to be right and to agree. `alpha`, above 0, weighs the agreement.
+
+    It needs a network with dropout and a task of one label of several.
+    """
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+        require(self, alpha=(0 < alpha < float("inf"), "a finite number above 0"))
+
+    def extra(self, step: Step, batch: Batch, logits: torch.Tensor, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The terms `second`, the loss of the second pass, and `r_drop`, the disagreement.
+
+        Raises:
+            UserError: a target that is not one label of several.
+        """
+        target = batch["target"]
+        if target.dim() != 1 or target.is_floating_point() or logits.shape[1] < 2:
+            raise UserError(
+                f"augment r_drop compares probabilities over classes, but the target is {target.dtype} of shape "
+                f"{tuple(target.shape)} for {logits.shape[1]} logits; choose another augment or the task classify"
+            )
+        second = step.logits(batch)
+        return {"second": step.loss(second, batch), "r_drop": self.alpha * disagreement(logits, second)}

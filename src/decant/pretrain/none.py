@@ -1,0 +1,18 @@
+"""No pretraining here: the teacher's weights are those its yaml names."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from decant.pretrain import Pretrain
+from decant.sections import Training
+from decant.tracking import Run
+
+
+class Given(Pretrain):
+    """The weights are given."""
+
+    needs_source = False
+
+    def train(self, cfg: DictConfig, knobs: Training, folder: Path, tracked: Run) -> None:
+        """Nothing."""

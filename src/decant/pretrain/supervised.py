@@ -1,0 +1,34 @@
+"""Supervised pretraining: the network learns the classes of the source data (Yosinski et al. 2014, arXiv:1411.1792)."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+from decant import tables
+from decant.adapt.full import Full
+from decant.pretrain import Pretrain, replace_weights, require
+from decant.sections import Training
+from decant.task.classify import Classify
+from decant.tracking import Run
+
+
+class Supervised(Pretrain):
+    """Single-label classification of the source data."""
+
+    def __init__(self) -> None:
+        self.task = Classify()
+
+    def train(self, cfg: DictConfig, knobs: Training, folder: Path, tracked: Run) -> None:
+        """See `Pretrain.train`; the head is left behind.
+
+        Raises:
+            UserError: a network without layers to share.
+        """
+        from decant.fine_tune import FineTuner
+        from decant.train import learn
+
+        require(folder, MODEL_MAPPING_NAMES, "backbone apart from its head", "supervised")
+        prepared = tables.read(tables.SOURCE)
+        network, _, _ = learn(cfg, knobs, prepared, self.task, folder, tracked, FineTuner, Full())
+        replace_weights(network.base_model, folder)

@@ -1,0 +1,108 @@
+"""The sections of params.yaml: what each knob means, and which values it takes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from decant import UserError
+
+
+def _require(checks: dict[str, tuple[bool, str]], section: Any) -> None:
+    bad = [f"{k} is {getattr(section, k)}, expected {want}" for k, (ok, want) in checks.items() if not ok]
+    if bad:
+        raise UserError(bad)
+
+
+@dataclass
+class Prepare:
+    """Section `prepare`: how missing splits are made."""
+
+    validation: float
+    """Share of train that becomes validation where the source has none, in (0, 0.5]."""
+    test: float
+    """Share of train that becomes test where the source has none, in (0, 0.5]."""
+    labels_per_class: int | None
+    """Keep the labels of so many rows of each class, validation included; the others become unlabelled. null: all."""
+
+    def __post_init__(self) -> None:
+        checks = {k: (0 < getattr(self, k) <= 0.5, "in (0, 0.5]") for k in ("validation", "test")}
+        checks["labels_per_class"] = (self.labels_per_class is None or self.labels_per_class >= 2, "2 or more, or null")
+        _require(checks, self)
+
+
+@dataclass
+class Training:
+    """Section `pretrain_load`; it has an effect where `use.pretrain` is not none."""
+
+    epochs: int
+    """Passes over the training rows."""
+    lr: float
+    """Peak learning rate of AdamW, times the `lr_scale` of the backbone."""
+    batch_size: int
+    """Rows per optimizer step, over all devices together."""
+    max_length: int
+    """Tokens kept of an input; the rest is cut off."""
+    warmup: float
+    """Share of the steps with a rising learning rate, in [0, 1); then it falls linearly to 0."""
+    weight_decay: float
+    clip: float
+    """Largest norm of the gradient; above it the gradient is scaled down."""
+    label_smoothing: float
+    """Share of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016, arXiv:1512.00567)."""
+    ema: float
+    """Weights are averaged over steps with this decay, in [0, 1); 0: not at all (Polyak & Juditsky 1992)."""
+
+    def __post_init__(self) -> None:
+        checks = {k: (getattr(self, k) > 0, "above 0") for k in ("epochs", "lr", "batch_size", "max_length", "clip")}
+        checks |= {k: (0 <= getattr(self, k) < 1, "in [0, 1)") for k in ("warmup", "label_smoothing", "ema")}
+        checks["weight_decay"] = (self.weight_decay >= 0, "0 or more")
+        _require(checks, self)
+
+
+@dataclass
+class Controlled(Training):
+    """Section `distill`: training with a control beside it."""
+
+    control_epochs: int
+    """Passes of the control, over the labelled rows: as many as give it its best chance."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require({"control_epochs": (self.control_epochs > 0, "above 0")}, self)
+
+
+@dataclass
+class FineTune(Controlled):
+    """Section `fine_tune`."""
+
+    folds: int
+    """1: one teacher; k: k teachers, each trained without one k-th of train, that teach together (cross-validation)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require({"folds": (self.folds > 0, "1 or more")}, self)
+
+
+@dataclass
+class Evaluate:
+    """Section `evaluate`."""
+
+    resamples: int
+    """Bootstrap resamples behind each interval."""
+    confidence: float
+    """Coverage of the intervals, in (0, 1)."""
+    bins: int
+    """Bins of the calibration error."""
+
+    def __post_init__(self) -> None:
+        checks = {k: (getattr(self, k) > 0, "above 0") for k in ("resamples", "bins")}
+        checks["confidence"] = (0 < self.confidence < 1, "in (0, 1)")
+        _require(checks, self)
+
+
+SECTIONS: dict[str, type] = {
+    "prepare": Prepare,
+    "pretrain_load": Training,
+    "fine_tune": FineTune,
+    "distill": Controlled,
+    "evaluate": Evaluate,
+}

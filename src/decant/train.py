@@ -1,0 +1,151 @@
+"""What fine-tune and distill share: from a model directory and prepared tables to a trained model directory."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from transformers import PreTrainedModel
+
+from decant import UserError, model, run, tables
+from decant.adapt import Adapt, Probe
+from decant.adapt.full import Full
+from decant.augment import Augment
+from decant.augment.none import Unchanged
+from decant.config import piece
+from decant.data import SPLITS
+from decant.datamodule import Data
+from decant.features import cached
+from decant.fit import device, fit
+from decant.learner import Learner
+from decant.modality import Encoder, Row
+from decant.sections import Training
+from decant.tables import Prepared
+from decant.task import Task
+from decant.tracking import Run, rank
+
+PRETRAINED = Path("data/pretrain_load")
+Rows = dict[str, list[Row]]
+Choose = Callable[[Rows, Prepared], list[Row]]
+Build = Callable[[PreTrainedModel, Encoder, Task, Training, float, Adapt, Augment], Learner]
+
+
+def labelled(rows: Rows, prepared: Prepared) -> list[Row]:
+    """The rows to train on without a teacher."""
+    return rows["train"]
+
+
+def train(
+    cfg: DictConfig,
+    knobs: Training,
+    start: Path,
+    folder: Path,
+    tracked: Run,
+    build: Build,
+    adapt: Adapt | None = None,
+    chosen: Choose = labelled,
+    splits: Sequence[str] = SPLITS,
+) -> None:
+    """Train what `build` makes of the backbone at `start` on the `chosen` rows; write it to `folder`.
+
+    `adapt`: how (default: full). `folder` becomes a model directory with predictions on every row of `splits`.
+    """
+    prepared = tables.read()
+    network, encoder, rows = learn(
+        cfg, knobs, prepared, piece(cfg, "task"), start, tracked, build, adapt or Full(), chosen
+    )
+    if rank() == 0:
+        model.save(network, encoder.processor, folder)
+        logits = {s: (prepared.ids(s), model.predict(network, encoder, rows[s])) for s in rows if s in splits}
+        if not all(np.isfinite(values).all() for _, values in logits.values()):
+            raise UserError("the trained network gives logits that are not finite; lower lr or clip of this stage")
+        model.write_predictions(folder, logits, prepared.digests)
+
+
+def learn(
+    cfg: DictConfig,
+    knobs: Training,
+    prepared: Prepared,
+    task: Task,
+    start: Path,
+    tracked: Run,
+    build: Build,
+    adapt: Adapt,
+    chosen: Choose = labelled,
+) -> tuple[PreTrainedModel, Encoder, Rows]:
+    """The trained network, its encoder, and the encoded rows of all splits."""
+    pl.seed_everything(cfg.seed, verbose=False)
+    scale = run.read_json(start / "manifest.json")["lr_scale"]
+    encoder = prepared.modality.encoder(start, knobs.max_length)
+    pretrained(start, cfg, adapt)
+    augment = fitting(piece(cfg, "augment"), cfg, adapt, prepared)
+    network = task.model(start, prepared.labels, prepared.modality.auto(), adapt)
+    rows = encoder.rows(prepared.frames)
+    picked = {"train": chosen(rows, prepared), "validation": rows["validation"]}
+    if adapt.probe:
+        prefix = "probe/" if adapt.tunes else ""
+        probe(cfg, probing(knobs, adapt.probe), network, encoder, task, picked, build, tracked, prefix)
+    if adapt.tunes:
+        learner = build(adapt.wrap(network), encoder, task, knobs, knobs.lr * scale, adapt, augment)
+        data = Data(picked["train"], picked["validation"], encoder, knobs.batch_size, cfg.seed)
+        network = adapt.unwrap(fit(learner, data, knobs.epochs, cfg, tracked))
+    return network, encoder, rows
+
+
+def pretrained(start: Path, cfg: DictConfig, adapt: Adapt) -> None:
+    """Make sure that there is something to adapt.
+
+    Raises:
+        UserError: the weights at `start` are still to be drawn.
+    """
+    if adapt.transfers and not (start / "model.safetensors").exists():
+        raise UserError(
+            f"adapt {cfg.use.adapt} builds on pretrained weights, but use.teacher {cfg.use.teacher} has none; choose "
+            "adapt full, a teacher with weights, or a use.pretrain that makes them"
+        )
+
+
+def fitting(augment: Augment, cfg: DictConfig, adapt: Adapt, prepared: Prepared) -> Augment:
+    """`augment`, if it goes with the data and the adaptation.
+
+    Raises:
+        UserError: it does not.
+    """
+    if augment.modality not in (None, prepared.modality.name):
+        raise UserError(
+            f"augment {cfg.use.augment} is for {augment.modality} data, but data {cfg.use.data} is "
+            f"{prepared.modality.name}; choose another, or augment none"
+        )
+    if not adapt.tunes and not isinstance(augment, Unchanged):
+        raise UserError(
+            f"adapt {cfg.use.adapt} trains on features that are computed once, so augment {cfg.use.augment} would "
+            "have no effect; choose augment none, or another adapt"
+        )
+    return augment
+
+
+def probing(knobs: Training, probe: Probe) -> Training:
+    """The knobs of a probe: those of the stage, where the probe has none of its own."""
+    return dataclasses.replace(knobs, epochs=probe.epochs, lr=probe.lr, batch_size=probe.batch_size, ema=0.0)
+
+
+def probe(
+    cfg: DictConfig,
+    knobs: Training,
+    network: PreTrainedModel,
+    encoder: Encoder,
+    task: Task,
+    rows: Rows,
+    build: Build,
+    tracked: Run,
+    prefix: str,
+) -> None:
+    """Train the head of `network` in place, on cached features."""
+    with cached(network.to(device(cfg)), encoder, rows) as (features, kept):
+        learner = build(network, features, task, knobs, knobs.lr, Full(), Unchanged())
+        size = min(knobs.batch_size, len(kept["train"]))
+        data = Data(kept["train"], kept["validation"], features, size, cfg.seed)
+        place = fit(learner, data, knobs.epochs, cfg, tracked, prefix).device
+    network.to(place)  # the trainer took the head alone
