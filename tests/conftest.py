@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,6 +31,15 @@ def rows() -> pd.DataFrame:
         [(f"{word} about {label}", label) for label in ("bills", "boxes", "beans") for word in words],
         columns=["text", "intent"],
     )
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """A pinned number of threads, as in a stage; networks as small as the tests' lose by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def stage(name: str, *overrides: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

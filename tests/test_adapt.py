@@ -1,6 +1,6 @@
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ BACKBONES = {
 WORDS = ("bill", "box", "bean")
 State = dict[str, torch.Tensor]
 pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:The number of training batches"),
 ]
@@ -155,15 +156,6 @@ class Tiny:
     def body(self) -> State:
         """The backbone as it was before."""
         return dict(AutoModel.from_pretrained(self.start).state_dict())
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks as small as these lose by more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

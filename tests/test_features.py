@@ -30,6 +30,7 @@ from decant.blocks import blocks, layered
 from decant.features import cached, read_by_head
 from decant.modality import Answer, Batch, Encoder, Row
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT: dict[str, Any] = {
     "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,
     "max_position_embeddings": 40,
@@ -95,15 +96,6 @@ def network(name: str, classes: int = 3) -> PreTrainedModel:
 def inputs(name: str, rows: int = 5) -> torch.Tensor:
     torch.manual_seed(1)
     return torch.rand(rows, 3, 32, 32) if name in IMAGES else torch.randint(3, 50, (rows, 8))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks as small as these lose by more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Plain(Encoder):

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from conftest import ROOT
 from scipy.special import softmax
 
@@ -35,6 +34,7 @@ from decant.task.classify import Classify
 from decant.tracking import Run
 
 pytestmark = [  # as a stage does
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
     pytest.mark.filterwarnings("ignore:.*number of training batches.*"),
 ]
@@ -153,15 +153,6 @@ def test_an_ensemble_of_one_gives_its_probabilities() -> None:
 def test_the_ensemble_of_other_models_is_the_mean_of_their_outputs() -> None:
     logits = np.array([[[1.0], [2.0]], [[3.0], [6.0]]], np.float32)
     assert Regression().ensemble(logits).tolist() == [[2.0], [4.0]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """A pinned number, as in a stage: another one changes the last bits."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_pipeline import make_clone, run, runs
+from test_pipeline import ask, make_clone, run, runs
 
 from decant import config
 
@@ -62,8 +62,4 @@ def test_the_logged_model_answers_the_bytes_of_an_image(clone: Path) -> None:
         "assert answer['label'][0] in '56789' and 0 < answer['score'][0] <= 1, answer\n"
         "assert answer['score'][0] == answer['score'][1], answer\n"
     )
-    done = run(
-        clone, sys.executable, "-c", script, f"sqlite:///{clone}/mlflow.db", f"runs:/{made.info.run_id}/student",
-        PYTHONPATH="",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    ask(clone, script, f"runs:/{made.info.run_id}/student")

@@ -65,6 +65,12 @@ def make_clone(folder: Path) -> Path:
     return folder
 
 
+def ask(clone: Path, script: str, model: str) -> None:
+    """Run a script with the store and the address of a logged model, where decant is not on the path."""
+    done = run(clone, sys.executable, "-c", script, f"sqlite:///{clone}/mlflow.db", model, PYTHONPATH="")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_clone(tmp_path_factory.mktemp("clone"))
@@ -147,11 +153,7 @@ def test_logged_models_answer_raw_text_without_training_code(clone: Path, name: 
         "assert 0 < answer['score'][0] <= 1\n"
         "assert not any(m.startswith('decant.') and 'backbone' not in m for m in sys.modules), sys.modules\n"
     )
-    done = run(
-        clone, sys.executable, "-c", script, f"sqlite:///{clone}/mlflow.db", f"runs:/{made.info.run_id}/{role}",
-        PYTHONPATH="",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    ask(clone, script, f"runs:/{made.info.run_id}/{role}")
 
 
 def test_plain_transformers_loads_the_student(clone: Path) -> None:
