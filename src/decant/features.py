@@ -13,8 +13,6 @@ from decant import UserError
 from decant.blocks import layered
 from decant.modality import Answer, Batch, Encoder, Row
 
-BATCH = 64
-
 
 class Cached(nn.Module):
     """Stands in for the backbone: takes features and hands them on."""
@@ -83,16 +81,13 @@ def cached(
 @torch.no_grad()
 def featured(body: nn.Module, encoder: Encoder, rows: list[Row], field: str, keep: int | None) -> list[Row]:
     """`rows` in their order, with features in place of inputs; those of like lengths share a batch."""
-    order = sorted(range(len(rows)), key=lambda i: encoder.length(rows[i].input))
-    device = next(body.parameters()).device
-    found: dict[int, torch.Tensor] = {}
-    for start in range(0, len(order), BATCH):
-        numbers = order[start : start + BATCH]
-        batch = {k: v.to(device) for k, v in encoder.collate([rows[i] for i in numbers]).items()}
-        features = getattr(body(**encoder.inputs(batch)), field)
-        features = features if keep is None else features[:, :keep]
-        found |= dict(zip(numbers, features.cpu().clone(), strict=True))
-    return [Row(found[i], row.target, row.soft) for i, row in enumerate(rows)]
+
+    def call(inputs: Batch) -> torch.Tensor:
+        features: torch.Tensor = getattr(body(**inputs), field)
+        return features if keep is None else features[:, :keep]
+
+    found = encoder.apply(rows, call, next(body.parameters()).device)
+    return [Row(features, row.target, row.soft) for features, row in zip(found, rows, strict=True)]
 
 
 @torch.no_grad()

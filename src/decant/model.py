@@ -18,8 +18,6 @@ from decant.adapt import Adapt
 from decant.backbone import mlp_head
 from decant.modality import Encoder, Modality, Row
 
-PREDICT_BATCH = 64
-
 
 def register(folder: Path) -> None:
     """Make an architecture of ours known to transformers, if `folder` holds one."""
@@ -67,14 +65,7 @@ def save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
 def predict(model: PreTrainedModel, encoder: Encoder, rows: Sequence[Row]) -> np.ndarray:
     """Logits (N, C), float32, of `rows` in their order: one pass, in full precision, on the model's device."""
     model.eval()
-    order = sorted(range(len(rows)), key=lambda i: encoder.length(rows[i].input))
-    parts = []
-    for start in range(0, len(order), PREDICT_BATCH):
-        batch = encoder.collate([rows[i] for i in order[start : start + PREDICT_BATCH]])
-        inputs = encoder.inputs({k: v.to(model.device) for k, v in batch.items()})
-        parts.append(model(**inputs).logits.float().cpu().numpy())
-    logits = np.concatenate(parts)
-    return logits[np.argsort(order)]
+    return encoder.apply(rows, lambda inputs: model(**inputs).logits.float(), model.device).numpy()
 
 
 def write_predictions(

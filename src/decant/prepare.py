@@ -17,12 +17,11 @@ from decant.data import SPLITS, Source
 from decant.modality import Modality
 from decant.pretrain import Pretrain
 from decant.sections import Prepare
+from decant.tables import PREPARED, SOURCE
 from decant.task import Task
 from decant.tracking import Run
 
-OUT = Path("data/prepare")
-SOURCE = "source"
-"""The folder in `OUT` with the data that pretrain-load makes weights from."""
+OUT = PREPARED
 
 
 @dataclass
@@ -50,11 +49,11 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         raise UserError(problems)
     with run.replacing(OUT) as folder:
         encoded = write(made, task, folder)
-        (folder / SOURCE).mkdir()
+        (folder / SOURCE.name).mkdir()
         if pretrain.needs_source:
-            write(source_of(cfg, pretrain, made.tables), pretrain.task, folder / SOURCE)
+            write(source_of(cfg, pretrain, made.tables), pretrain.task, folder / SOURCE.name)
         else:  # pretrain-load depends on this folder, and DVC keeps no empty one
-            run.write_json(folder / SOURCE / "card.json", {"splits": {}})
+            run.write_json(folder / SOURCE.name / "card.json", {"splits": {}})
     for split, frame in encoded.items():
         shown = made.modality.shown(made.tables[split])
         tracked.dataset(frame.assign(input=list(shown), target=frame["target"].astype(str)), split)

@@ -13,6 +13,8 @@ import torch
 from sklearn.base import TransformerMixin
 from transformers import PreTrainedModel
 
+PREDICT_BATCH = 64
+"""Rows of a pass without gradients."""
 Batch = dict[str, torch.Tensor]
 Answer = Callable[[Sequence[Any]], torch.Tensor]
 """From raw inputs to logits (N, C) on the CPU, in fp32."""
@@ -106,6 +108,15 @@ class Encoder(ABC):
             split: [Row(item, target) for item, target in zip(self.encode(frame), frame["target"], strict=True)]
             for split, frame in frames.items()
         }
+
+    def apply(self, rows: Sequence[Row], call: Callable[[Batch], torch.Tensor], device: torch.device) -> torch.Tensor:
+        """What `call` makes of inputs of `rows` (N, ...), on the CPU, in their order; like lengths share a batch."""
+        order = sorted(range(len(rows)), key=lambda i: self.length(rows[i].input))
+        parts = []
+        for start in range(0, len(order), PREDICT_BATCH):
+            batch = self.collate([rows[i] for i in order[start : start + PREDICT_BATCH]])
+            parts.append(call(self.inputs({k: v.to(device) for k, v in batch.items()})).cpu())
+        return torch.cat(parts)[np.argsort(order)]
 
     def collate(self, rows: Sequence[Row]) -> Batch:
         """The tensors of `stack`, `target` (B, ...) and, if there is one, `soft` (B, C)."""
