@@ -67,6 +67,7 @@ def main(names: list[str]) -> None:
         for seed in SEEDS:
             cfg = config.load([*config.experiment(name), f"seed={seed}"])
             run.threads(cfg.trainer.threads)
+            run.keep_memory()
             prepare.main(cfg, Run())
             pretrain_load.main(cfg, Run())
             for adapt in (*SETS[name], "scratch"):
