@@ -1,8 +1,9 @@
 """Every adaptation on few labels: quality over seeds and cost, written to benchmarks/adapt.md.
 
-DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/adapt.py [set ...]     default: all of SETS
+DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/adapt.py [set ...] [key=value ...]
 
-The experiment is conf/experiment/<set>.yaml; `scratch` is its network from scratch, the control.
+Default: all of SETS. The experiment is conf/experiment/<set>.yaml, values change it; `scratch` is its network from
+scratch, the control.
 """
 
 import os
@@ -33,6 +34,7 @@ SETS: dict[str, dict[str, list[str]]] = {
         "layerwise": [],
         "lora": ["fine_tune.lr=1.0e-3"],
     },
+    "banking77_few_masked": {"full": [], "head": []},
     "hymenoptera": {
         "full": [],
         "head": [],
@@ -58,27 +60,28 @@ class Figures(Run):
             self.kept.setdefault(key, []).append(value)
 
 
-def main(names: list[str]) -> None:
+def main(words: list[str]) -> None:
     """Run each set and write its section."""
     run.quiet()
+    names, values = sections.split(words)
     for name in names or list(SETS):
         os.chdir(sections.workspace(f"adapt-{name}"))
         results: dict[str, list[tuple[float, float, float, float]]] = {}
         for seed in SEEDS:
-            cfg = config.load([*config.experiment(name), f"seed={seed}"])
+            cfg = config.load([*config.experiment(name), f"seed={seed}", *values])
             run.threads(cfg.trainer.threads)
             run.keep_memory()
             prepare.main(cfg, Run())
             pretrain_load.main(cfg, Run())
             for adapt in (*SETS[name], "scratch"):
-                results.setdefault(adapt, []).append(measured(name, adapt, seed))
-        sections.write("adapt.md", name, section(name, results))
+                results.setdefault(adapt, []).append(measured(name, adapt, [f"seed={seed}", *values]))
+        sections.write("adapt.md", sections.title(name, values), section(name, values, results))
 
 
-def measured(name: str, adapt: str, seed: int) -> tuple[float, float, float, float]:
+def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, float, float]:
     """Headline figure on test, seconds per epoch, epochs, seconds in all, of one training."""
     chosen = ["use.adapt=full"] if adapt == "scratch" else [f"use.adapt={adapt}", *SETS[name][adapt]]
-    cfg = config.load([*config.experiment(name), f"seed={seed}", *chosen])
+    cfg = config.load([*config.experiment(name), *chosen, *values])
     figures, start = Figures(), time.perf_counter()
     role = "scratch" if adapt == "scratch" else "teacher"
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +104,7 @@ def headline(cfg: DictConfig, folder: Path) -> float:
     return 100 * float(task.headline(task.sums(logits, target).sum(0, keepdims=True))[0])
 
 
-def section(name: str, results: dict[str, list[tuple[float, float, float, float]]]) -> str:
+def section(name: str, values: list[str], results: dict[str, list[tuple[float, float, float, float]]]) -> str:
     """The table of one set, with how it was made."""
     rows = []
     for adapt, runs in results.items():
@@ -119,10 +122,14 @@ def section(name: str, results: dict[str, list[tuple[float, float, float, float]
     differing = [f"{adapt}: `{' '.join(words)}`" for adapt, words in SETS[name].items() if words]
     lines = [
         f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seeds {', '.join(map(str, SEEDS))}.",
-        sections.machine(),
+        sections.machine(values),
         f"Experiment: conf/experiment/{name}.yaml{'; ' + ', '.join(differing) if differing else ''}.",
         "Seconds: median over seeds; an epoch with its validation; in all: features, test and saving included.",
-        f"An epoch of head costs {times['full'] / times['head']:.0f} times less than one of full.",
+        *(
+            [f"An epoch of head costs {times['full'] / times['head']:.0f} times less than one of full."]
+            if "head" in times
+            else []
+        ),
         "",
         *pipes(COLUMNS, rows),
     ]

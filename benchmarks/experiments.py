@@ -1,8 +1,9 @@
 """Quality and cost of whole experiments, written to benchmarks/experiments.md.
 
-DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/experiments.py name ...     files of conf/experiment/
+DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/experiments.py name ... [key=value ...]
 
-Each runs the five stages in a workspace of its own under .state/benchmarks/ and adds its table.
+`name` is a file of conf/experiment/; values change it. Each runs the five stages in a workspace of its own under
+.state/benchmarks/ and adds its table.
 """
 
 import os
@@ -16,29 +17,31 @@ import sections
 from decant import config, report, run, tracking
 
 
-def main(names: list[str]) -> None:
+def main(words: list[str]) -> None:
     """Run each experiment and write its section."""
+    names, values = sections.split(words)
     for name in names:
-        folder = sections.workspace(name)
-        seconds = {stage: execute(stage, name, folder) for stage in tracking.STAGES}
-        sections.write("experiments.md", name, section(name, folder, seconds))
+        title = sections.title(name, values)
+        folder = sections.workspace(title)
+        seconds = {stage: execute(stage, name, values, folder) for stage in tracking.STAGES}
+        sections.write("experiments.md", title, section(name, values, folder, seconds))
 
 
-def execute(stage: str, name: str, folder: Path) -> float:
+def execute(stage: str, name: str, values: list[str], folder: Path) -> float:
     """Run a stage; its seconds."""
     start = time.perf_counter()
-    words = [sys.executable, "-m", f"decant.{stage}", *config.experiment(name, sections.ROOT)]
+    words = [sys.executable, "-m", f"decant.{stage}", *config.experiment(name, sections.ROOT), *values]
     subprocess.run(words, cwd=folder, env={**os.environ, "DECANT_INVOCATION": name + str(os.getpid())}, check=True)
     return time.perf_counter() - start
 
 
-def section(name: str, folder: Path, seconds: dict[str, float]) -> str:
+def section(name: str, values: list[str], folder: Path, seconds: dict[str, float]) -> str:
     """The table of one experiment, with how it was made."""
     metrics, timings = report.read(folder / report.OUT)
     sizes = {s: c["rows"] for s, c in run.read_json(folder / "data/prepare/card.json")["splits"].items()}
     lines = [
         f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seed 0, one run: conf/experiment/{name}.yaml.",
-        sections.machine(),
+        sections.machine(values),
         f"Seconds: {', '.join(f'{s} {t:.0f}' for s, t in seconds.items())}.",
         "",
         *report.pipes(report.columns(metrics), report.rows(metrics, timings)),

@@ -7,6 +7,11 @@ from decant import provenance
 ROOT = Path(__file__).parents[1]
 
 
+def split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Names and overrides of the configuration, from the words of a command line."""
+    return [w for w in words if "=" not in w], [w for w in words if "=" in w]
+
+
 def workspace(name: str) -> Path:
     """A folder under .state/benchmarks/ with this checkout's conf/, params.yaml and data/raw/."""
     folder = ROOT / ".state/benchmarks" / name
@@ -25,6 +30,12 @@ def write(page: str, name: str, text: str) -> None:
     file.write_text(head.strip("\n") + "\n" + "".join(f"\n## {kept[n]}\n" for n in sorted(kept)))
 
 
-def machine() -> str:
-    """Hardware and versions, as every table says them."""
-    return f"{provenance.hardware()}; {provenance.versions('torch', 'transformers', 'pytorch-lightning')}."
+def title(name: str, values: list[str]) -> str:
+    """What a section is called: what it is about, not on what it ran."""
+    return " ".join([name, *(v for v in values if not v.startswith("trainer"))])
+
+
+def machine(values: list[str]) -> str:
+    """Hardware, versions and what the command line changed, as every table says them."""
+    changed = f" Changed: `{' '.join(values)}`." if values else ""
+    return f"{provenance.hardware()}; {provenance.versions('torch', 'transformers', 'pytorch-lightning')}.{changed}"

@@ -1,5 +1,7 @@
 import hashlib
+import json
 import os
+import sys
 from pathlib import Path
 
 import PIL.Image
@@ -140,6 +142,22 @@ def test_without_a_network_the_hub_is_named(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"a/b@a{40} cannot be fetched.*or use path:"):
         HuggingFace(hub="a/b", revision="a" * 40).write(tmp_path)
+
+
+def test_a_network_of_timm_without_timm_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)  # as if it were not there
+    source = tmp_path / "source"
+    source.mkdir()
+    settings = {"input_size": [3, 96, 96], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "num_classes": 1000}
+    described = {"architecture": "vgg16", "num_classes": 1000, "num_features": 512, "pretrained_cfg": settings}
+    (source / "config.json").write_text(json.dumps(described))
+    backbone = Image(path=str(source))
+    with pytest.raises(UserError, match=r"network of timm, which cannot be imported .*: pip install 'decant\[timm\]'"):
+        backbone.write(tmp_path)
+    processor = backbone.processor(source)  # needs no timm
+    assert (processor.crop_size["height"], processor.crop_size["width"]) == (96, 96)
+    assert list(processor.image_mean) == [0.1, 0.2, 0.3]
+    assert list(processor.image_std) == [0.4, 0.5, 0.6]
 
 
 def test_padding_does_not_change_what_the_lstm_says() -> None:

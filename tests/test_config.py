@@ -31,6 +31,11 @@ def test_every_experiment_is_whole_and_composes(name: str) -> None:
     assert config.load(values, ROOT).use.data == dict(v.split("=") for v in values)["use.data"]
 
 
+def test_the_default_is_an_experiment_too() -> None:
+    values = config.experiment("support", ROOT)
+    assert config.load(values, ROOT) == config.load([], ROOT)
+
+
 def test_an_experiment_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match=r"did you mean 'digits'"):
         config.experiment("digit", ROOT)

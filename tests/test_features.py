@@ -28,7 +28,7 @@ from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.backbone.mlp_head import MLPHeadConfig, MLPHeadForClassification
 from decant.blocks import blocks, layered
 from decant.features import cached, read_by_head
-from decant.modality import Answer, Batch, Encoder, Row
+from decant.modality import Batch, Batches, Row
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT: dict[str, Any] = {
@@ -98,16 +98,8 @@ def inputs(name: str, rows: int = 5) -> torch.Tensor:
     return torch.rand(rows, 3, 32, 32) if name in IMAGES else torch.randint(3, 50, (rows, 8))
 
 
-class Plain(Encoder):
+class Plain(Batches):
     """Inputs that are tensors already."""
-
-    processor = None
-
-    def encode(self, frame: Any) -> list[Any]:
-        raise NotImplementedError
-
-    def answer(self, network: PreTrainedModel) -> Answer:
-        raise NotImplementedError
 
     def length(self, item: torch.Tensor) -> int:
         return 1

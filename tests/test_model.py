@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from test_datamodule import Tokens
 
-from decant import UserError, model
+from decant import UserError, model, run
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.learner import rate
 from decant.modality import Row
@@ -54,3 +55,12 @@ def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
     assert max(rates) == rates[9] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.5)
     assert rates[100] == 0.0
+
+
+def test_what_a_stage_writes_can_be_read_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with run.replacing(Path("out")) as folder:
+        (folder / "inner").mkdir()
+        save_file({"weight": torch.zeros(2)}, folder / "inner/model.safetensors")  # for its owner alone
+    assert Path("out").stat().st_mode & 0o777 == 0o755
+    assert Path("out/inner/model.safetensors").stat().st_mode & 0o777 == 0o644

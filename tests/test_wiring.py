@@ -18,8 +18,9 @@ def file_of(module: str) -> Path:
 
 
 def imported(path: Path, inside: bool) -> Iterator[str]:
-    """Modules that a file imports; `inside`: its functions, too."""
+    """Modules that a file imports; `inside`: its functions, too. What it does as a command is not imported."""
     tree = ast.parse(path.read_text())
+    tree.body = [n for n in tree.body if not (isinstance(n, ast.If) and "__main__" in ast.unparse(n.test))]
     for node in ast.walk(tree) if inside else tree.body:
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names)

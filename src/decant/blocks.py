@@ -18,7 +18,9 @@ def blocks(network: PreTrainedModel) -> list[list[nn.Parameter]]:
     for name, parameter in network.named_parameters():
         found.setdefault(block_of(name.split("."), body), []).append(parameter)
     head = found.pop("", [])
-    return [*found.values(), head] if found else [head]
+    if found and head:
+        return [*found.values(), head]
+    return [list(network.parameters())]  # timm's hold the head within
 
 
 def layered(network: PreTrainedModel) -> PreTrainedModel:

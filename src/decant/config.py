@@ -193,7 +193,11 @@ def _guess(word: str, among: list[str]) -> str:
 
 
 if __name__ == "__main__":
+    from decant import compatible  # its pieces take a second to import, and stages import this module
+
     try:
-        print(OmegaConf.to_yaml(load(sys.argv[1:])), end="")
+        whole = load(sys.argv[1:])
+        compatible.check(whole)
+        print(OmegaConf.to_yaml(whole), end="")
     except UserError as error:
         sys.exit("\n".join(f"decant: {p}" for p in error.problems))

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
 from decant import UserError
-from decant.modality import Batch, Encoder, Row
+from decant.modality import Batch, Batches, Row
 
 POOL = 16
 """Batches that are sorted by length together: more wastes less padding, and shuffles less."""
@@ -64,7 +64,7 @@ class LengthBuckets(Sampler[list[int]]):
 class Data(pl.LightningDataModule):
     """Training and validation batches from rows in memory."""
 
-    def __init__(self, train: list[Row], validation: list[Row], encoder: Encoder, batch_size: int, seed: int) -> None:
+    def __init__(self, train: list[Row], validation: list[Row], encoder: Batches, batch_size: int, seed: int) -> None:
         super().__init__()
         self.train, self.validation, self.encoder, self.seed = train, validation, encoder, seed
         self.batch_size = batch_size

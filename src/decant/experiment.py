@@ -13,7 +13,7 @@ import time
 
 import mlflow
 
-from decant import UserError, config, report, run, store, tracking
+from decant import UserError, compatible, config, report, run, store, tracking
 
 
 def main(words: list[str]) -> int:
@@ -27,7 +27,8 @@ def main(words: list[str]) -> int:
             f"{', '.join(lost)}: DVC runs that in a folder of its own, and deletes it with the MLflow runs in it; "
             "leave it out, or run dvc exp run yourself with MLFLOW_TRACKING_URI set to an absolute store"
         )
-    config.load(values)  # a misspelt key or piece is told before anything runs
+    # told before anything runs, and before DVC writes -S into params.yaml
+    compatible.check(config.load([*values, *changed(arguments)]))
     arguments = [word for value in values for word in ("-S", value)] + arguments
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
     code = subprocess.run(["dvc", "exp", "run", *arguments], check=False).returncode
@@ -45,6 +46,13 @@ def main(words: list[str]) -> int:
             report.log(whole, metrics, timings)
             report.table(metrics, timings)
     return code
+
+
+def changed(arguments: list[str]) -> list[str]:
+    """The overrides that arguments of dvc exp run hold: those of params.yaml."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("-S", "--set-param", action="append", default=[])
+    return [word.removeprefix("params.yaml:") for word in parser.parse_known_args(arguments)[0].set_param]
 
 
 def made_now() -> bool:

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from decant import UserError
 from decant.blocks import layered
-from decant.modality import Answer, Batch, Encoder, Row
+from decant.modality import Batch, Batches, Row
 
 
 class Cached(nn.Module):
@@ -29,19 +29,11 @@ class Cached(nn.Module):
         return self.output(last_hidden_state=features)
 
 
-class FeatureEncoder(Encoder):
+class Features(Batches):
     """Rows that hold features (D, ...), under the name of the network's input."""
 
-    def __init__(self, name: str, processor: Any) -> None:
-        self.name, self.processor = name, processor
-
-    def encode(self, frame: Any) -> list[Any]:
-        """Nothing is encoded twice."""
-        raise NotImplementedError("features come from `cached`")
-
-    def answer(self, network: PreTrainedModel) -> Answer:
-        """Nobody is served features."""
-        raise NotImplementedError("features come from `cached`")
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def length(self, item: Any) -> int:
         """All cost the same."""
@@ -58,8 +50,8 @@ class FeatureEncoder(Encoder):
 
 @contextmanager
 def cached(
-    network: PreTrainedModel, encoder: Encoder, rows: dict[str, list[Row]]
-) -> Iterator[tuple[FeatureEncoder, dict[str, list[Row]]]]:
+    network: PreTrainedModel, encoder: Batches, rows: dict[str, list[Row]]
+) -> Iterator[tuple[Features, dict[str, list[Row]]]]:
     """An encoder and rows for training the head of `network`, whose backbone is put aside for as long.
 
     The backbone runs in evaluation mode: no dropout, and batch normalisation with the statistics it has.
@@ -72,14 +64,14 @@ def cached(
     features = {split: featured(body, encoder, part, stand_in.field, keep) for split, part in rows.items()}
     setattr(network, prefix, stand_in)
     try:
-        yield FeatureEncoder(network.main_input_name, encoder.processor), features
+        yield Features(network.main_input_name), features
     finally:
         setattr(network, prefix, body)
         network.train(was)
 
 
 @torch.no_grad()
-def featured(body: nn.Module, encoder: Encoder, rows: list[Row], field: str, keep: int | None) -> list[Row]:
+def featured(body: nn.Module, encoder: Batches, rows: list[Row], field: str, keep: int | None) -> list[Row]:
     """`rows` in their order, with features in place of inputs; those of like lengths share a batch."""
 
     def call(inputs: Batch) -> torch.Tensor:
@@ -91,7 +83,7 @@ def featured(body: nn.Module, encoder: Encoder, rows: list[Row], field: str, kee
 
 
 @torch.no_grad()
-def read_by_head(network: PreTrainedModel, encoder: Encoder, rows: list[Row]) -> tuple[Cached, int | None]:
+def read_by_head(network: PreTrainedModel, encoder: Batches, rows: list[Row]) -> tuple[Cached, int | None]:
     """What stands in for the backbone, and how many first tokens of it the head reads (none: no tokens).
 
     Found by trying: heads differ between architectures, and what a head does not read need not be kept.

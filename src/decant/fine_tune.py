@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from decant import folds, run, tables
+from decant import compatible, folds, run, tables
 from decant.adapt import Adapt
 from decant.config import piece, settings
 from decant.learner import Learner
@@ -36,6 +36,7 @@ class FineTuner(Learner):
 
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write the teacher to data/fine_tune/ and the control to data/fine_tune/control/."""
+    compatible.check(cfg)
     knobs: FineTune = settings(cfg, "fine_tune")
     adapt: Adapt = piece(cfg, "adapt")
     if warning := smoothed(knobs.label_smoothing, piece(cfg, "loss").needs):

@@ -49,15 +49,23 @@ class Best(Callback):
 
 
 class Ema(Callback):
-    """Averages the weights over steps, exponentially; validation, and so `Best`, sees the average."""
+    """Averages the weights over steps, exponentially; validation, and so `Best`, sees the average.
+
+    After n steps the decay is at most (1 + n) / (10 + n), as in TensorFlow: else a short training ends with an
+    average that is mostly the start.
+    """
 
     def __init__(self, decay: float) -> None:
         self.decay = decay
 
+    def blend(self, average: Any, current: Any, steps: torch.Tensor | int) -> None:
+        """Move the tensors of `average` towards `current`, in place."""
+        decay = min(self.decay, (1 + int(steps)) / (10 + int(steps)))
+        get_ema_multi_avg_fn(decay)(average, current, steps)  # type: ignore[no-untyped-call]
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         assert isinstance(pl_module, Learner)
-        average = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(pl_module.network, multi_avg_fn=average, use_buffers=True)
+        self.average = AveragedModel(pl_module.network, multi_avg_fn=self.blend, use_buffers=True)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:  # noqa: D102
         assert isinstance(pl_module, Learner)

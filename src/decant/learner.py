@@ -15,7 +15,7 @@ from decant import UserError
 from decant.adapt import Adapt
 from decant.augment import Augment
 from decant.blocks import blocks
-from decant.modality import Batch, Encoder
+from decant.modality import Batch, Batches
 from decant.sections import Training
 from decant.task import Task
 
@@ -29,7 +29,7 @@ class Learner(pl.LightningModule, ABC):
     def __init__(
         self,
         network: PreTrainedModel,
-        encoder: Encoder,
+        encoder: Batches,
         task: Task,
         knobs: Training,
         lr: float,
@@ -43,9 +43,15 @@ class Learner(pl.LightningModule, ABC):
         self.measured = task.metrics(network.config.num_labels)
         self.blocks = blocks(network)
         self.frozen: set[int] = set()
+        self.kept = set(filter(measured, norms(network))) if adapt.batch_norm == "frozen" else set()
         for norm in norms(network):
             # MobileNets come with 0.997, TensorFlow's meaning of the word: here it would forget all but the last batch
             norm.momentum = BATCH_NORM
+
+    def on_train_start(self) -> None:
+        """Give each device randomness of its own: else all drop the same units and crop the same corner."""
+        if self.global_rank:
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
 
     @abstractmethod
     def terms(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
@@ -101,9 +107,8 @@ class Learner(pl.LightningModule, ABC):
         if index == 0 or frozen != self.frozen:  # at 0: validation has switched all to training mode
             self.frozen = frozen
             still = {p for b in frozen for p in self.blocks[b]}
-            body = {p for block in self.blocks[:-1] for p in block} if self.adapt.batch_norm == "frozen" else set()
             for norm in norms(self.network):
-                norm.train(norm.weight not in still | body)
+                norm.train(norm not in self.kept and norm.weight not in still)
 
     def pace(self, block: int, step: int) -> float:
         """Learning rate of a block relative to the schedule's; the step alone decides, so it survives a resume."""
@@ -152,6 +157,12 @@ class Learner(pl.LightningModule, ABC):
 def norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     """The layers that keep statistics of batches."""
     return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def measured(norm: nn.modules.batchnorm._BatchNorm) -> bool:
+    """Whether the statistics of a layer are of some data, not those it was made with."""
+    mean, variance = norm.running_mean, norm.running_var
+    return mean is not None and variance is not None and bool(mean.any() or (variance != 1).any())
 
 
 def rate(step: int, total: int, warmup: float) -> float:

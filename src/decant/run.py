@@ -128,7 +128,8 @@ def replacing(folder: Path) -> Iterator[Path]:
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield fresh
-        fresh.chmod(0o755)
+        for path in (fresh, *fresh.rglob("*")):  # temporary folders, and weights that safetensors wrote, are private
+            path.chmod(0o755 if path.is_dir() else 0o644)
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     finally:

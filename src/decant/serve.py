@@ -21,10 +21,10 @@ import PIL.ImageOps
 import torch
 from mlflow.types.type_hints import TypeFromExample
 from transformers import (
-    AutoImageProcessor,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    CLIPImageProcessor,
 )
 
 
@@ -38,7 +38,7 @@ class Server(mlflow.pyfunc.PythonModel):
         if module and module.startswith("decant.backbone."):
             import_module(module)
         self.images = (folder / "preprocessor_config.json").exists()
-        processor = AutoImageProcessor if self.images else AutoTokenizer
+        processor = CLIPImageProcessor if self.images else AutoTokenizer
         model = AutoModelForImageClassification if self.images else AutoModelForSequenceClassification
         self.processor = processor.from_pretrained(folder)
         self.model = model.from_pretrained(folder).eval()

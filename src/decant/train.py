@@ -20,7 +20,7 @@ from decant.datamodule import Data
 from decant.features import cached
 from decant.fit import device, fit
 from decant.learner import Learner
-from decant.modality import Encoder, Row
+from decant.modality import Batches, Encoder, Row
 from decant.sections import Training
 from decant.tables import Prepared
 from decant.task import Task
@@ -29,7 +29,7 @@ from decant.tracking import Run, rank
 PRETRAINED = Path("data/pretrain_load")
 Rows = dict[str, list[Row]]
 Choose = Callable[[Rows, Prepared], list[Row]]
-Build = Callable[[PreTrainedModel, Encoder, Task, Training, float, Adapt, Augment], Learner]
+Build = Callable[[PreTrainedModel, Batches, Task, Training, float, Adapt, Augment], Learner]
 
 
 def labelled(rows: Rows, prepared: Prepared) -> list[Row]:
@@ -79,8 +79,6 @@ def learn(
     pl.seed_everything(cfg.seed, verbose=False)
     scale = run.read_json(start / "manifest.json")["lr_scale"]
     encoder = prepared.modality.encoder(start, knobs.max_length)
-    pretrained(start, cfg, adapt)
-    augment = fitting(piece(cfg, "augment"), cfg, adapt, prepared)
     network = task.model(start, prepared.labels, prepared.modality.auto(), adapt)
     rows = encoder.rows(prepared.frames)
     picked = {"train": chosen(rows, prepared), "validation": rows["validation"]}
@@ -88,42 +86,12 @@ def learn(
         prefix = "probe/" if adapt.tunes else ""
         probe(cfg, probing(knobs, adapt.probe), network, encoder, task, picked, build, tracked, prefix)
     if adapt.tunes:
+        augment: Augment = piece(cfg, "augment")
+        augment.bind(encoder)
         learner = build(adapt.wrap(network), encoder, task, knobs, knobs.lr * scale, adapt, augment)
         data = Data(picked["train"], picked["validation"], encoder, knobs.batch_size, cfg.seed)
         network = adapt.unwrap(fit(learner, data, knobs.epochs, cfg, tracked))
     return network, encoder, rows
-
-
-def pretrained(start: Path, cfg: DictConfig, adapt: Adapt) -> None:
-    """Make sure that there is something to adapt.
-
-    Raises:
-        UserError: the weights at `start` are still to be drawn.
-    """
-    if adapt.transfers and not (start / "model.safetensors").exists():
-        raise UserError(
-            f"adapt {cfg.use.adapt} builds on pretrained weights, but use.teacher {cfg.use.teacher} has none; choose "
-            "adapt full, a teacher with weights, or a use.pretrain that makes them"
-        )
-
-
-def fitting(augment: Augment, cfg: DictConfig, adapt: Adapt, prepared: Prepared) -> Augment:
-    """`augment`, if it goes with the data and the adaptation.
-
-    Raises:
-        UserError: it does not.
-    """
-    if augment.modality not in (None, prepared.modality.name):
-        raise UserError(
-            f"augment {cfg.use.augment} is for {augment.modality} data, but data {cfg.use.data} is "
-            f"{prepared.modality.name}; choose another, or augment none"
-        )
-    if not adapt.tunes and not isinstance(augment, Unchanged):
-        raise UserError(
-            f"adapt {cfg.use.adapt} trains on features that are computed once, so augment {cfg.use.augment} would "
-            "have no effect; choose augment none, or another adapt"
-        )
-    return augment
 
 
 def probing(knobs: Training, probe: Probe) -> Training:
@@ -135,7 +103,7 @@ def probe(
     cfg: DictConfig,
     knobs: Training,
     network: PreTrainedModel,
-    encoder: Encoder,
+    encoder: Batches,
     task: Task,
     rows: Rows,
     build: Build,

@@ -21,6 +21,13 @@ class Probe:
             raise UserError([f"{k} is {getattr(self, k)}, expected a number above 0" for k in bad])
 
 
+def statistics(batch_norm: str) -> str:
+    """`batch_norm`, if it is a value of `Adapt.batch_norm`."""
+    if batch_norm not in ("update", "frozen"):
+        raise UserError(f"batch_norm is {batch_norm!r}, expected update or frozen")
+    return batch_norm
+
+
 class Adapt:
     """One way to adapt. A block is a layer of the backbone, counted from the input; the head is the last block."""
 
@@ -35,7 +42,8 @@ class Adapt:
     one_logit: bool = False
     """A head of one number through a sigmoid, for two classes."""
     batch_norm: str = "update"
-    """What training does to the statistics of batch normalisation: `update`, or `frozen`. Frozen blocks keep theirs."""
+    """What training does to the statistics of batch normalisation: `update`; or `frozen`, which leaves those alone that
+    were pretrained. Frozen blocks keep theirs."""
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """The network to train; what is never trained has `requires_grad` False from here on."""

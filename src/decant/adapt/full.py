@@ -1,7 +1,6 @@
 """Full fine-tuning: every weight is trained, all at one rate."""
 
-from decant import UserError
-from decant.adapt import Adapt
+from decant.adapt import Adapt, statistics
 
 
 class Full(Adapt):
@@ -10,6 +9,4 @@ class Full(Adapt):
     transfers = False
 
     def __init__(self, batch_norm: str = "update") -> None:
-        if batch_norm not in ("update", "frozen"):
-            raise UserError(f"batch_norm is {batch_norm!r}, expected update or frozen")
-        self.batch_norm = batch_norm
+        self.batch_norm = statistics(batch_norm)

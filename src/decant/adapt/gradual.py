@@ -3,7 +3,7 @@
 from transformers import PreTrainedModel
 
 from decant import UserError
-from decant.adapt import Adapt
+from decant.adapt import Adapt, statistics
 from decant.blocks import layered
 
 
@@ -14,10 +14,10 @@ class Gradual(Adapt):
     them everything is trained.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, batch_norm: str) -> None:
         if not 0 < share <= 1:
             raise UserError(f"share is {share}, expected a number in (0, 1]")
-        self.share = share
+        self.share, self.batch_norm = share, statistics(batch_norm)
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has blocks to thaw; all of it can be trained, for late weights must not surprise DDP."""

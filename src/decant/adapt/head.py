@@ -3,7 +3,6 @@
 The features are computed once; an epoch then costs milliseconds.
 """
 
-from decant import UserError
 from decant.adapt import Adapt, Probe
 
 
@@ -12,10 +11,5 @@ class Head(Adapt):
 
     tunes = False
 
-    def __init__(
-        self, epochs: int, lr: float, batch_size: int, hidden: int | None = None, one_logit: bool = False
-    ) -> None:
-        if hidden is not None and hidden <= 0:
-            raise UserError(f"hidden is {hidden}, expected a number above 0, or null for no hidden layer")
+    def __init__(self, epochs: int, lr: float, batch_size: int) -> None:
         self.probe = Probe(epochs, lr, batch_size)
-        self.hidden, self.one_logit = hidden, one_logit

@@ -6,17 +6,17 @@ Howard & Ruder 2018 (arXiv:1801.06146, "discriminative fine-tuning"); Clark et a
 from transformers import PreTrainedModel
 
 from decant import UserError
-from decant.adapt import Adapt
+from decant.adapt import Adapt, statistics
 from decant.blocks import layered
 
 
 class Layerwise(Adapt):
     """Every block is trained, at `decay` times the rate of the block above it; the head at the full rate."""
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float, batch_norm: str) -> None:
         if not 0 < decay <= 1:
             raise UserError(f"decay is {decay}, expected a number in (0, 1]")
-        self.decay = decay
+        self.decay, self.batch_norm = decay, statistics(batch_norm)
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has more than one block."""

@@ -13,6 +13,6 @@ class ProbeThenFull(Full):
 
     transfers = True
 
-    def __init__(self, epochs: int, lr: float, batch_size: int, batch_norm: str = "update") -> None:
+    def __init__(self, epochs: int, lr: float, batch_size: int, batch_norm: str) -> None:
         super().__init__(batch_norm)
         self.probe = Probe(epochs, lr, batch_size)

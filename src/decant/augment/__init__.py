@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
+from torch.distributions import Beta
 
 from decant import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from decant.modality import Batch
+    from decant.modality import Batch, Encoder
 
 
 class Step(Protocol):
@@ -41,6 +42,13 @@ class Augment(nn.Module):
     """`text`, `image`, or None: both."""
     mixes: bool = False
     """Whether rows are mixed: the batch then has `partner` and `share` (see `mixup.py`)."""
+
+    def bind(self, encoder: Encoder) -> None:
+        """Take from the encoder of the network what depends on it; once, before training.
+
+        Raises:
+            UserError: the encoder lacks something.
+        """
 
     def forward(self, batch: Batch) -> Batch:
         """The batch to train on: a new dict; the tensors of `batch` stay as they are."""
@@ -71,6 +79,38 @@ class ImageAugment(Augment):
         with torch.autocast(pixels.device.type, enabled=False):
             changed = self.change(pixels.float()).clamp(0, 1)
         return {**batch, "pixels": changed.to(pixels.dtype)}
+
+
+class MixAugment(Augment):
+    """Makes each image one of two.
+
+    The targets stay. The batch gets `partner` (B,) long, the index of the other row, and `share` () float in
+    [0, 1], the weight of the row's own target: one for the batch, so that losses which are averages over rows can be
+    mixed.
+    """
+
+    modality = "image"
+    mixes = True
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+        require(self, alpha=(0 < alpha < float("inf"), "a finite number above 0"))
+
+    def drawn(self) -> torch.Tensor:
+        """A share () from Beta(alpha, alpha)."""
+        return Beta(self.alpha, self.alpha).sample()
+
+    @abstractmethod
+    def mix(self, pixels: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mixtures (B, 3, H, W) of `pixels` and those of the partners, and the share () of `pixels` in them."""
+
+    def forward(self, batch: Batch) -> Batch:
+        """See `Augment.forward`."""
+        pixels = batch["pixels"]
+        partner = torch.randperm(len(pixels)).to(pixels.device)
+        mixed, share = self.mix(pixels, pixels[partner])
+        return {**batch, "pixels": mixed, "partner": partner, "share": share.to(pixels.device)}
 
 
 class TextAugment(Augment):

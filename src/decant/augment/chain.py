@@ -11,7 +11,7 @@ from decant import UserError
 from decant.augment import Augment, Step
 
 if TYPE_CHECKING:
-    from decant.modality import Batch
+    from decant.modality import Batch, Encoder
 
 
 class Chain(Augment):
@@ -35,6 +35,12 @@ class Chain(Augment):
         self.steps = nn.ModuleList(steps)
         self.modality = next(iter(kinds), None)
         self.mixes = bool(mixing)
+
+    def bind(self, encoder: Encoder) -> None:
+        """See `Augment.bind`."""
+        for step in self.steps:
+            assert isinstance(step, Augment)
+            step.bind(encoder)
 
     def forward(self, batch: Batch) -> Batch:
         """See `Augment.forward`."""

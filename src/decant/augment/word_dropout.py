@@ -1,27 +1,41 @@
 """Word dropout: Iyyer et al., "Deep Unordered Composition Rivals Syntactic Methods", ACL 2015 (P15-1162)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 
+from decant import UserError
 from decant.augment import TextAugment, require
+
+if TYPE_CHECKING:
+    from decant.modality import Encoder
 
 
 class WordDropout(TextAugment):
-    """Each token hidden with probability `rate`, in [0, 1), behind the token `token_id`.
+    """Each token hidden with probability `rate`, in [0, 1), behind the tokenizer's mask; without one, its unknown word.
 
-    The paper leaves words out; a mask keeps the lengths. `token_id` is the id of [MASK] in the vocabulary of the
-    network, 103 in BERT's; where it has none, that of the unknown word.
+    The paper leaves words out; a mask keeps the lengths.
     """
 
-    def __init__(self, rate: float, token_id: int = 103) -> None:
+    hidden: int
+    """The token to hide behind."""
+
+    def __init__(self, rate: float) -> None:
         super().__init__()
-        self.rate, self.token_id = rate, token_id
-        require(
-            self,
-            rate=(0 <= rate < 1, "in [0, 1)"),
-            token_id=(isinstance(token_id, int) and token_id >= 0, "a whole number, 0 or more"),
-        )
+        self.rate = rate
+        require(self, rate=(0 <= rate < 1, "in [0, 1)"))
+
+    def bind(self, encoder: Encoder) -> None:
+        """See `Augment.bind`."""
+        tokenizer = encoder.processor
+        known = [t for t in (tokenizer.mask_token_id, tokenizer.unk_token_id) if t is not None]
+        if not known:
+            raise UserError("augment word_dropout: the tokenizer has neither a mask nor an unknown word")
+        self.hidden = known[0]
 
     def change(self, ids: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
         """See `TextAugment.change`."""
-        hidden = (torch.rand(ids.shape) < self.rate).to(ids.device)
-        return ids.masked_fill(hidden & inner, self.token_id)
+        chosen = (torch.rand(ids.shape) < self.rate).to(ids.device)
+        return ids.masked_fill(chosen & inner, self.hidden)

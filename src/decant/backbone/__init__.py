@@ -12,6 +12,8 @@ from decant import UserError
 class Backbone(ABC):
     """Writes a model directory without a head; the task adds the head when training starts."""
 
+    pretrained: bool = False
+    """Whether `write` writes weights; false: the architecture alone, from scratch."""
     lr_scale: float = 1.0
     """Learning rate relative to the stage's `lr`, which is meant for a pretrained transformer."""
 

@@ -23,7 +23,7 @@ class HuggingFace(Origin):
     pooling: str = "first"
     """What the head reads: the `first` token, or the `mean` of all, by a layer that averages."""
     pretrained: bool = True
-    """Whether the weights are taken; false: the architecture alone, from scratch."""
+    """See `Backbone.pretrained`."""
     config: dict[str, Any] = field(default_factory=dict)
     """Changes to the architecture of the origin; with its weights, those that leave them valid."""
 

@@ -1,12 +1,14 @@
 """Any transformers image model: from the hub, a folder or an architecture's name; with weights or from scratch."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, AutoImageProcessor, CLIPImageProcessor
 
-from decant import UserError
+from decant import UserError, run
 from decant.backbone.huggingface import HuggingFace
 
 BILINEAR = 2
@@ -14,7 +16,7 @@ BILINEAR = 2
 
 @dataclass(kw_only=True)
 class Image(HuggingFace):
-    """An image model of any architecture that `AutoModelForImageClassification` knows."""
+    """An image model of any architecture that `AutoModelForImageClassification` knows; timm's too, if installed."""
 
     architecture: str | None = None
     """In place of hub, package and path: a model_type of transformers (`resnet`), from scratch."""
@@ -36,6 +38,8 @@ class Image(HuggingFace):
     def write(self, folder: Path) -> dict[str, Any]:
         """See `Backbone.write`."""
         if self.architecture is None:
+            if self.settings_of_timm(self.locate(["config.json"])):
+                importable(self.origin())
             return super().write(folder)
         known = AutoConfig.for_model(self.architecture)
         self.changed(known, {k: v for k, v in self.config.items() if not hasattr(known, k)})
@@ -50,9 +54,11 @@ class Image(HuggingFace):
         """
         if source is None:
             mean, std, side = [self.mean] * 3, [self.std] * 3, int(self.resolution or 0)
+        elif given := self.settings_of_timm(source):
+            mean, std, side = given["mean"], given["std"], self.resolution or given["input_size"][-1]
         else:
-            given = AutoImageProcessor.from_pretrained(source)
-            mean, std, side = given.image_mean, given.image_std, self.resolution or sides(given)
+            known = AutoImageProcessor.from_pretrained(source)
+            mean, std, side = known.image_mean, known.image_std, self.resolution or sides(known)
         return CLIPImageProcessor(
             size={"shortest_edge": side},
             crop_size={"height": side, "width": side},
@@ -60,6 +66,25 @@ class Image(HuggingFace):
             image_mean=mean,
             image_std=std,
         )
+
+    def settings_of_timm(self, source: Path) -> dict[str, Any]:
+        """What timm says of the inputs of a network in its format; empty: it is not timm's."""
+        return dict(run.read_json(source / "config.json").get("pretrained_cfg") or {})
+
+
+def importable(origin: str) -> None:
+    """Nothing, where timm can be used.
+
+    Raises:
+        UserError: it, or the torchvision that it needs, is missing or does not go with this torch.
+    """
+    try:
+        import_module("timm")
+    except (ImportError, RuntimeError) as error:  # torchvision beside another torch than its own: RuntimeError
+        raise UserError(
+            f"{origin} is a network of timm, which cannot be imported ({error}); install timm and the torchvision that "
+            f"was built for torch {torch.__version__}: pip install 'decant[timm]'"
+        ) from error
 
 
 def sides(processor: Any) -> int:

@@ -77,37 +77,20 @@ class Modality(ABC):
         """
 
 
-class Encoder(ABC):
-    """From rows to the tensors of a forward pass, with the tokenizer or image processor of a model directory."""
-
-    processor: Any
-
-    @abstractmethod
-    def encode(self, frame: pd.DataFrame) -> list[Any]:
-        """Each input of a table, as it is kept in memory."""
+class Batches(ABC):
+    """From rows in memory to the tensors of a forward pass."""
 
     @abstractmethod
     def length(self, item: Any) -> int:
-        """What decides the cost of an encoded input; like lengths share a batch."""
+        """What decides the cost of an input; like lengths share a batch."""
 
     @abstractmethod
     def stack(self, items: Sequence[Any]) -> Batch:
-        """Tensors of encoded inputs."""
+        """Tensors of inputs."""
 
     @abstractmethod
     def inputs(self, batch: Batch) -> Batch:
         """The arguments of the network, on the device of the batch."""
-
-    @abstractmethod
-    def answer(self, network: PreTrainedModel) -> Answer:
-        """What a server does: from raw inputs to logits."""
-
-    def rows(self, frames: dict[str, pd.DataFrame]) -> dict[str, list[Row]]:
-        """{split: rows}, in the order of the tables."""
-        return {
-            split: [Row(item, target) for item, target in zip(self.encode(frame), frame["target"], strict=True)]
-            for split, frame in frames.items()
-        }
 
     def apply(self, rows: Sequence[Row], call: Callable[[Batch], torch.Tensor], device: torch.device) -> torch.Tensor:
         """What `call` makes of inputs of `rows` (N, ...), on the CPU, in their order; like lengths share a batch."""
@@ -125,6 +108,27 @@ class Encoder(ABC):
         if rows[0].soft is not None:
             batch["soft"] = torch.from_numpy(np.stack([r.soft for r in rows if r.soft is not None]))
         return batch
+
+
+class Encoder(Batches):
+    """Takes raw inputs too, with the tokenizer or image processor of a model directory."""
+
+    processor: Any
+
+    @abstractmethod
+    def encode(self, frame: pd.DataFrame) -> list[Any]:
+        """Each input of a table, as it is kept in memory."""
+
+    @abstractmethod
+    def answer(self, network: PreTrainedModel) -> Answer:
+        """What a server does: from raw inputs to logits."""
+
+    def rows(self, frames: dict[str, pd.DataFrame]) -> dict[str, list[Row]]:
+        """{split: rows}, in the order of the tables."""
+        return {
+            split: [Row(item, target) for item, target in zip(self.encode(frame), frame["target"], strict=True)]
+            for split, frame in frames.items()
+        }
 
 
 def of(size: int | None) -> Modality:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.base import TransformerMixin
 from sklearn.preprocessing import FunctionTransformer
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
+from transformers import AutoModelForImageClassification, CLIPImageProcessor, PreTrainedModel
 
 from decant import UserError
 from decant.modality import Answer, Batch, Encoder, Modality
@@ -86,7 +86,7 @@ class ImageEncoder(Encoder):
         if not (folder / "preprocessor_config.json").exists():
             raise UserError(f"{folder} holds no image model, but the data are images; choose backbones for images")
         self.modality = modality
-        self.processor = AutoImageProcessor.from_pretrained(folder)
+        self.processor = CLIPImageProcessor.from_pretrained(folder)
         self.resolution = int(self.processor.crop_size["height"])
         self.mean = torch.tensor(self.processor.image_mean).view(1, 3, 1, 1)
         self.std = torch.tensor(self.processor.image_std).view(1, 3, 1, 1)

@@ -25,6 +25,10 @@ class Task(ABC):
     """Name of the figure that chooses the epoch and heads the report: at most 1, larger is better."""
     columns: dict[str, str]
     """Figures in the report's table, each at most 1, and how they are called there."""
+    binary: bool = False
+    """Whether a head of one logit can stand for two classes."""
+    smooths: bool = True
+    """Whether its targets can be smoothed."""
     agreeing: str = "agrees on {} % of test"
     """`agreement`, times 100, in a sentence on two models."""
 

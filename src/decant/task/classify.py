@@ -26,6 +26,7 @@ class Classify(Task):
     """Single-label classification; a target is the index of a class, -1 for none."""
 
     monitor = "accuracy"
+    binary = True
     columns = {"accuracy": "accuracy %", "macro_f1": "macro F1 %", "calibration_error": "calibration error %"}
 
     def read(self, target: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -75,7 +76,7 @@ class Classify(Task):
     def model(self, folder: Path, labels: list[str], auto: Any, adapt: Adapt) -> PreTrainedModel:
         """See `Task.model`."""
         names = dict(enumerate(labels))
-        head = {"id2label": names, "label2id": {v: k for k, v in names.items()}}
+        head = {"id2label": names, "label2id": {v: k for k, v in names.items()}, "num_labels": len(names)}
         # said outright: the backbone's config may come with another
         return model.with_head(auto, folder, adapt, **head, problem_type="single_label_classification")
 

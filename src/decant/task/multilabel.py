@@ -131,15 +131,9 @@ class MultiLabel(Task):
         }
 
     def model(self, folder: Path, labels: list[str], auto: Any, adapt: Adapt) -> PreTrainedModel:
-        """See `Task.model`; the threshold stands in its config as `decision_threshold`, for a server.
-
-        Raises:
-            UserError: a head for two classes.
-        """
-        if adapt.one_logit:
-            raise UserError("one_logit is for one label of two, but the task is multilabel; set it to false")
+        """See `Task.model`; the threshold stands in its config as `decision_threshold`, for a server."""
         names = dict(enumerate(labels))
-        head = {"id2label": names, "label2id": {v: k for k, v in names.items()}}
+        head = {"id2label": names, "label2id": {v: k for k, v in names.items()}, "num_labels": len(names)}
         network = model.with_head(auto, folder, adapt, **head, problem_type="multi_label_classification")
         network.config.decision_threshold = self.threshold
         return network

@@ -56,6 +56,7 @@ class Regress(Task):
 
     monitor = "pearson"
     columns = {"pearson": "Pearson x 100", "spearman": "Spearman x 100"}
+    smooths = False
     agreeing = "Pearson x 100 of both: {}"
 
     def __init__(self, low: float | None = None, high: float | None = None) -> None:
@@ -119,25 +120,19 @@ class Regress(Task):
         return {"targets": {k: round(float(v), 4) for k, v in figures.items()}} if len(known) else {}
 
     def model(self, folder: Path, labels: list[str], auto: Any, adapt: Adapt) -> PreTrainedModel:
-        """See `Task.model`.
-
-        Raises:
-            UserError: a head for two classes.
-        """
-        if adapt.one_logit:
-            raise UserError("one_logit is for one label of two, but the task is regress; set it to false")
-        head = {"id2label": {0: labels[0]}, "label2id": {labels[0]: 0}}
+        """See `Task.model`."""
+        head = {"id2label": {0: labels[0]}, "label2id": {labels[0]: 0}, "num_labels": 1}
         return model.with_head(auto, folder, adapt, **head, problem_type="regression")
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         """Squared error in units of the range, averaged over all B rows (also the ones without a target).
 
         Raises:
-            UserError: label smoothing, which is for classes.
-            ValueError: shapes other than (B, 1) and (B,): broadcasting would train nonsense.
+            ValueError: label smoothing, which is for classes; shapes other than (B, 1) and (B,): broadcasting would
+                train nonsense.
         """
         if smoothing:
-            raise UserError(f"label_smoothing is {smoothing}, but a number cannot be smoothed; set it to 0.0")
+            raise ValueError(f"a number cannot be smoothed, found smoothing {smoothing}")
         if target.dim() != 1 or logits.shape != (len(target), 1):
             raise ValueError(f"expected (B, 1) and (B,), found {tuple(logits.shape)} and {tuple(target.shape)}")
         known = ~target.isnan()

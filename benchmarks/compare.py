@@ -1,0 +1,51 @@
+"""What a change was worth: two experiments of benchmarks/experiments.md, model by model, in benchmarks/compare.md.
+
+DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/compare.py "support" "support fine_tune.folds=5"
+
+Reads the stored predictions of both, which have to be of equal test rows; nothing is trained.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import sections
+
+from decant import config, folds, statistics, tables
+from decant.evaluate import MODELS
+from decant.report import pipes
+
+COLUMNS = ("model", "before", "after", "difference", "interval")
+
+
+def main(before: str, after: str) -> None:
+    """Write the section of a pair."""
+    name, *values = before.split()
+    cfg = config.load([*config.experiment(name), *values])
+    task, knobs = config.piece(cfg, "task"), config.settings(cfg, "evaluate")
+    prepared = tables.read(sections.workspace(before) / tables.PREPARED)
+    target = np.stack(prepared.frames["test"]["target"].to_list())
+    rows = []
+    for role, folder in MODELS.items():
+        old, new = (folds.predictions(place(title, folder), "test", prepared) for title in (before, after))
+        found = statistics.paired(new, old, target, task, knobs, cfg.seed)
+        scores = [100 * folds.headline(logits, target, task) for logits in (old, new)]
+        rows.append([role, *(f"{s:.1f}" for s in scores), f"{100 * found['difference']:+.1f}",
+                     f"[{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"])  # fmt: skip
+    lines = [
+        f"Before: `{before}`; after: `{after}`. {task.monitor.capitalize()} x 100 on {len(target):,} test rows; paired "
+        f"bootstrap, {knobs.confidence:.0%}; one run each, so the spread over seeds is not in the intervals.",
+        sections.machine([]),
+        "",
+        *pipes(COLUMNS, rows),
+    ]
+    sections.write("compare.md", f"{after} against {before}", "\n".join(lines))
+
+
+def place(title: str, folder: Path) -> Path:
+    """Where the experiment of a section left a model."""
+    return sections.workspace(title) / folder
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

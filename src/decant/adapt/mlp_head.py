@@ -1,0 +1,19 @@
+"""A head with a hidden layer, alone: the frozen backbone's features, a small network on top (Chollet 2017, ch. 5.3).
+
+decant is needed to load such a model; transformers has no head of this kind.
+"""
+
+from decant import UserError
+from decant.adapt.head import Head
+
+
+class MLPHead(Head):
+    """`Head` with a layer of `hidden` units (None: no such layer) and, with `one_logit`, a sigmoid for two classes."""
+
+    def __init__(self, epochs: int, lr: float, batch_size: int, hidden: int | None, one_logit: bool) -> None:
+        super().__init__(epochs, lr, batch_size)
+        if hidden is not None and hidden <= 0:
+            raise UserError(f"hidden is {hidden}, expected a number above 0, or null for no hidden layer")
+        if hidden is None and not one_logit:
+            raise UserError("hidden is null and one_logit is false, which is adapt head; choose that")
+        self.hidden, self.one_logit = hidden, one_logit

@@ -1,0 +1,70 @@
+"""Pieces that do not go together are told at once, all of them."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from decant import UserError, compatible, config, experiment
+
+BAD = [
+    (["use.augment=flip"], "augment flip is for image data, but data support is text"),
+    (["use.data=digits", "use.augment=r_drop", "use.task=classify"], None),
+    (["use.data=digits", "use.augment=word_swap"], "augment word_swap is for text data, but data digits is image"),
+    (["use.adapt=head", "use.augment=r_drop"], "so augment r_drop would have no effect"),
+    *[
+        (["use.teacher=lstm", f"use.adapt={name}"], f"adapt {name} builds on pretrained weights, but use.teacher lstm")
+        for name in ("gradual", "head", "layerwise", "lora", "probe_then_full")
+    ],
+    (["use.teacher=minilm_scratch", "use.adapt=head", "use.pretrain=masked"], None),
+    (["use.teacher=lstm"], None),
+    (["use.task=regress", "use.adapt=mlp_head"], "one_logit is for one label of two, but the task is regress"),
+    (["use.task=multilabel", "use.adapt=mlp_head"], "one_logit is for one label of two, but the task is multilabel"),
+    (["use.task=regress", "distill.label_smoothing=0.1"], "distill.label_smoothing is 0.1, but a number cannot"),
+    (["use.task=multilabel", "distill.label_smoothing=0.1"], None),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_what_does_not_go_together_is_said_and_what_does_is_not(words: list[str], message: str | None) -> None:
+    cfg = config.load(words, ROOT)
+    if message is None:
+        compatible.check(cfg)
+    else:
+        with pytest.raises(UserError) as caught:
+            compatible.check(cfg)
+        assert message in str(caught.value)
+
+
+def test_all_of_it_is_said_at_once() -> None:
+    words = ["use.augment=flip", "use.adapt=mlp_head", "use.task=regress", "fine_tune.label_smoothing=0.1"]
+    with pytest.raises(UserError) as caught:
+        compatible.check(config.load(words, ROOT))
+    assert len(caught.value.problems) == 4
+
+
+@pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/experiment").glob("*.yaml")))
+def test_the_pieces_of_every_experiment_go_together(name: str) -> None:
+    compatible.check(config.load(config.experiment(name, ROOT), ROOT))
+
+
+@pytest.mark.parametrize("words", [["-S", "use.augment=flip"], ["--set-param", "params.yaml:fine_tune.epoch=3"]])
+def test_make_experiment_tells_before_dvc_writes_params(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"for image data|epoch"):
+        experiment.main(words)
+    assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+def test_the_printed_config_is_checked_too(project: Path) -> None:
+    words = [sys.executable, "-m", "decant.config", "use.augment=flip"]
+    found = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert "decant: augment flip is for image data, but data support is text" in found.stderr
