@@ -25,7 +25,7 @@ from decant.tracking import Run
 from decant.train import PRETRAINED, train
 
 SEEDS = (0, 1, 2)
-SLOW = ["fine_tune.lr=3.0e-5", "fine_tune.epochs=4"]
+UPDATE = ["adapt.batch_norm=update"]
 SETS: dict[str, dict[str, list[str]]] = {
     "banking77_few": {
         "full": [],
@@ -37,11 +37,11 @@ SETS: dict[str, dict[str, list[str]]] = {
     },
     "banking77_few_masked": {"full": [], "head": []},
     "hymenoptera": {
-        "full": SLOW,
+        "full": UPDATE,
         "head": [],
-        "probe_then_full": SLOW,
-        "gradual": SLOW,
-        "layerwise": SLOW,
+        "probe_then_full": UPDATE,
+        "gradual": UPDATE,
+        "layerwise": UPDATE,
     },
 }
 """Adaptations by set, with what differs from the experiment."""
@@ -69,20 +69,20 @@ def main(words: list[str]) -> None:
         os.chdir(sections.workspace(f"adapt-{name}"))
         results: dict[str, list[tuple[float, float, float, float]]] = {}
         for seed in SEEDS:
-            cfg = config.load([*config.experiment(name), f"seed={seed}", *values])
+            cfg = config.load([*config.experiment(name), *values, f"seed={seed}"])
             run.threads(cfg.trainer.threads)
             run.keep_memory()
             prepare.main(cfg, Run())
             pretrain_load.main(cfg, Run())
             for adapt in (*SETS[name], "scratch"):
-                results.setdefault(adapt, []).append(measured(name, adapt, [f"seed={seed}", *values]))
+                results.setdefault(adapt, []).append(measured(name, adapt, [*values, f"seed={seed}"]))
         sections.write("adapt.md", sections.title(name, values), section(name, values, results))
 
 
 def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, float, float]:
     """Headline figure on test, seconds per epoch, epochs, seconds in all, of one training."""
     chosen = ["use.adapt=full"] if adapt == "scratch" else [f"use.adapt={adapt}", *SETS[name][adapt]]
-    cfg = config.load([*config.experiment(name), *chosen, *values])
+    cfg = config.load([*config.experiment(name), *values, *chosen])
     figures, start = Figures(), time.perf_counter()
     role = "scratch" if adapt == "scratch" else "teacher"
     with tempfile.TemporaryDirectory() as folder:

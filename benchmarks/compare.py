@@ -21,12 +21,14 @@ COLUMNS = ("model", "before", "after", "difference", "interval")
 def main(before: str, after: str) -> None:
     """Write the section of a pair."""
     name, *values = before.split()
-    cfg = config.load([*config.experiment(name), *values])
+    cfg = config.load([*config.experiment(name, sections.ROOT), *values], sections.ROOT)
     task, knobs = config.piece(cfg, "task"), config.settings(cfg, "evaluate")
-    prepared = tables.read(sections.workspace(before) / tables.PREPARED)
+    prepared = tables.read(place(before, tables.PREPARED))
     target = np.stack(prepared.frames["test"]["target"].to_list())
     rows = []
     for role, folder in MODELS.items():
+        if not all(place(title, folder).is_dir() for title in (before, after)):
+            continue  # a student alone has no control
         old, new = (folds.predictions(place(title, folder), "test", prepared) for title in (before, after))
         found = statistics.paired(new, old, target, task, knobs, cfg.seed)
         scores = [100 * folds.headline(logits, target, task) for logits in (old, new)]
@@ -44,7 +46,10 @@ def main(before: str, after: str) -> None:
 
 def place(title: str, folder: Path) -> Path:
     """Where the experiment of a section left a model."""
-    return sections.workspace(title) / folder
+    made = sections.ROOT / ".state/benchmarks" / title
+    if not made.is_dir():
+        sys.exit(f"no {made}; make it first: python benchmarks/experiments.py {title}")
+    return made / folder
 
 
 if __name__ == "__main__":

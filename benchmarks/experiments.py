@@ -38,9 +38,11 @@ def execute(stage: str, name: str, values: list[str], folder: Path) -> float:
 def section(name: str, values: list[str], folder: Path, seconds: dict[str, float]) -> str:
     """The table of one experiment, with how it was made."""
     metrics, timings = report.read(folder / report.OUT)
+    seed = config.load([*config.experiment(name, sections.ROOT), *values], sections.ROOT).seed
     sizes = {s: c["rows"] for s, c in run.read_json(folder / "data/prepare/card.json")["splits"].items()}
     lines = [
-        f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seed 0, one run: conf/experiment/{name}.yaml.",
+        f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seed {seed}, one run: "
+        f"conf/experiment/{name}.yaml.",
         sections.machine(values),
         f"Seconds: {', '.join(f'{s} {t:.0f}' for s, t in seconds.items())}.",
         "",

@@ -10,17 +10,19 @@ from conftest import ROOT
 
 from decant import UserError, compatible, config, experiment
 
-BAD = [
+CASES = [
     (["use.augment=flip"], "augment flip is for image data, but data support is text"),
     (["use.data=digits", "use.augment=r_drop", "use.task=classify"], None),
     (["use.data=digits", "use.augment=word_swap"], "augment word_swap is for text data, but data digits is image"),
-    (["use.adapt=head", "use.augment=r_drop"], "so augment r_drop would have no effect"),
+    (["use.adapt=head", "use.augment=r_drop"], "so it would not see augment r_drop"),
     *[
         (["use.teacher=lstm", f"use.adapt={name}"], f"adapt {name} builds on pretrained weights, but use.teacher lstm")
         for name in ("gradual", "head", "layerwise", "lora", "probe_then_full")
     ],
     (["use.teacher=minilm_scratch", "use.adapt=head", "use.pretrain=masked"], None),
     (["use.teacher=lstm"], None),
+    (["use.pretrain=supervised", "use.source=digits_source"], "source digits_source is not text, but data support is"),
+    (["use.source=digits_source"], None),
     (["use.task=regress", "use.adapt=mlp_head"], "one_logit is for one label of two, but the task is regress"),
     (["use.task=multilabel", "use.adapt=mlp_head"], "one_logit is for one label of two, but the task is multilabel"),
     (["use.task=regress", "distill.label_smoothing=0.1"], "distill.label_smoothing is 0.1, but a number cannot"),
@@ -28,7 +30,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
+@pytest.mark.parametrize(("words", "message"), CASES, ids=[" ".join(words) for words, _ in CASES])
 def test_what_does_not_go_together_is_said_and_what_does_is_not(words: list[str], message: str | None) -> None:
     cfg = config.load(words, ROOT)
     if message is None:

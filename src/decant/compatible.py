@@ -27,6 +27,8 @@ def check(cfg: DictConfig) -> None:
     augment: Augment = piece(cfg, "augment")
     use, found = cfg.use, []
     kind = modality.of(data.size).name
+    if pretrain.needs_source and modality.of(piece(cfg, "source").size).name != kind:
+        found.append(f"source {use.source} is not {kind}, but data {use.data} is; choose one like the other")
     if augment.modality not in (None, kind):
         found.append(
             f"augment {use.augment} is for {augment.modality} data, but data {use.data} is {kind}; choose another, or "
@@ -34,10 +36,10 @@ def check(cfg: DictConfig) -> None:
         )
     if not adapt.tunes and not isinstance(augment, Unchanged):
         found.append(
-            f"adapt {use.adapt} trains on features that are computed once, so augment {use.augment} would have no "
-            "effect; choose augment none, or another adapt"
+            f"adapt {use.adapt} trains the teacher on features that are computed once, so it would not see augment "
+            f"{use.augment}, and its controls would; choose augment none, or another adapt"
         )
-    if adapt.transfers and not teacher.pretrained and not pretrain.needs_source:
+    if adapt.transfers and not teacher.has_weights() and not pretrain.needs_source:
         found.append(
             f"adapt {use.adapt} builds on pretrained weights, but use.teacher {use.teacher} has none; choose adapt "
             "full, a teacher with weights, or a use.pretrain that makes them"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from decant import run, tables
+from decant import compatible, run, tables
 from decant.config import piece, settings
 from decant.learner import Learner
 from decant.loss import Loss
@@ -49,6 +49,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
 
     Alone means the same in both places: `control_epochs`.
     """
+    compatible.check(cfg)
     knobs: Controlled = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
     examples = tables.read().examples()

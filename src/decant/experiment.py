@@ -49,10 +49,11 @@ def main(words: list[str]) -> int:
 
 
 def changed(arguments: list[str]) -> list[str]:
-    """The overrides that arguments of dvc exp run hold: those of params.yaml."""
+    """The overrides of params.yaml that arguments of dvc exp run hold; DVC changes other files, too."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("-S", "--set-param", action="append", default=[])
-    return [word.removeprefix("params.yaml:") for word in parser.parse_known_args(arguments)[0].set_param]
+    words = [w.removeprefix("params.yaml:") for w in parser.parse_known_args(arguments)[0].set_param]
+    return [w for w in words if ":" not in w.partition("=")[0]]
 
 
 def made_now() -> bool:

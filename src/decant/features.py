@@ -76,7 +76,7 @@ def featured(body: nn.Module, encoder: Batches, rows: list[Row], field: str, kee
 
     def call(inputs: Batch) -> torch.Tensor:
         features: torch.Tensor = getattr(body(**inputs), field)
-        return features if keep is None else features[:, :keep]
+        return features if keep is None else features[:, :keep].clone()  # a view would keep all tokens
 
     found = encoder.apply(rows, call, next(body.parameters()).device)
     return [Row(features, row.target, row.soft) for features, row in zip(found, rows, strict=True)]

@@ -73,6 +73,7 @@ class Filler(FineTuner):
     @torch.no_grad()
     def on_train_start(self) -> None:
         """Log one pass over validation before the first step: what the epochs are compared with."""
+        super().on_train_start()
         batches, logger = self.trainer.val_dataloaders, self.trainer.logger
         assert batches is not None
         assert logger is not None

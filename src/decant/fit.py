@@ -60,7 +60,8 @@ class Ema(Callback):
 
     def blend(self, average: Any, current: Any, steps: torch.Tensor | int) -> None:
         """Move the tensors of `average` towards `current`, in place."""
-        decay = min(self.decay, (1 + int(steps)) / (10 + int(steps)))
+        count = int(steps)
+        decay = min(self.decay, (1 + count) / (10 + count))
         get_ema_multi_avg_fn(decay)(average, current, steps)  # type: ignore[no-untyped-call]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102

@@ -43,7 +43,7 @@ class Learner(pl.LightningModule, ABC):
         self.measured = task.metrics(network.config.num_labels)
         self.blocks = blocks(network)
         self.frozen: set[int] = set()
-        self.kept = set(filter(measured, norms(network))) if adapt.batch_norm == "frozen" else set()
+        self.kept_norms = set(filter(has_statistics, norms(network))) if adapt.batch_norm == "frozen" else set()
         for norm in norms(network):
             # MobileNets come with 0.997, TensorFlow's meaning of the word: here it would forget all but the last batch
             norm.momentum = BATCH_NORM
@@ -108,7 +108,7 @@ class Learner(pl.LightningModule, ABC):
             self.frozen = frozen
             still = {p for b in frozen for p in self.blocks[b]}
             for norm in norms(self.network):
-                norm.train(norm not in self.kept and norm.weight not in still)
+                norm.train(norm not in self.kept_norms and norm.weight not in still)
 
     def pace(self, block: int, step: int) -> float:
         """Learning rate of a block relative to the schedule's; the step alone decides, so it survives a resume."""
@@ -159,7 +159,7 @@ def norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
-def measured(norm: nn.modules.batchnorm._BatchNorm) -> bool:
+def has_statistics(norm: nn.modules.batchnorm._BatchNorm) -> bool:
     """Whether the statistics of a layer are of some data, not those it was made with."""
     mean, variance = norm.running_mean, norm.running_var
     return mean is not None and variance is not None and bool(mean.any() or (variance != 1).any())

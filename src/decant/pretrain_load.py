@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from decant import run
+from decant import compatible, run
 from decant.backbone import Backbone
 from decant.config import ROLES, piece, settings
 from decant.pretrain import Pretrain
@@ -20,6 +20,7 @@ OUT = Path("data/pretrain_load")
 
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write a model directory with a manifest for each role to data/pretrain_load/<role>/."""
+    compatible.check(cfg)
     backbones = {role: piece(cfg, role) for role, kind in ROLES.items() if kind == "backbone"}
     pretrain: Pretrain = piece(cfg, "pretrain")
     for role, backbone in backbones.items():

@@ -43,7 +43,8 @@ def stage(name: str, main: Main) -> None:
         gc.freeze()  # all is imported by now; at exit, too, nobody need look through it
         writable(Path("data") / name)
         threads(cfg.trainer.threads)
-        keep_memory()
+        if name != "evaluate":  # it measures latency, as a server without this has it
+            keep_memory()
         with tracking.stage(name, cfg) as tracked:
             main(cfg, tracked)
     except FileNotFoundError as error:
@@ -128,12 +129,19 @@ def replacing(folder: Path) -> Iterator[Path]:
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield fresh
-        for path in (fresh, *fresh.rglob("*")):  # temporary folders, and weights that safetensors wrote, are private
-            path.chmod(0o755 if path.is_dir() else 0o644)
+        shared(fresh)
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def shared(folder: Path) -> None:
+    """Give all in `folder` the usual mode: temporary folders, and weights that safetensors wrote, are private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -82,6 +82,7 @@ class Run:
         config = json.loads((folder / "config.json").read_text())
         native = "architecture_module" not in config
         package = Path(__file__).parent
+        needed = ["mlflow", "torch", "transformers"] + ["timm", "torchvision"] * ("pretrained_cfg" in config)
         mlflow.pyfunc.log_model(
             name=name,
             python_model=str(package / "serve.py"),
@@ -89,7 +90,7 @@ class Run:
             code_paths=None if native else [str(package)],
             signature=infer_signature(examples, pd.DataFrame(ANSWERS[config.get("problem_type")])),
             input_example=examples,
-            pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in ("mlflow", "torch", "transformers")],
+            pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in needed],
         )
 
     @contextmanager

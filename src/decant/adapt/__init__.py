@@ -21,7 +21,7 @@ class Probe:
             raise UserError([f"{k} is {getattr(self, k)}, expected a number above 0" for k in bad])
 
 
-def statistics(batch_norm: str) -> str:
+def known_mode(batch_norm: str) -> str:
     """`batch_norm`, if it is a value of `Adapt.batch_norm`."""
     if batch_norm not in ("update", "frozen"):
         raise UserError(f"batch_norm is {batch_norm!r}, expected update or frozen")

@@ -1,6 +1,6 @@
 """Full fine-tuning: every weight is trained, all at one rate."""
 
-from decant.adapt import Adapt, statistics
+from decant.adapt import Adapt, known_mode
 
 
 class Full(Adapt):
@@ -9,4 +9,4 @@ class Full(Adapt):
     transfers = False
 
     def __init__(self, batch_norm: str = "update") -> None:
-        self.batch_norm = statistics(batch_norm)
+        self.batch_norm = known_mode(batch_norm)

@@ -6,7 +6,7 @@ Howard & Ruder 2018 (arXiv:1801.06146, "discriminative fine-tuning"); Clark et a
 from transformers import PreTrainedModel
 
 from decant import UserError
-from decant.adapt import Adapt, statistics
+from decant.adapt import Adapt, known_mode
 from decant.blocks import layered
 
 
@@ -16,7 +16,7 @@ class Layerwise(Adapt):
     def __init__(self, decay: float, batch_norm: str) -> None:
         if not 0 < decay <= 1:
             raise UserError(f"decay is {decay}, expected a number in (0, 1]")
-        self.decay, self.batch_norm = decay, statistics(batch_norm)
+        self.decay, self.batch_norm = decay, known_mode(batch_norm)
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has more than one block."""

@@ -41,7 +41,7 @@ class Augment(nn.Module):
     modality: str | None = None
     """`text`, `image`, or None: both."""
     mixes: bool = False
-    """Whether rows are mixed: the batch then has `partner` and `share` (see `mixup.py`)."""
+    """Whether rows are mixed: the batch then has `partner` and `share` (see `MixAugment`)."""
 
     def bind(self, encoder: Encoder) -> None:
         """Take from the encoder of the network what depends on it; once, before training.

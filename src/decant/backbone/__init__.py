@@ -12,14 +12,16 @@ from decant import UserError
 class Backbone(ABC):
     """Writes a model directory without a head; the task adds the head when training starts."""
 
-    pretrained: bool = False
-    """Whether `write` writes weights; false: the architecture alone, from scratch."""
     lr_scale: float = 1.0
     """Learning rate relative to the stage's `lr`, which is meant for a pretrained transformer."""
 
     def __post_init__(self) -> None:
         if not self.lr_scale > 0:
             raise UserError(f"lr_scale is {self.lr_scale}, expected a number above 0")
+
+    def has_weights(self) -> bool:
+        """Whether `write` writes weights, not the architecture alone."""
+        return False
 
     @abstractmethod
     def write(self, folder: Path) -> dict[str, Any]:

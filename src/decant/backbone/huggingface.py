@@ -23,7 +23,7 @@ class HuggingFace(Origin):
     pooling: str = "first"
     """What the head reads: the `first` token, or the `mean` of all, by a layer that averages."""
     pretrained: bool = True
-    """See `Backbone.pretrained`."""
+    """Whether the weights are taken; false: the architecture alone, from scratch."""
     config: dict[str, Any] = field(default_factory=dict)
     """Changes to the architecture of the origin; with its weights, those that leave them valid."""
 
@@ -35,6 +35,10 @@ class HuggingFace(Origin):
             raise UserError("pretrained: false goes with none of layers:, sha256:, pooling: mean")
         if self.package and self.pretrained and not self.sha256:
             raise UserError("package: needs sha256: of its model.safetensors")
+
+    def has_weights(self) -> bool:
+        """See `Backbone.has_weights`."""
+        return self.pretrained
 
     def write(self, folder: Path) -> dict[str, Any]:
         """See `Backbone.write`."""

@@ -1,103 +1,57 @@
-"""Two texts through one encoder, apart: their averages are compared (Reimers & Gurevych 2019, arXiv:1908.10084).
-
-"Sentence-BERT". A sentence encoder is pretrained like this; joined to one sequence, pairs are new to it. A network of
-this kind is loaded by decant alone.
-"""
+"""An encoder for pairs of texts, each read apart (`siamese_network.py`)."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from decant import UserError
 from decant.backbone.huggingface import HuggingFace
-
-
-class SiameseConfig(PretrainedConfig):
-    """The encoder's configuration, and what the cosine is multiplied with at the start."""
-
-    model_type = "siamese"
-
-    def __init__(self, body: dict[str, Any] | None = None, scale: float = 1.0, **rest: Any) -> None:
-        super().__init__(**rest)
-        self.body, self.scale = body or {"model_type": "bert"}, scale
-        self.max_position_embeddings = self.body.get("max_position_embeddings", 512)
-        self.architecture_module = __name__  # imported by model.load: transformers does not know this one
-
-
-class SiameseForSequenceClassification(PreTrainedModel):
-    """Logits from |u - v| and u v, where u and v are the averages over the tokens of each text, of length sqrt(H)."""
-
-    config_class = SiameseConfig
-    base_model_prefix = "backbone"
-
-    def __init__(self, config: SiameseConfig) -> None:
-        super().__init__(config)
-        body = dict(config.body)
-        self.backbone = AutoModel.from_config(AutoConfig.for_model(body.pop("model_type"), **body))
-        self.backbone.pooler = None  # weights that are never used stop DDP
-        self.classifier = nn.Linear(2 * self.backbone.config.hidden_size, config.num_labels)
-        self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """A head whose logits start as a multiple of the cosine, which a sentence encoder is pretrained for."""
-        if module is self.classifier:
-            size = self.backbone.config.hidden_size
-            nn.init.normal_(module.weight, std=0.01 / size**0.5)
-            module.weight.data[:, size:] += self.config.scale / size
-            nn.init.zeros_(module.bias)
-
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
-    ) -> SequenceClassifierOutput:
-        """Logits (B, C) of pairs, joined as the tokenizer joins them; `token_type_ids` (B, T) tells them apart."""
-        if token_type_ids is None:
-            raise UserError("a siamese backbone takes pairs of texts; choose another one, or data of pairs")
-        ids, mask = apart(input_ids, attention_mask, token_type_ids)
-        states = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
-        counted = mask[:, :, None].to(states.dtype)
-        u, v = F.normalize((states * counted).sum(1).float(), dim=1).mul(states.shape[2] ** 0.5).chunk(2)
-        return SequenceClassifierOutput(logits=self.classifier(torch.cat([(u - v).abs(), u * v], dim=1)))
-
-
-def apart(ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and mask (2B, S): first all first texts, then all second ones, each as if it were alone."""
-    first, second = mask * (types == 0), mask * (types == 1)
-    order = second.argsort(dim=1, descending=True, stable=True)  # to the front
-    start = torch.ones_like(ids[:, :1])
-    other = torch.cat([ids[:, :1], ids.gather(1, order)], dim=1), torch.cat([start, second.gather(1, order)], dim=1)
-    width = int(max(first.sum(1).max(), other[1].sum(1).max()))
-    return torch.cat([ids[:, :width], other[0][:, :width]]), torch.cat([first[:, :width], other[1][:, :width]])
-
-
-AutoConfig.register("siamese", SiameseConfig)
-AutoModelForSequenceClassification.register(SiameseConfig, SiameseForSequenceClassification)
+from decant.backbone.siamese_network import SiameseConfig, SiameseForSequenceClassification
 
 
 @dataclass(kw_only=True)
 class Siamese(HuggingFace):
-    """The encoder of the origin, for pairs of texts.
+    """The encoder of the origin; what it says of each text is the average over its tokens.
 
     `scale`: the first logits are the cosine times this; near the largest target, else the encoder is bent to reach it.
     """
 
     scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pooling != "first":
+            raise UserError("pooling: is for one sequence; a siamese network averages anyway: leave it out")
+
     def write(self, folder: Path) -> dict[str, Any]:
         """See `Backbone.write`."""
         facts = super().write(folder)
+        told_apart(folder, self.origin())
         body = AutoConfig.from_pretrained(folder)
         body.name_or_path = ""  # else the folder, in the saved configuration
         config = SiameseConfig(body.to_dict(), self.scale)
         if self.pretrained:
             network = SiameseForSequenceClassification(config)
-            network.backbone.load_state_dict(AutoModel.from_pretrained(folder).state_dict(), strict=False)
+            before = AutoModel.from_pretrained(folder).state_dict()
+            network.backbone.load_state_dict({k: v for k, v in before.items() if not k.startswith("pooler.")})
             weights = {k: v for k, v in network.state_dict().items() if not k.startswith("classifier.")}
             network.save_pretrained(folder, state_dict=weights)
         config.save_pretrained(folder)
         return facts
+
+
+def told_apart(folder: Path, origin: str) -> None:
+    """Nothing, if the tokenizer joins a pair as start, a, end, b, end and gives the second text the type 1.
+
+    Raises:
+        UserError: it does not.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = tokenizer("a", "a")
+    if found.get("token_type_ids") != [0, 0, 0, 1, 1] or tokenizer.padding_side != "right":
+        raise UserError(
+            f"the tokenizer of {origin} gives a pair of words the token types {found.get('token_type_ids')}, padded on "
+            f"the {tokenizer.padding_side}; expected [0, 0, 0, 1, 1], padded on the right: choose one of BERT's family"
+        )
