@@ -51,6 +51,15 @@ def test_an_experiment_without_all_keys_is_refused(tmp_path: Path) -> None:
     assert "lacks the key 'use.data'" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["my project", "a=b", "it's", "50 %, [x] {y}", "back\\slash"])
+def test_the_project_may_lie_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
+    root = tmp_path / name
+    root.mkdir()
+    shutil.copytree(ROOT / "conf", root / "conf")
+    shutil.copy(ROOT / "params.yaml", root)
+    assert config.load(["seed=7"], root).seed == 7
+
+
 def test_two_composes_are_byte_equal() -> None:
     assert OmegaConf.to_yaml(config.load([], ROOT)) == OmegaConf.to_yaml(config.load([], ROOT))
 

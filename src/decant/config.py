@@ -70,7 +70,8 @@ def load(overrides: Sequence[str] = (), root: Path | None = None) -> DictConfig:
     _check_use(use, root)
     groups = [f"{k if k == v else f'{v}@{k}'}={use[k]}" for k, v in ROLES.items()]
     chosen = [f"use.{k}={v}" for k, v in use.items()]
-    search = f"hydra.searchpath=[file://{root}]"
+    place = str(root).replace("'", "\\'")
+    search = f"hydra.searchpath=['file://{place}']"  # quoted: Hydra parses it, and a folder may be called "my project"
     try:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
             cfg = compose("config", [search, *groups, *chosen, *rest])
