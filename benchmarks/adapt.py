@@ -34,14 +34,17 @@ SETS: dict[str, dict[str, list[str]]] = {
         "gradual": [],
         "layerwise": [],
         "lora": ["fine_tune.lr=1.0e-3"],
+        "scratch": [],
     },
-    "banking77_few_masked": {"full": [], "head": []},
+    "banking77_few_masked": {"full": [], "head": [], "scratch": []},
+    "cats_vs_dogs": {"head": [], "mlp_head": []},
     "hymenoptera": {
         "full": UPDATE,
         "head": [],
         "probe_then_full": UPDATE,
         "gradual": UPDATE,
         "layerwise": UPDATE,
+        "scratch": [],
     },
 }
 """Adaptations by set, with what differs from the experiment."""
@@ -74,14 +77,14 @@ def main(words: list[str]) -> None:
             run.keep_memory()
             prepare.main(cfg, Run())
             pretrain_load.main(cfg, Run())
-            for adapt in (*SETS[name], "scratch"):
+            for adapt in SETS[name]:
                 results.setdefault(adapt, []).append(measured(name, adapt, [*values, f"seed={seed}"]))
         sections.write("adapt.md", sections.title(name, values), section(name, values, results))
 
 
 def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, float, float]:
     """Headline figure on test, seconds per epoch, epochs, seconds in all, of one training."""
-    chosen = ["use.adapt=full"] if adapt == "scratch" else [f"use.adapt={adapt}", *SETS[name][adapt]]
+    chosen = [f"use.adapt={'full' if adapt == 'scratch' else adapt}", *SETS[name][adapt]]
     cfg = config.load([*config.experiment(name), *values, *chosen])
     figures, start = Figures(), time.perf_counter()
     role = "scratch" if adapt == "scratch" else "teacher"
@@ -128,7 +131,7 @@ def section(name: str, values: list[str], results: dict[str, list[tuple[float, f
         "Seconds: median over seeds; an epoch with its validation; in all: features, test and saving included.",
         *(
             [f"An epoch of head costs {times['full'] / times['head']:.0f} times less than one of full."]
-            if "head" in times
+            if {"full", "head"} <= times.keys()
             else []
         ),
         "",

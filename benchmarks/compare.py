@@ -46,7 +46,7 @@ def main(before: str, after: str) -> None:
 
 def place(title: str, folder: Path) -> Path:
     """Where the experiment of a section left a model."""
-    made = sections.ROOT / ".state/benchmarks" / title
+    made = sections.place(title)
     if not made.is_dir():
         sys.exit(f"no {made}; make it first: python benchmarks/experiments.py {title}")
     return made / folder

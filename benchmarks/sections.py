@@ -12,9 +12,14 @@ def split(words: list[str]) -> tuple[list[str], list[str]]:
     return [w for w in words if "=" not in w], [w for w in words if "=" in w]
 
 
+def place(name: str) -> Path:
+    """Where the workspace of that name is, or will be."""
+    return ROOT / ".state/benchmarks" / name.replace(" ", "_")
+
+
 def workspace(name: str) -> Path:
     """A folder under .state/benchmarks/ with this checkout's conf/, params.yaml and data/raw/."""
-    folder = ROOT / ".state/benchmarks" / name
+    folder = place(name)
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for part in ("conf", "params.yaml", "data/raw"):
         if not (folder / part).exists():
