@@ -2,8 +2,8 @@
 
 DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/adapt.py [set ...] [key=value ...]
 
-Default: all of SETS. The experiment is conf/experiment/<set>.yaml, values change it; `scratch` is its network from
-scratch, the control.
+Default: all of SETS, over SEEDS unless a seed is given. The experiment is conf/experiment/<set>.yaml, values change
+it; `scratch` is its network from scratch, the control.
 """
 
 import os
@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,7 @@ SETS: dict[str, dict[str, list[str]]] = {
     },
     "banking77_few_masked": {"full": [], "head": [], "scratch": []},
     "cats_vs_dogs": {"head": [], "mlp_head": []},
+    "reuters": {"probe_then_full": []},
     "hymenoptera": {
         "full": UPDATE,
         "head": [],
@@ -71,7 +72,7 @@ def main(words: list[str]) -> None:
     for name in names or list(SETS):
         os.chdir(sections.workspace(f"adapt-{name}"))
         results: dict[str, list[tuple[float, float, float, float]]] = {}
-        for seed in SEEDS:
+        for seed in seeds(values):
             cfg = config.load([*config.experiment(name), *values, f"seed={seed}"])
             run.threads(cfg.trainer.threads)
             run.keep_memory()
@@ -80,6 +81,11 @@ def main(words: list[str]) -> None:
             for adapt in SETS[name]:
                 results.setdefault(adapt, []).append(measured(name, adapt, [*values, f"seed={seed}"]))
         sections.write("adapt.md", sections.title(name, values), section(name, values, results))
+
+
+def seeds(values: list[str]) -> Sequence[int]:
+    """Those of the command line, or SEEDS."""
+    return [int(v.removeprefix("seed=")) for v in values if v.startswith("seed=")] or SEEDS
 
 
 def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, float, float]:
@@ -115,7 +121,7 @@ def section(name: str, values: list[str], results: dict[str, list[tuple[float, f
         scores, epoch, epochs, seconds = (list(column) for column in zip(*runs, strict=True))
         rows.append([
             adapt,
-            f"{statistics.mean(scores):.1f} ± {statistics.stdev(scores):.1f}",
+            f"{statistics.mean(scores):.1f}" + (f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""),
             ", ".join(f"{score:.1f}" for score in scores),
             f"{statistics.median(epoch):.3f}",
             f"{epochs[0]:.0f}",
@@ -125,7 +131,7 @@ def section(name: str, values: list[str], results: dict[str, list[tuple[float, f
     times = {row[0]: float(row[3]) for row in rows}
     differing = [f"{adapt}: `{' '.join(words)}`" for adapt, words in SETS[name].items() if words]
     lines = [
-        f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seeds {', '.join(map(str, SEEDS))}.",
+        f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seeds: {', '.join(map(str, seeds(values)))}.",
         sections.machine(values),
         f"Experiment: conf/experiment/{name}.yaml{'; ' + ', '.join(differing) if differing else ''}.",
         "Seconds: median over seeds; an epoch with its validation; in all: features, test and saving included.",
