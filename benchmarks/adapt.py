@@ -18,7 +18,7 @@ import numpy as np
 import sections
 from omegaconf import DictConfig
 
-from decant import config, model, prepare, pretrain_load, run, tables
+from decant import config, folds, prepare, pretrain_load, run, tables
 from decant.fine_tune import FineTuner
 from decant.report import pipes
 from decant.tracking import Run
@@ -108,10 +108,8 @@ def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, fl
 def headline(cfg: DictConfig, folder: Path) -> float:
     """The task's headline figure of a model directory on test, in percent."""
     prepared, task = tables.read(), config.piece(cfg, "task")
-    file = folder / "predictions.parquet"
-    logits = model.read_predictions(file, "test", prepared.ids("test"), prepared.digests["test"])
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    return 100 * float(task.headline(task.sums(logits, target).sum(0, keepdims=True))[0])
+    return 100 * folds.headline(folds.predictions(folder, "test", prepared), target, task)
 
 
 def section(name: str, values: list[str], results: dict[str, list[tuple[float, float, float, float]]]) -> str:
