@@ -25,7 +25,6 @@ from decant.tracking import Run
 from decant.train import PRETRAINED, train
 
 SEEDS = (0, 1, 2)
-UPDATE = ["adapt.batch_norm=update"]
 SETS: dict[str, dict[str, list[str]]] = {
     "banking77_few": {
         "full": [],
@@ -37,14 +36,14 @@ SETS: dict[str, dict[str, list[str]]] = {
         "scratch": [],
     },
     "banking77_few_masked": {"full": [], "head": [], "scratch": []},
-    "cats_vs_dogs": {"head": [], "mlp_head": []},
+    "cats_vs_dogs": {"head": [], "mlp_head": [], "probe_then_full": []},
     "reuters": {"probe_then_full": []},
     "hymenoptera": {
-        "full": UPDATE,
+        "full": [],
         "head": [],
-        "probe_then_full": UPDATE,
-        "gradual": UPDATE,
-        "layerwise": UPDATE,
+        "probe_then_full": [],
+        "gradual": [],
+        "layerwise": [],
         "scratch": [],
     },
 }

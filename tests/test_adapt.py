@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from test_features import DISTIL, Plain, inputs, logits, network
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from transformers import AutoModel, AutoModelForImageClassification, AutoModelForSequenceClassification, PreTrainedModel
 
 from decant import UserError, config, model, tables
@@ -35,6 +36,7 @@ from decant.blocks import block_of, blocks
 from decant.config import settings
 from decant.features import Cached
 from decant.fine_tune import FineTuner, smoothed
+from decant.fit import Ema
 from decant.learner import norms, rate
 from decant.pretrain_load import write
 from decant.sections import FineTune
@@ -518,6 +520,17 @@ def test_the_average_of_weights_is_the_one_by_hand(tiny: Callable[..., Tiny], mo
         if value.is_floating_point():
             torch.testing.assert_close(value.double(), average[key], atol=1e-6, rtol=1e-5)
     assert not torch.equal(found.state_dict()["classifier.1.weight"], work.states[-1]["classifier.1.weight"])
+
+
+def test_what_counts_is_not_averaged() -> None:
+    net = torch.nn.BatchNorm1d(1)
+    average = AveragedModel(net, multi_avg_fn=Ema(0.9).blend, use_buffers=True)
+    for count in (1, 5, 6):
+        net.num_batches_tracked.fill_(count)
+        net.weight.data.fill_(count)
+        average.update_parameters(net)
+        assert average.module.num_batches_tracked == count
+    assert 1 < average.module.weight < 6
 
 
 def test_training_goes_on_from_the_weights_not_from_their_average(tiny: Callable[..., Tiny]) -> None:

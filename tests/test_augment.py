@@ -494,13 +494,6 @@ def test_with_dropout_alpha_weighs_the_disagreement_of_both_passes() -> None:
     assert first.abs().sum() > 0  # both passes learn, as in the paper
 
 
-@pytest.mark.parametrize("target", [torch.zeros(8, 3), torch.zeros(8)])
-def test_targets_that_are_no_single_label_are_refused(target: torch.Tensor) -> None:
-    step, batch = Training(bert()), {**texts(), "target": target}
-    with pytest.raises(UserError, match="r_drop compares probabilities"):
-        RDrop(1.0).extra(step, batch, step.logits(batch), torch.zeros(()))
-
-
 # chains
 
 
@@ -536,6 +529,11 @@ def test_a_chain_has_the_modality_that_its_steps_share() -> None:
     assert Chain([Unchanged(), RDrop(1.0)]).modality is None
     assert Chain([Unchanged(), Flip(0.5)]).modality == "image"
     assert Chain([RDrop(1.0), WordSwap(0.5)]).modality == "text"
+
+
+def test_a_chain_takes_the_tasks_that_all_its_steps_take() -> None:
+    assert Chain([WordSwap(0.5), RDrop(1.0)]).exclusive
+    assert not Chain([WordSwap(0.5)]).exclusive
 
 
 BAD_CHAINS = [

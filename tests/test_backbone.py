@@ -133,6 +133,21 @@ def test_a_misspelt_key_of_an_architecture_is_named(tmp_path: Path) -> None:
         HuggingFace(package=MINILM, pretrained=False, config={"num_hidden_layer": 2}).write(tmp_path)
 
 
+BAD_ARCHITECTURES = [
+    ({"architecture": "resnt"}, "no image classifier of the architecture 'resnt' .did you mean 'resnet'"),
+    ({"resolution": None}, "needs resolution:"),
+    ({"layers": [0]}, "means no origin and no weights"),
+    ({"path": "x"}, "means no origin and no weights"),
+    ({"lr_scale": -1.0}, "lr_scale is -1.0"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_ARCHITECTURES, ids=[m for _, m in BAD_ARCHITECTURES])
+def test_architectures_that_make_no_sense_are_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Image(**{"architecture": "resnet", "pretrained": False, "resolution": 32, **arguments})
+
+
 @pytest.mark.parametrize("arguments", [{"package": "no_such_package", "sha256": "0"}, {"path": "nowhere"}])
 def test_weights_that_are_not_there_are_named(arguments: dict, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no_such_package is not installed|no config.json in nowhere"):

@@ -10,10 +10,22 @@ from conftest import ROOT
 
 from decant import UserError, compatible, config, experiment
 
+IMAGES = ["use.data=digits", *(f"use.{role}=resnet_tiny" for role in ("teacher", "student", "scratch"))]
+PAIRS = ["use.data=stsb", "use.task=regress"]
 CASES = [
+    (
+        ["use.data=digits", "use.teacher=vit_small", "use.student=resnet_tiny"],
+        "scratch lstm is for text data",
+    ),
+    (["use.student=vit_small"], "student vit_small is for image data, but data support is text"),
+    (["use.student=minilm_siamese_4"], "student minilm_siamese_4 compares two texts, but an input of data support is"),
+    ([*PAIRS, "use.student=minilm_siamese_4"], None),
+    (["use.data=reuters", "use.task=multilabel", "use.student=minilm_siamese_4"], "an input of data reuters is one"),
     (["use.augment=flip"], "augment flip is for image data, but data support is text"),
-    (["use.data=digits", "use.augment=r_drop", "use.task=classify"], None),
-    (["use.data=digits", "use.augment=word_swap"], "augment word_swap is for text data, but data digits is image"),
+    ([*IMAGES, "use.augment=r_drop", "use.task=classify"], None),
+    ([*IMAGES, "use.augment=word_swap"], "augment word_swap is for text data, but data digits is image"),
+    (["use.task=regress", "use.augment=r_drop"], "augment r_drop compares probabilities over classes, but the task is"),
+    (["use.task=multilabel", "use.augment=r_drop"], "augment r_drop compares probabilities over classes"),
     (["use.adapt=head", "use.augment=r_drop"], "so it would not see augment r_drop"),
     *[
         (["use.teacher=lstm", f"use.adapt={name}"], f"adapt {name} builds on pretrained weights, but use.teacher lstm")
@@ -23,6 +35,14 @@ CASES = [
     (["use.teacher=lstm"], None),
     (["use.pretrain=supervised", "use.source=digits_source"], "source digits_source is not text, but data support is"),
     (["use.source=digits_source"], None),
+    *[
+        ([*PAIRS, "use.teacher=minilm_siamese", f"use.adapt={name}"], message)
+        for name, message in [
+            ("full", None),
+            ("layerwise", None),
+            *[(n, f"adapt {n} trains a head on cached features") for n in ("head", "probe_then_full")],
+        ]
+    ],
     (["use.task=regress", "use.adapt=mlp_head"], "one_logit is for one label of two, but the task is regress"),
     (["use.task=multilabel", "use.adapt=mlp_head"], "one_logit is for one label of two, but the task is multilabel"),
     (["use.task=regress", "distill.label_smoothing=0.1"], "distill.label_smoothing is 0.1, but a number cannot"),

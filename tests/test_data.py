@@ -21,6 +21,15 @@ WRITERS = {
 }
 
 
+def test_a_row_keeps_its_id_whatever_rows_are_chosen(rows: pd.DataFrame, tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    rows.sample(frac=1.0, random_state=0).to_parquet(file)  # with an index of its own
+    whole = Table(train=str(file), input="text", target="intent").load()["train"]
+    some = Table(train=str(file), input="text", target="intent", classes=["bills", "beans"]).load()["train"]
+    assert whole["row_id"].tolist() == [f"train-{i}" for i in range(len(rows))]
+    assert some.equals(whole[whole["target"] != "boxes"].reset_index(drop=True))
+
+
 @pytest.mark.parametrize("ending", WRITERS)
 def test_every_format_gives_the_same_table(rows: pd.DataFrame, tmp_path: Path, ending: str) -> None:
     rows.loc[0, "text"] = 'NA, "null"\nand None'

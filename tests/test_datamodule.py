@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from decant.datamodule import LengthBuckets
+from decant.datamodule import Data, LengthBuckets
 from decant.modality import Row
 from decant.modality.text import LENGTHS, TextEncoder
 
@@ -75,3 +75,13 @@ def test_padding_is_the_tokenizers_and_is_masked_and_soft_labels_keep_their_rows
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_the_number_of_steps_does_not_depend_on_the_devices(world: int) -> None:
     assert len(LengthBuckets(LENGTHS_OF_ROWS, 32, 0, 0, world)) == 31
+
+
+@pytest.mark.parametrize(("rows", "size"), [(63, 62), (200, 64)])
+def test_a_batch_that_may_shrink_is_shared_evenly(rows: int, size: int) -> None:
+    some = [Row([1], 0)] * rows
+    data = Data(some, some, Tokens(), 64, 0, shrink=True)
+    data.trainer = SimpleNamespace(world_size=2, global_rank=0)
+    data.setup("fit")
+    assert data.batch_size == size
+    assert all(len(batch["target"]) == size / 2 for batch in data.train_dataloader())

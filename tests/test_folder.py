@@ -166,7 +166,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_a_path_with_nothing_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no file .*nowhere; expected"):
+    with pytest.raises(UserError, match=r"no file .*nowhere; put it there"):
         load(tmp_path / "nowhere")
 
 

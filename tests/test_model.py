@@ -1,15 +1,22 @@
+import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
+import PIL.Image
 import pytest
 import torch
 from safetensors.torch import save_file
 from test_datamodule import Tokens
+from transformers import ResNetConfig, ResNetForImageClassification
 
-from decant import UserError, model, run
+from decant import UserError, model, run, serve
+from decant.backbone.image import Image
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.learner import rate
 from decant.modality import Row
+from decant.modality.image import Image as ImageData
 
 DIGESTS = {"train": "1", "test": "2", "unlabelled": "3"}
 
@@ -26,6 +33,12 @@ def test_predictions_of_other_data_are_refused(tmp_path: Path, split: str, diges
     model.write_predictions(tmp_path, {"test": (["a"], np.zeros((1, 2), np.float32))}, DIGESTS)
     with pytest.raises(UserError, match=f"made from other {split} data than data/prepare holds"):
         model.read_predictions(tmp_path / "predictions.parquet", split, ["a"], digest)
+
+
+def test_predictions_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        model.read_predictions(tmp_path / "predictions.parquet", "test", ["a"], "2")
+    assert caught.value.filename == str(tmp_path / "predictions.parquet")
 
 
 def test_each_row_is_predicted_once_in_its_place() -> None:
@@ -47,6 +60,28 @@ def test_a_module_named_by_a_config_file_is_not_imported_unless_it_is_ours(tmp_p
     import sys
 
     assert "antigravity" not in sys.modules
+
+
+def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    draw = np.random.default_rng(0)
+    shape = ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", num_labels=3)
+    modality = ImageData(20)
+    backbone = Image(architecture="resnet", pretrained=False, resolution=32)
+    backbone.processor(None).save_pretrained(tmp_path)
+    encoder = modality.encoder(tmp_path)
+    model.save(ResNetForImageClassification(shape), encoder.processor, tmp_path)
+    files = [io.BytesIO() for _ in range(2)]
+    for file, side in zip(files, ((90, 60), (47, 61)), strict=True):
+        PIL.Image.fromarray(draw.integers(0, 256, (*side, 3), dtype=np.uint8)).save(file, "PNG")
+    content = [file.getvalue() for file in files]
+    stored, _ = modality.read(pd.DataFrame({"input": content, "row_id": ["a", "b"]}))
+    network, encoder = model.load(tmp_path, modality)
+    rows = encoder.rows({"test": stored.assign(target=0)})["test"]
+    learned = torch.from_numpy(model.predict(network, encoder, rows)).softmax(1).max(1).values
+    server = serve.Server()
+    server.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
+    assert server.predict(None, content)["score"].tolist() == pytest.approx(learned.tolist(), abs=1e-3)
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing() -> None:

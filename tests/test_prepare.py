@@ -87,6 +87,27 @@ def test_labels_can_be_taken_away_and_the_rows_stay_unlabelled(rows: pd.DataFram
     assert clean.leaks(made, Text()) == {}
 
 
+def test_copies_of_what_keeps_its_label_are_dropped_and_counted(rows: pd.DataFrame) -> None:
+    whole = pd.concat([rows, rows.assign(text=rows["text"].str.upper())], ignore_index=True)
+    made = keyed(whole, test=rows.head(0))
+    dropped = splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2), TASK, 0)
+    assert dropped > 0
+    assert sum(map(len, made.values())) == len(whole) - dropped
+    assert clean.leaks(made, Text()) == {}
+
+
+def test_empty_inputs_are_no_copies_of_each_other(rows: pd.DataFrame) -> None:
+    made = keyed(rows.assign(text=""), test=rows.head(0))
+    assert splits.keep_labels(made, 2, TASK, 0) == 0
+    assert (len(made["train"]), len(made["unlabelled"])) == (6, 6)
+
+
+def test_as_many_labels_as_there_are_rows_leave_none_unlabelled(rows: pd.DataFrame) -> None:
+    made = keyed(rows, test=rows.head(0))
+    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=len(rows)), TASK, 0)
+    assert set(made) == {"train", "validation", "test"}
+
+
 def test_few_labels_beside_a_whole_validation_split_are_refused(rows: pd.DataFrame) -> None:
     made = keyed(rows, test=rows.head(0), validation=rows.head(3))
     with pytest.raises(UserError, match="counts the labels of validation too"):
@@ -202,6 +223,16 @@ def test_the_same_input_gives_the_same_bytes(prepared: Path) -> None:
     before = {f: f.read_bytes() for f in (prepared / "data/prepare").rglob("*") if f.is_file()}
     run_here()
     assert before == {f: f.read_bytes() for f in before}
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("distill", "pretrain_load/student/manifest.json"), ("evaluate", "fine_tune/config.json")]
+)
+def test_a_stage_without_its_input_names_what_is_missing_and_the_stage_to_run(
+    prepared: Path, name: str, missing: str
+) -> None:
+    done = stage(name, "use.data=toy", "use.teacher=tiny", "use.student=tiny", cwd=prepared)
+    assert done.stderr == f"decant: no data/{missing}, which an earlier stage writes; run: dvc repro {name}\n"
 
 
 def test_bad_input_ends_the_process_with_a_message_and_no_traceback(project: Path) -> None:

@@ -37,7 +37,8 @@ TEXTS = [
 ]
 TINY = ["use.teacher=tiny", "use.student=tiny", "use.scratch=tiny", "trainer=cpu", "trainer.precision=32-true"]
 SHORT = ["pretrain_load.epochs=2", "pretrain_load.batch_size=8", "pretrain_load.max_length=32"]
-DIGITS = ["use.data=digits", "use.source=digits_source", "use.pretrain=supervised", "use.teacher=resnet_tiny"]
+DIGITS = ["use.data=digits", "use.source=digits_source", "use.pretrain=supervised"]
+DIGITS += [f"use.{role}=resnet_tiny" for role in ("teacher", "student", "scratch")]
 
 
 class Recorded(Run):
@@ -367,7 +368,7 @@ def test_architectures_without_the_parts_are_refused(corpus: DictConfig, tmp_pat
 
 def test_images_are_refused_before_training(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = prepared(project, monkeypatch, *DIGITS, "use.pretrain=masked")
-    with pytest.raises(UserError, match="pretrain masked needs texts, but source digits_source is image"):
+    with pytest.raises(UserError, match="pretrain masked is for text data, but data digits is image"):
         pretrain_load.main(cfg, Run())
     assert not Path("data/pretrain_load/teacher").exists()
 

@@ -335,7 +335,8 @@ def test_rare_labels_are_refused_or_dropped_everywhere() -> None:
 def test_labels_that_cannot_be_learned_are_refused() -> None:
     everywhere = MULTI.problems({"train": labelled(["a", "b"], ["a"])})
     assert "every row of train has the label 'a'" in everywhere[0]
-    assert "no label with 1 rows or more" in MULTI.problems({"train": labelled([], [])})[0]
+    assert "train has 0 labels, expected two or more" in MULTI.problems({"train": labelled([], [])})[0]
+    assert "of a single one, use task classify" in MULTI.problems({"train": labelled(["a"], [])})[0]
 
 
 def test_a_label_on_two_rows_is_cut_in_two() -> None:

@@ -1,5 +1,6 @@
 """From a pretrained model and your labels to a small model you can serve and defend."""
 
+import difflib
 import gc
 import os
 from collections.abc import Iterable
@@ -20,3 +21,20 @@ class UserError(Exception):
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+def require(piece: object, **checks: tuple[bool, str]) -> None:
+    """Refuse attributes of `piece` by name: whether it is good, and what was expected.
+
+    Raises:
+        UserError: with every bad one.
+    """
+    bad = [f"{k} is {getattr(piece, k)!r}, expected {want}" for k, (good, want) in checks.items() if not good]
+    if bad:
+        raise UserError(bad)
+
+
+def guess(word: str, among: list[str]) -> str:
+    """What was meant by a misspelt `word`, for the end of a message; empty: nothing is like it."""
+    close = difflib.get_close_matches(word, among, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,5 +1,7 @@
 """Pieces and knobs that are sound alone and do not go together; told before any work."""
 
+from collections.abc import Iterator
+
 from omegaconf import DictConfig
 
 from decant import UserError, modality
@@ -19,38 +21,71 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: with every pair that does not.
     """
+    if found := [*with_data(cfg), *with_task(cfg), *with_teacher(cfg)]:
+        raise UserError(found)
+
+
+def with_data(cfg: DictConfig) -> Iterator[str]:
+    """What is for other inputs than those of the data."""
     data: Source = piece(cfg, "data")
+    pretrain: Pretrain = piece(cfg, "pretrain")
+    augment: Augment = piece(cfg, "augment")
+    use, kind = cfg.use, modality.of(data.size).name
+    for role in ("teacher", "student", "scratch"):
+        backbone: Backbone = piece(cfg, role)
+        if backbone.modality != kind:
+            yield f"{role} {use[role]} is for {backbone.modality} data, but data {use.data} is {kind}; choose another"
+        elif backbone.pairs and not data.pairs:
+            yield (
+                f"{role} {use[role]} compares two texts, but an input of data {use.data} is one; choose another "
+                f"{role}, or data of pairs"
+            )
+    if pretrain.needs_source and modality.of(piece(cfg, "source").size).name != kind:
+        yield f"source {use.source} is not {kind}, but data {use.data} is; choose one like the other"
+    optional: dict[str, Pretrain | Augment] = {"pretrain": pretrain, "augment": augment}
+    for role, chosen in optional.items():
+        if chosen.modality not in (None, kind):
+            yield (
+                f"{role} {use[role]} is for {chosen.modality} data, but data {use.data} is {kind}; choose another, or "
+                f"{role} none"
+            )
+
+
+def with_task(cfg: DictConfig) -> Iterator[str]:
+    """What is for other targets than those of the task."""
     task: Task = piece(cfg, "task")
+    augment: Augment = piece(cfg, "augment")
+    adapt: Adapt = piece(cfg, "adapt")
+    if augment.exclusive and not task.exclusive:
+        yield (
+            f"augment {cfg.use.augment} compares probabilities over classes, but the task is {cfg.use.task}; choose "
+            "another, or the task classify"
+        )
+    if adapt.one_logit and not task.exclusive:
+        yield f"one_logit is for one label of two, but the task is {cfg.use.task}; set it to false"
+    for stage in ("fine_tune", "distill") if not task.smooths else ():
+        if smoothing := cfg[stage].label_smoothing:
+            yield f"{stage}.label_smoothing is {smoothing}, but a number cannot be smoothed; set it to 0.0"
+
+
+def with_teacher(cfg: DictConfig) -> Iterator[str]:
+    """What the adaptation of the teacher rules out."""
     teacher: Backbone = piece(cfg, "teacher")
     pretrain: Pretrain = piece(cfg, "pretrain")
     adapt: Adapt = piece(cfg, "adapt")
-    augment: Augment = piece(cfg, "augment")
-    use, found = cfg.use, []
-    kind = modality.of(data.size).name
-    if pretrain.needs_source and modality.of(piece(cfg, "source").size).name != kind:
-        found.append(f"source {use.source} is not {kind}, but data {use.data} is; choose one like the other")
-    if augment.modality not in (None, kind):
-        found.append(
-            f"augment {use.augment} is for {augment.modality} data, but data {use.data} is {kind}; choose another, or "
-            "augment none"
-        )
-    if not adapt.tunes and not isinstance(augment, Unchanged):
-        found.append(
+    use = cfg.use
+    if not adapt.tunes and not isinstance(piece(cfg, "augment"), Unchanged):
+        yield (
             f"adapt {use.adapt} trains the teacher on features that are computed once, so it would not see augment "
             f"{use.augment}, and its controls would; choose augment none, or another adapt"
         )
     if adapt.transfers and not teacher.has_weights() and not pretrain.needs_source:
-        found.append(
+        yield (
             f"adapt {use.adapt} builds on pretrained weights, but use.teacher {use.teacher} has none; choose adapt "
             "full, a teacher with weights, or a use.pretrain that makes them"
         )
-    if adapt.one_logit and not task.binary:
-        found.append(f"one_logit is for one label of two, but the task is {use.task}; set it to false")
-    if not task.smooths:
-        found += [
-            f"{stage}.label_smoothing is {cfg[stage].label_smoothing}, but a number cannot be smoothed; set it to 0.0"
-            for stage in ("fine_tune", "distill")
-            if cfg[stage].label_smoothing
-        ]
-    if found:
-        raise UserError(found)
+    if adapt.probe and not teacher.cacheable:
+        yield (
+            f"adapt {use.adapt} trains a head on cached features, but the head of use.teacher {use.teacher} reads more "
+            "than one vector; choose adapt full, gradual, layerwise or lora"
+        )

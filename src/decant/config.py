@@ -3,7 +3,6 @@
 python -m decant.config [overrides]     prints the whole config, or every problem in it
 """
 
-import difflib
 import inspect
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from decant import UserError
+from decant import UserError, guess
 from decant.sections import SECTIONS
 
 ROLES = {
@@ -92,10 +91,10 @@ def experiment(name: str, root: Path | None = None) -> list[str]:
     folder = root / "conf/experiment"
     names = sorted(p.stem for p in folder.glob("*.yaml"))
     if name not in names:
-        raise UserError(f"there is no {folder}/{name}.yaml{_guess(name, names)}; there are: {', '.join(names)}")
+        raise UserError(f"there is no {folder}/{name}.yaml{guess(name, names)}; there are: {', '.join(names)}")
     given = flat(OmegaConf.load(folder / f"{name}.yaml"))
-    known = flat(OmegaConf.load(root / "params.yaml"))
-    if problems := _keys(f"{folder}/{name}.yaml", given, list(known)):
+    knobs = [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in fields(kind)]
+    if problems := _keys(f"{folder}/{name}.yaml", given, ["seed", *[f"use.{role}" for role in ROLES], *knobs]):
         raise UserError(problems)
     return ["=".join([key, "null" if value is None else str(value)]) for key, value in given.items()]
 
@@ -125,7 +124,7 @@ def _check_use(use: dict[str, str], root: Path) -> None:
         if role in use and use[role] not in names:
             problems.append(
                 f"use.{role} is {use[role]!r}, but there is no conf/{kind}/{use[role]}.yaml"
-                f"{_guess(str(use[role]), names)}; there are: {', '.join(names)}"
+                f"{guess(str(use[role]), names)}; there are: {', '.join(names)}"
             )
     if problems:
         raise UserError(problems)
@@ -183,14 +182,9 @@ def _keys(where: str, given: Any, known: list[str], required: list[str] | None =
     unknown = [str(k) for k in given if k not in known]
     missing = [k for k in (known if required is None else required) if k not in given]
     return [
-        f"{where} has the key {k!r}, which nothing reads{_guess(k, known)}; known keys: {', '.join(known)}"
+        f"{where} has the key {k!r}, which nothing reads{guess(k, known)}; known keys: {', '.join(known)}"
         for k in unknown
     ] + [f"{where} lacks the key {k!r}" for k in missing]
-
-
-def _guess(word: str, among: list[str]) -> str:
-    close = difflib.get_close_matches(word, among, 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 if __name__ == "__main__":

@@ -62,13 +62,21 @@ class LengthBuckets(Sampler[list[int]]):
 
 
 class Data(pl.LightningDataModule):
-    """Training and validation batches from rows in memory."""
+    """Training and validation batches from rows in memory; `shrink`: smaller ones, where rows are too few for one."""
 
-    def __init__(self, train: list[Row], validation: list[Row], encoder: Batches, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        train: list[Row],
+        validation: list[Row],
+        encoder: Batches,
+        batch_size: int,
+        seed: int,
+        shrink: bool = False,
+    ) -> None:
         super().__init__()
         self.train, self.validation, self.encoder, self.seed = train, validation, encoder, seed
-        self.batch_size = batch_size
-        if batch_size > len(train):
+        self.batch_size, self.shrink = batch_size, shrink
+        if batch_size > len(train) and not shrink:
             raise UserError(f"batch_size is {batch_size}, but there are only {len(train)} training rows; lower it")
 
     def setup(self, stage: str) -> None:
@@ -80,6 +88,8 @@ class Data(pl.LightningDataModule):
         world = self._trainer().world_size
         if world > len(self.validation):
             raise UserError(f"{world} devices cannot share {len(self.validation)} validation rows; use fewer devices")
+        if self.shrink and self.batch_size > len(self.train):
+            self.batch_size = len(self.train) // world * world
         if self.batch_size % world:
             raise UserError(
                 f"batch_size is {self.batch_size}, which {world} devices cannot share evenly; choose a multiple of "

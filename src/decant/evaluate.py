@@ -33,7 +33,9 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     prepared = tables.read()
     test = prepared.frames["test"]
     networks = {
-        r: [model.load(f, prepared.modality) for f in folds.members(d)] for r, d in MODELS.items() if d.is_dir()
+        r: [model.load(f, prepared.modality) for f in folds.members(d)]
+        for r, d in MODELS.items()
+        if d.is_dir() or r in ("teacher", "student")
     }
     linear = floor.fit(prepared, task)
     raw = prepared.modality.raw(test)
@@ -61,7 +63,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         if "per_class" in metrics["student"]:
             report.per_class(metrics, prepared.labels).to_csv(folder / "per_class.csv", index=False)
     report.write(metrics, timings, prepared.labels)
-    tracked.dataset(test, "test")
+    tracked.dataset(test, "test", prepared.digests["test"])
     for record in (tracked, tracked.parent):
         if record is not None:
             report.log(record, metrics, timings)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.loggers.logger import Logger
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -60,6 +60,9 @@ class Ema(Callback):
 
     def blend(self, average: Any, current: Any, steps: torch.Tensor | int) -> None:
         """Move the tensors of `average` towards `current`, in place."""
+        if not average[0].is_floating_point():  # positions and counts have no average
+            torch._foreach_copy_(average, current)
+            return
         count = int(steps)
         decay = min(self.decay, (1 + count) / (10 + count))
         get_ema_multi_avg_fn(decay)(average, current, steps)  # type: ignore[no-untyped-call]
@@ -131,6 +134,9 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
     """Train for `epochs`; the network comes back with the weights of the best epoch.
 
     `prefix` goes before the names of what is logged, for a phase that is not the last.
+
+    Raises:
+        UserError: weights, or figures on validation, that are not finite.
     """
     best, clock = Best(learner.task, len(data.validation)), Clock()
     averaging = [Ema(learner.knobs.ema)] if learner.knobs.ema else []
@@ -148,6 +154,8 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
         num_sanity_val_steps=0,
     )
     trainer.fit(learner, data)
+    if not best.weights or not all(v.isfinite().all() for v in best.weights.values()):
+        raise UserError("the trained network is not finite; lower lr or clip of this stage in params.yaml")
     learner.network.load_state_dict(best.weights)
     found = {f"best/{learner.task.monitor}": best.score, "best/epoch": best.epoch + 1}
     found |= {"epoch_seconds": statistics.median(clock.seconds)}
@@ -164,9 +172,10 @@ def hardware(cfg: DictConfig) -> dict[str, Any]:
     chosen = OmegaConf.to_container(cfg.trainer)
     assert isinstance(chosen, dict)
     chosen.pop("threads")
-    count = torch.cuda.device_count()
-    if chosen["accelerator"] == "gpu" and int(chosen["devices"]) > count > 0:
-        raise UserError(f"trainer.devices is {chosen['devices']}, but this machine shows {count} GPUs")
+    count, devices = torch.cuda.device_count(), chosen["devices"]
+    wanted = max(devices) + 1 if isinstance(devices, list) else int(devices)
+    if chosen["accelerator"] == "gpu" and wanted > count > 0:
+        raise UserError(f"trainer.devices is {devices}, but this machine shows {count} GPUs")
     if chosen["accelerator"] == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer asks for a GPU, but this machine shows none; use trainer=auto or trainer=cpu")
     if chosen["precision"] == "auto":
@@ -179,7 +188,9 @@ def device(cfg: DictConfig) -> torch.device:
     """The device of this process, for work before the trainer takes over."""
     if cfg.trainer.accelerator == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    local = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", 0)))
+    devices = cfg.trainer.devices
+    return torch.device("cuda", devices[local] if isinstance(devices, ListConfig) else local)
 
 
 def bfloat16(gpu: bool) -> bool:

@@ -10,10 +10,10 @@ SINGLES = 60
 """Inputs sent one at a time, the same to each model."""
 ROUNDS = 5
 """Batches of 32 per model; rounds take turns over the models, so that a busy neighbour hits all alike."""
-Answer = Callable[[Sequence[Any]], object]
+Call = Callable[[Sequence[Any]], object]
 
 
-def measure(answers: Mapping[str, Answer], inputs: Sequence[Any]) -> dict[str, dict[str, float]]:
+def measure(answers: Mapping[str, Call], inputs: Sequence[Any]) -> dict[str, dict[str, float]]:
     """{role: latency_ms_p50, latency_ms_p95, throughput (inputs per second)}, in fp32."""
     inputs = [inputs[i % len(inputs)] for i in range(max(SINGLES, 32))]
     singles: dict[str, list[float]] = {role: [] for role in answers}
@@ -36,7 +36,7 @@ def measure(answers: Mapping[str, Answer], inputs: Sequence[Any]) -> dict[str, d
     }
 
 
-def seconds(answer: Answer, inputs: Sequence[Any]) -> float:
+def seconds(answer: Call, inputs: Sequence[Any]) -> float:
     """Wall time of one call."""
     start = time.perf_counter()
     answer(inputs)

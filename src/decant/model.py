@@ -90,7 +90,8 @@ def read_predictions(file: Path, split: str, row_ids: Sequence[str], digest: str
     Raises:
         UserError: the predictions are of other data than that of `digest`.
     """
-    metadata = pq.read_schema(file).metadata or {}
+    with file.open("rb") as opened:  # pyarrow's own error does not name the file
+        metadata = pq.read_schema(opened).metadata or {}
     if json.loads(metadata.get(b"decant.data", b"{}")).get(split) != digest:
         raise UserError(
             f"{file} was made from other {split} data than data/prepare holds now; run: dvc repro, or by hand the "

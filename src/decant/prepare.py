@@ -43,7 +43,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     task: Task = piece(cfg, "task")
     pretrain: Pretrain = piece(cfg, "pretrain")
     made = load(piece(cfg, "data"), task)
-    splits.make(made.tables, knobs, task, cfg.seed)
+    made.dropped["copies"] = splits.make(made.tables, knobs, task, cfg.seed)
     # dropping leaks and cutting can take the last row of a class
     if problems := check_tables(made.tables, task):
         raise UserError(problems)
@@ -54,9 +54,11 @@ def main(cfg: DictConfig, tracked: Run) -> None:
             write(source_of(cfg, pretrain, made.tables), pretrain.task, folder / SOURCE.name)
         else:  # pretrain-load depends on this folder, and DVC keeps no empty one
             run.write_json(folder / SOURCE.name / "card.json", {"splits": {}})
+    facts = run.read_json(OUT / "card.json")["splits"]
     for split, frame in encoded.items():
         shown = made.modality.shown(made.tables[split])
-        tracked.dataset(frame.assign(input=list(shown), target=frame["target"].astype(str)), split)
+        frame = frame.assign(input=list(shown), target=frame["target"].astype(str))
+        tracked.dataset(frame, split, facts[split]["sha256"])
         print(f"{split}: {len(frame)} rows")
     tracked.artifact(OUT / "card.json")
 
@@ -127,7 +129,7 @@ def card(made: Made, labels: list[str], facts: dict[str, Any]) -> dict[str, Any]
         "labels": labels,
         "size": made.source.size,
         "source": f"{type(made.source).__module__}.{type(made.source).__name__}",
-        "code": run.code(made.source),
+        "code": run.code(type(made.source)),
         "licence": made.source.licence,
         "dropped": made.dropped,
         "splits": facts,

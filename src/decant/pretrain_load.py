@@ -5,6 +5,7 @@ Where there are no weights to fetch, `use.pretrain` makes those of the teacher f
 python -m decant.pretrain_load [use.teacher=distilbert]
 """
 
+from importlib import import_module
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -40,9 +41,11 @@ def write(backbone: Backbone, folder: Path) -> None:
     manifest = {
         **backbone.write(folder),
         "family": type(backbone).__name__,
-        "code": run.code(backbone),
+        "code": run.code(type(backbone)),
         "lr_scale": backbone.lr_scale,
     }
+    if network := run.read_json(folder / "config.json").get("architecture_module"):  # later stages import it by name
+        manifest["network_code"] = run.code(import_module(network))
     run.write_json(folder / "manifest.json", manifest)
 
 

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import torch
@@ -159,6 +159,6 @@ def sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def code(piece: object) -> str:
-    """md5 of the source file of a piece: a stage writes it down where DVC watches a whole folder."""
-    return hashlib.md5(Path(inspect.getfile(type(piece))).read_bytes()).hexdigest()
+def code(source: type | ModuleType) -> str:
+    """md5 of the source file of a class or module: a stage writes it down where DVC watches a whole folder."""
+    return hashlib.md5(Path(inspect.getfile(source)).read_bytes()).hexdigest()

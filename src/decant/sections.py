@@ -1,15 +1,8 @@
 """The sections of params.yaml: what each knob means, and which values it takes."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from decant import UserError
-
-
-def _require(checks: dict[str, tuple[bool, str]], section: Any) -> None:
-    bad = [f"{k} is {getattr(section, k)}, expected {want}" for k, (ok, want) in checks.items() if not ok]
-    if bad:
-        raise UserError(bad)
+from decant import require
 
 
 @dataclass
@@ -26,7 +19,7 @@ class Prepare:
     def __post_init__(self) -> None:
         checks = {k: (0 < getattr(self, k) <= 0.5, "in (0, 0.5]") for k in ("validation", "test")}
         checks["labels_per_class"] = (self.labels_per_class is None or self.labels_per_class >= 2, "2 or more, or null")
-        _require(checks, self)
+        require(self, **checks)
 
 
 @dataclass
@@ -55,7 +48,7 @@ class Training:
         checks = {k: (getattr(self, k) > 0, "above 0") for k in ("epochs", "lr", "batch_size", "max_length", "clip")}
         checks |= {k: (0 <= getattr(self, k) < 1, "in [0, 1)") for k in ("warmup", "label_smoothing", "ema")}
         checks["weight_decay"] = (self.weight_decay >= 0, "0 or more")
-        _require(checks, self)
+        require(self, **checks)
 
 
 @dataclass
@@ -67,7 +60,7 @@ class Controlled(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require({"control_epochs": (self.control_epochs > 0, "above 0")}, self)
+        require(self, control_epochs=(self.control_epochs > 0, "above 0"))
 
 
 @dataclass
@@ -79,7 +72,7 @@ class FineTune(Controlled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require({"folds": (self.folds > 0, "1 or more")}, self)
+        require(self, folds=(self.folds > 0, "1 or more"))
 
 
 @dataclass
@@ -96,7 +89,7 @@ class Evaluate:
     def __post_init__(self) -> None:
         checks = {k: (getattr(self, k) > 0, "above 0") for k in ("resamples", "bins")}
         checks["confidence"] = (0 < self.confidence < 1, "in (0, 1)")
-        _require(checks, self)
+        require(self, **checks)
 
 
 SECTIONS: dict[str, type] = {

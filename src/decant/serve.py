@@ -66,7 +66,8 @@ class Server(mlflow.pyfunc.PythonModel):
 
     def _logits(self, inputs: list[Any]) -> torch.Tensor:
         if self.images:
-            batch = self.processor([opened(i) for i in inputs], return_tensors="pt")
+            images = [square(opened(i), self.processor.stored_size) for i in inputs]
+            batch = self.processor(images, return_tensors="pt")
         else:
             pairs = isinstance(inputs[0], dict)
             sides = [[str(i[k]) for i in inputs] for k in ("text", "text_pair")] if pairs else [list(map(str, inputs))]
@@ -95,6 +96,14 @@ def opened(content: Any) -> PIL.Image.Image:
     image = image.convert("RGBA")
     white = PIL.Image.new("RGBA", image.size, "white")
     return PIL.Image.alpha_composite(white, image).convert("RGB")
+
+
+def square(image: PIL.Image.Image, size: int) -> PIL.Image.Image:
+    """The square in the middle, as prepare stored those that the network learned from: it loses what they lost."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    box = (left, top, left + side, top + side)
+    return image.resize((size, size), PIL.Image.Resampling.BILINEAR, box=box, reducing_gap=2)
 
 
 mlflow.models.set_model(Server())

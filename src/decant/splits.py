@@ -9,13 +9,18 @@ from decant.sections import Prepare
 from decant.task import Task
 
 
-def make(tables: Tables, knobs: Prepare, task: Task, seed: int) -> None:
-    """Cut test off train, take labels away (`labels_per_class`), cut validation off what is left; in place."""
+def make(tables: Tables, knobs: Prepare, task: Task, seed: int) -> int:
+    """Cut test off train, take labels away (`labels_per_class`), cut validation off what is left; in place.
+
+    Returns how many rows were dropped, because a copy of theirs keeps its label.
+    """
+    dropped = 0
     if "test" not in tables:
         tables["train"], tables["test"] = cut(tables["train"], knobs.test, "test", task, seed)
     if knobs.labels_per_class is not None:
-        keep_labels(tables, knobs.labels_per_class, task, seed)
+        dropped = keep_labels(tables, knobs.labels_per_class, task, seed)
     make_validation(tables, knobs, task, seed)
+    return dropped
 
 
 def make_validation(tables: Tables, knobs: Prepare, task: Task, seed: int) -> None:
@@ -39,8 +44,10 @@ def pool(tables: Tables, knobs: Prepare, seed: int) -> None:
     tables["train"], tables["validation"] = cut(rows, knobs.validation, "validation", None, seed)
 
 
-def keep_labels(tables: Tables, count: int, task: Task, seed: int) -> None:
+def keep_labels(tables: Tables, count: int, task: Task, seed: int) -> int:
     """Leave `count` labelled rows of each class in train; the others join unlabelled without their label.
+
+    Copies of a row that keeps its label are dropped; returns how many.
 
     Raises:
         UserError: a task without classes.
@@ -56,13 +63,16 @@ def keep_labels(tables: Tables, count: int, task: Task, seed: int) -> None:
         )
     shuffled = train.sample(frac=1.0, random_state=seed)
     labelled = shuffled.groupby(classes.loc[shuffled.index]).head(count).index
+    others = train.drop(index=labelled)
     # copies of a labelled input would carry its label over to the other side
-    rest = train[~train["key"].isin(set(train.loc[labelled, "key"]))].drop(columns="target")
+    copies = others["key"].isin(set(train.loc[labelled, "key"]) - {""})
     tables["train"] = train.loc[sorted(labelled)].reset_index(drop=True)
-    others = [tables["unlabelled"]] if "unlabelled" in tables else []
-    tables["unlabelled"] = pd.concat([*others, rest], ignore_index=True)
-    if problems := check_ids("unlabelled, with the rows of train that lost their label,", tables["unlabelled"]):
-        raise UserError(problems)
+    parts = [*([tables["unlabelled"]] if "unlabelled" in tables else []), others[~copies].drop(columns="target")]
+    if rest := [part for part in parts if len(part)]:
+        tables["unlabelled"] = pd.concat(rest, ignore_index=True)
+        if problems := check_ids("unlabelled, with the rows of train that lost their label,", tables["unlabelled"]):
+            raise UserError(problems)
+    return int(copies.sum())
 
 
 def cut(

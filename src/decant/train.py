@@ -113,7 +113,6 @@ def probe(
     """Train the head of `network` in place, on cached features."""
     with cached(network.to(device(cfg)), encoder, rows) as (features, kept):
         learner = build(network, features, task, knobs, knobs.lr, Full(), Unchanged())
-        size = min(knobs.batch_size, len(kept["train"]))
-        data = Data(kept["train"], kept["validation"], features, size, cfg.seed)
+        data = Data(kept["train"], kept["validation"], features, knobs.batch_size, cfg.seed, shrink=True)
         place = fit(learner, data, knobs.epochs, cfg, tracked, prefix).device
     network.to(place)  # the trainer took the head alone

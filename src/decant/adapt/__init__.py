@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from decant import UserError
+from decant import require
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,12 @@ class Probe:
     batch_size: int
 
     def __post_init__(self) -> None:
-        if bad := [k for k in ("epochs", "lr", "batch_size") if not getattr(self, k) > 0]:
-            raise UserError([f"{k} is {getattr(self, k)}, expected a number above 0" for k in bad])
+        require(self, **{k: (getattr(self, k) > 0, "a number above 0") for k in ("epochs", "lr", "batch_size")})
 
 
-def known_mode(batch_norm: str) -> str:
-    """`batch_norm`, if it is a value of `Adapt.batch_norm`."""
-    if batch_norm not in ("update", "frozen"):
-        raise UserError(f"batch_norm is {batch_norm!r}, expected update or frozen")
-    return batch_norm
+def known_mode(batch_norm: str) -> tuple[bool, str]:
+    """Whether it is a value of `Adapt.batch_norm`, and what is; for `require`."""
+    return batch_norm in ("update", "frozen"), "update or frozen"
 
 
 class Adapt:

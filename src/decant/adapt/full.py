@@ -1,5 +1,6 @@
 """Full fine-tuning: every weight is trained, all at one rate."""
 
+from decant import require
 from decant.adapt import Adapt, known_mode
 
 
@@ -9,4 +10,5 @@ class Full(Adapt):
     transfers = False
 
     def __init__(self, batch_norm: str = "update") -> None:
-        self.batch_norm = known_mode(batch_norm)
+        self.batch_norm = batch_norm
+        require(self, batch_norm=known_mode(batch_norm))

@@ -2,7 +2,7 @@
 
 from transformers import PreTrainedModel
 
-from decant import UserError
+from decant import require
 from decant.adapt import Adapt, known_mode
 from decant.blocks import layered
 
@@ -15,9 +15,8 @@ class Gradual(Adapt):
     """
 
     def __init__(self, share: float, batch_norm: str) -> None:
-        if not 0 < share <= 1:
-            raise UserError(f"share is {share}, expected a number in (0, 1]")
-        self.share, self.batch_norm = share, known_mode(batch_norm)
+        self.share, self.batch_norm = share, batch_norm
+        require(self, share=(0 < share <= 1, "a number in (0, 1]"), batch_norm=known_mode(batch_norm))
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has blocks to thaw; all of it can be trained, for late weights must not surprise DDP."""

@@ -5,7 +5,7 @@ Howard & Ruder 2018 (arXiv:1801.06146, "discriminative fine-tuning"); Clark et a
 
 from transformers import PreTrainedModel
 
-from decant import UserError
+from decant import require
 from decant.adapt import Adapt, known_mode
 from decant.blocks import layered
 
@@ -14,9 +14,8 @@ class Layerwise(Adapt):
     """Every block is trained, at `decay` times the rate of the block above it; the head at the full rate."""
 
     def __init__(self, decay: float, batch_norm: str) -> None:
-        if not 0 < decay <= 1:
-            raise UserError(f"decay is {decay}, expected a number in (0, 1]")
-        self.decay, self.batch_norm = decay, known_mode(batch_norm)
+        self.decay, self.batch_norm = decay, batch_norm
+        require(self, decay=(0 < decay <= 1, "a number in (0, 1]"), batch_norm=known_mode(batch_norm))
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has more than one block."""

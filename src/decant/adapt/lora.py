@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from decant import UserError
+from decant import UserError, require
 from decant.adapt import Adapt
 from decant.blocks import blocks, layered
 
@@ -25,13 +25,14 @@ class Lora(Adapt):
     batch_norm = "frozen"
 
     def __init__(self, rank: int, alpha: float, dropout: float, targets: str | list[str] = EVERY) -> None:
-        checks = {"rank": (rank >= 1, "1 or more"), "alpha": (alpha > 0, "above 0")}
-        checks |= {"dropout": (0 <= dropout < 1, "in [0, 1)")}
-        checks |= {"targets": (targets == EVERY or (isinstance(targets, list) and targets != []), f"{EVERY} or a list")}
-        given = {"rank": rank, "alpha": alpha, "dropout": dropout, "targets": targets}
-        if bad := [f"{k} is {given[k]!r}, expected {want}" for k, (ok, want) in checks.items() if not ok]:
-            raise UserError(bad)
         self.rank, self.alpha, self.dropout, self.targets = rank, alpha, dropout, targets
+        require(
+            self,
+            rank=(rank >= 1, "1 or more"),
+            alpha=(alpha > 0, "above 0"),
+            dropout=(0 <= dropout < 1, "in [0, 1)"),
+            targets=(targets == EVERY or (isinstance(targets, list) and targets != []), f"{EVERY} or a list"),
+        )
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network` in peft's wrapper, changed in place; before the first step it answers as without."""

@@ -3,7 +3,7 @@
 decant is needed to load such a model; transformers has no head of this kind.
 """
 
-from decant import UserError
+from decant import UserError, require
 from decant.adapt.head import Head
 
 
@@ -12,8 +12,7 @@ class MLPHead(Head):
 
     def __init__(self, epochs: int, lr: float, batch_size: int, hidden: int | None, one_logit: bool) -> None:
         super().__init__(epochs, lr, batch_size)
-        if hidden is not None and hidden <= 0:
-            raise UserError(f"hidden is {hidden}, expected a number above 0, or null for no hidden layer")
+        self.hidden, self.one_logit = hidden, one_logit
+        require(self, hidden=(hidden is None or hidden > 0, "a number above 0, or null for no hidden layer"))
         if hidden is None and not one_logit:
             raise UserError("hidden is null and one_logit is false, which is adapt head; choose that")
-        self.hidden, self.one_logit = hidden, one_logit

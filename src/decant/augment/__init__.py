@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.distributions import Beta
 
-from decant import UserError
+from decant import require
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,6 +40,8 @@ class Augment(nn.Module):
 
     modality: str | None = None
     """`text`, `image`, or None: both."""
+    exclusive: bool = False
+    """Whether it is for `Task.exclusive` tasks alone."""
     mixes: bool = False
     """Whether rows are mixed: the batch then has `partner` and `share` (see `MixAugment`)."""
 
@@ -129,17 +131,6 @@ class TextAugment(Augment):
         last = mask.sum(1, keepdim=True) - 1
         inner = (position > 0) & (position < last) & (ids != ids.gather(1, last))
         return {**batch, "input_ids": self.change(ids, inner)}
-
-
-def require(piece: Augment, **checks: tuple[bool, str]) -> None:
-    """Refuse parameters of `piece` by name: whether it is good, and what was expected.
-
-    Raises:
-        UserError: with every bad one.
-    """
-    bad = [f"{k} is {getattr(piece, k)}, expected {want}" for k, (good, want) in checks.items() if not good]
-    if bad:
-        raise UserError(bad)
 
 
 def ordered(pair: list[float], low: float, high: float) -> bool:

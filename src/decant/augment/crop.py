@@ -3,7 +3,8 @@
 import torch
 from kornia.augmentation import RandomResizedCrop
 
-from decant.augment import ImageAugment, ordered, require
+from decant import require
+from decant.augment import ImageAugment, ordered
 
 
 class Crop(ImageAugment):

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from decant import UserError
-from decant.augment import Augment, Step, require
+from decant import UserError, require
+from decant.augment import Augment, Step
 
 if TYPE_CHECKING:
     from decant.modality import Batch

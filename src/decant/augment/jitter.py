@@ -3,7 +3,8 @@
 import torch
 from kornia.augmentation import ColorJitter
 
-from decant.augment import ImageAugment, require
+from decant import require
+from decant.augment import ImageAugment
 
 
 class Jitter(ImageAugment):

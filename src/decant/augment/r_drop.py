@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from decant import UserError
-from decant.augment import Augment, Step, require
+from decant import require
+from decant.augment import Augment, Step
 
 if TYPE_CHECKING:
     from decant.modality import Batch
@@ -26,8 +26,10 @@ def disagreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 class RDrop(Augment):
     """A second pass; both have to be right and to agree. `alpha`, above 0, weighs the agreement.
 
-    It needs a network with dropout and a task of one label of several.
+    It needs a network with dropout.
     """
+
+    exclusive = True
 
     def __init__(self, alpha: float) -> None:
         super().__init__()
@@ -35,16 +37,6 @@ class RDrop(Augment):
         require(self, alpha=(0 < alpha < float("inf"), "a finite number above 0"))
 
     def extra(self, step: Step, batch: Batch, logits: torch.Tensor, loss: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The terms `second`, the loss of the second pass, and `r_drop`, the disagreement.
-
-        Raises:
-            UserError: a target that is not one label of several.
-        """
-        target = batch["target"]
-        if target.dim() != 1 or target.is_floating_point() or logits.shape[1] < 2:
-            raise UserError(
-                f"augment r_drop compares probabilities over classes, but the target is {target.dtype} of shape "
-                f"{tuple(target.shape)} for {logits.shape[1]} logits; choose another augment or the task classify"
-            )
+        """The terms `second`, the loss of the second pass, and `r_drop`, the disagreement."""
         second = step.logits(batch)
         return {"second": step.loss(second, batch), "r_drop": self.alpha * disagreement(logits, second)}

@@ -18,7 +18,8 @@ from kornia.enhance import (
 )
 from kornia.geometry.transform import rotate, shear, translate
 
-from decant.augment import ImageAugment, require
+from decant import require
+from decant.augment import ImageAugment
 
 LEVELS = 31
 Operation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -45,7 +46,7 @@ def along(amount: torch.Tensor, axis: int) -> torch.Tensor:
 OPERATIONS: tuple[Operation, ...] = (
     lambda x, s: x,
     lambda x, s: autocontrast(x),
-    lambda x, s: equalize(x),
+    lambda x, s: equalize(x.cpu()).to(x.device),  # its sums have no deterministic kernel on CUDA
     lambda x, s: rotate(x, 135 * s),
     lambda x, s: solarize(x, s.abs()),
     lambda x, s: posterize(x, 8 - (6 * s.abs()).round().int()),

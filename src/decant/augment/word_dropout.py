@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from decant import UserError
-from decant.augment import TextAugment, require
+from decant import UserError, require
+from decant.augment import TextAugment
 
 if TYPE_CHECKING:
     from decant.modality import Encoder

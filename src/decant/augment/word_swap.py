@@ -2,7 +2,8 @@
 
 import torch
 
-from decant.augment import TextAugment, require
+from decant import require
+from decant.augment import TextAugment
 
 
 class WordSwap(TextAugment):

@@ -3,9 +3,9 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from decant import UserError
+from decant import require
 
 
 @dataclass(kw_only=True)
@@ -15,9 +15,15 @@ class Backbone(ABC):
     lr_scale: float = 1.0
     """Learning rate relative to the stage's `lr`, which is meant for a pretrained transformer."""
 
+    modality: ClassVar[str] = "text"
+    """`text` or `image`: what its network takes."""
+    pairs: ClassVar[bool] = False
+    """Whether it takes pairs of texts alone."""
+    cacheable: ClassVar[bool] = True
+    """Whether its head reads one vector of the backbone's output, which can be computed once and kept."""
+
     def __post_init__(self) -> None:
-        if not self.lr_scale > 0:
-            raise UserError(f"lr_scale is {self.lr_scale}, expected a number above 0")
+        require(self, lr_scale=(self.lr_scale > 0, "a number above 0"))
 
     def has_weights(self) -> bool:
         """Whether `write` writes weights, not the architecture alone."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from decant import UserError, run
+from decant import UserError, require, run
 from decant.backbone import surgery
 from decant.backbone.origin import Origin
 
@@ -29,8 +29,7 @@ class HuggingFace(Origin):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.pooling not in ("first", "mean"):
-            raise UserError(f"pooling is {self.pooling!r}, expected first or mean")
+        require(self, pooling=(self.pooling in ("first", "mean"), "first or mean"))
         if not self.pretrained and (self.layers or self.sha256 or self.pooling == "mean"):
             raise UserError("pretrained: false goes with none of layers:, sha256:, pooling: mean")
         if self.package and self.pretrained and not self.sha256:

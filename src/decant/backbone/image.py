@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoImageProcessor, CLIPImageProcessor
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from decant import UserError, run
+from decant import UserError, guess, run
+from decant.backbone import Backbone
 from decant.backbone.huggingface import HuggingFace
 
 BILINEAR = 2
@@ -18,6 +20,7 @@ BILINEAR = 2
 class Image(HuggingFace):
     """An image model of any architecture that `AutoModelForImageClassification` knows; timm's too, if installed."""
 
+    modality = "image"
     architecture: str | None = None
     """In place of hub, package and path: a model_type of transformers (`resnet`), from scratch."""
     resolution: int | None = None
@@ -30,8 +33,12 @@ class Image(HuggingFace):
         if self.architecture is None:
             super().__post_init__()
             return
-        if self.hub or self.package or self.path or self.sha256 or self.pretrained:
+        Backbone.__post_init__(self)  # there is no origin to check
+        if self.hub or self.package or self.path or self.sha256 or self.pretrained or self.layers:
             raise UserError("architecture: means no origin and no weights; it needs pretrained: false, and config:")
+        if self.architecture not in (known := MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES):
+            near = guess(self.architecture, list(known))
+            raise UserError(f"transformers has no image classifier of the architecture {self.architecture!r}{near}")
         if not self.resolution:
             raise UserError("architecture: needs resolution:, the pixels of a side that the network sees")
 
@@ -50,7 +57,8 @@ class Image(HuggingFace):
     def processor(self, source: Path | None) -> Any:
         """Short side to the resolution, the square in the middle, normalised: one kind for every architecture.
 
-        `prepare` cuts squares in the same way, so a served model sees what it was trained on.
+        `prepare` cuts squares in the same way; a served model cuts them to that size first, so it sees what it was
+        trained on.
         """
         if source is None:
             mean, std, side = [self.mean] * 3, [self.std] * 3, int(self.resolution or 0)

@@ -46,7 +46,10 @@ class Origin(Backbone):
         else:
             folder = self._from_hub(patterns)
         if not (folder / "config.json").is_file():
-            raise UserError(f"no config.json in {folder}; expected a Hugging Face model directory")
+            raise UserError(
+                f"no config.json in {folder}; expected a Hugging Face model directory: put it there, name another in "
+                "conf/backbone/, or set the variable that stands there (DECANT_WEIGHTS=<folder>)"
+            )
         return folder
 
     def _in_package(self) -> Path:

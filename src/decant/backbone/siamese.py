@@ -19,6 +19,8 @@ class Siamese(HuggingFace):
     """
 
     scale: float = 1.0
+    pairs = True
+    cacheable = False  # two averages over tokens
 
     def __post_init__(self) -> None:
         super().__post_init__()

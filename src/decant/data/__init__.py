@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from decant import UserError
+from decant import UserError, require
 
 SPLITS = ("train", "validation", "test", "unlabelled")
 
@@ -24,16 +24,19 @@ class Source(ABC):
     """Side in pixels of the stored squares, for images; none: inputs are text."""
 
     def __post_init__(self) -> None:
-        allowed = {"empty": ("refuse", "drop", "keep"), "leaks": ("refuse", "drop")}
-        bad = [
-            f"{k} is {getattr(self, k)!r}, expected one of: {', '.join(v)}"
-            for k, v in allowed.items()
-            if getattr(self, k) not in v
-        ]
-        if self.size is not None and self.size <= 0:
-            bad.append(f"size is {self.size}, expected above 0")
-        if bad:
-            raise UserError(bad)
+        require(
+            self,
+            empty=(self.empty in ("refuse", "drop", "keep"), "one of: refuse, drop, keep"),
+            leaks=(self.leaks in ("refuse", "drop"), "one of: refuse, drop"),
+            size=(self.size is None or self.size > 0, "above 0"),
+        )
+        if self.size and self.pairs:
+            raise UserError("input names two columns, but size is set; pairs are for texts: leave out one of both")
+
+    @property
+    def pairs(self) -> bool:
+        """Whether an input is two texts."""
+        return False
 
     @abstractmethod
     def load(self) -> dict[str, pd.DataFrame]:
@@ -48,8 +51,8 @@ class Source(ABC):
 
 
 def numbered(frame: pd.DataFrame, split: str, row_id: str | None = None) -> pd.DataFrame:
-    """`frame` with the contract's `row_id`: its own column of that name, or split and position."""
-    ids = frame[row_id].astype(str) if row_id else [f"{split}-{i}" for i in range(len(frame))]
+    """`frame` with the contract's `row_id`: its own column of that name, or split and index."""
+    ids = frame[row_id].astype(str) if row_id else [f"{split}-{i}" for i in frame.index]
     columns = [c for c in ("input", "pair", "target") if c in frame]
     return frame[columns].assign(row_id=list(ids)).reset_index(drop=True)
 

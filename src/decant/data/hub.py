@@ -31,10 +31,13 @@ class Hub(Source):
     def __post_init__(self) -> None:
         super().__post_init__()
         contract(self.input, self.target)
-        if self.size and not isinstance(self.input, str):
-            raise UserError("input names two columns, but size is set; pairs are for texts: leave out one of both")
         if not re.fullmatch("[0-9a-f]{40}", self.revision):
             raise UserError(f"revision is {self.revision!r}, expected a commit of {self.id} (40 hexadecimal digits)")
+
+    @property
+    def pairs(self) -> bool:
+        """See `Source.pairs`."""
+        return not isinstance(self.input, str)
 
     def load(self) -> dict[str, pd.DataFrame]:
         """See `Source.load`."""

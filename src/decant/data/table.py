@@ -63,10 +63,13 @@ class Table(Source):
         if self.join and isinstance(self.input, str):
             raise UserError("join is true, but input names one column; expected a list of columns, or join: false")
         self._names("train")
-        if self.size and not isinstance(self.input, str):
-            raise UserError("input names two columns, but size is set; pairs are for texts: leave out one of both")
         if unknown := [s for s in self.where if s not in SPLITS or not getattr(self, s)]:
             raise UserError(f"where names {', '.join(unknown)}, expected splits with a file: train, test, ...")
+
+    @property
+    def pairs(self) -> bool:
+        """See `Source.pairs`."""
+        return not isinstance(self.input, str) and not self.join
 
     def load(self) -> dict[str, pd.DataFrame]:
         """See `Source.load`; problems of all files are raised together."""
@@ -177,7 +180,8 @@ def fetch(path: str) -> bytes:
         if "://" in path:  # fsspec says this of a server that does not answer, too
             raise UserError(f"{path} cannot be fetched; check the address and the network") from error
         raise UserError(
-            f"no file {path}; expected a data file there: put it there, or name another in conf/data/"
+            f"no file {path}; put it there, name another in conf/data/, or set the variable that stands there "
+            "(DECANT_DATA=<folder>)"
         ) from error
     except (OSError, URLError, ValueError, ImportError) as error:
         raise UserError(f"{path} cannot be read: {error}; check the path or the network") from error
@@ -199,7 +203,7 @@ def parse(path: str, content: bytes) -> pd.DataFrame:
     try:
         if ending != ".parquet":
             content.decode()  # pandas decodes in pieces, and would name a place in one of them
-        return READERS[ending](io.BytesIO(content))
+        return READERS[ending](io.BytesIO(content)).reset_index(drop=True)  # the position in the file is a row's id
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(

@@ -7,7 +7,7 @@ for classes; the task says what takes the place of KL and CE for other targets.
 
 import torch
 
-from decant import UserError
+from decant import require
 from decant.loss import Loss
 from decant.task import Task
 
@@ -17,11 +17,12 @@ class KD(Loss):
 
     def __init__(self, temperature: float, hard_weight: float) -> None:
         super().__init__()
-        if not 0 < temperature < float("inf"):
-            raise UserError(f"temperature is {temperature}, expected a finite number above 0")
-        if not 0 <= hard_weight < 1:
-            raise UserError(f"hard_weight is {hard_weight}, expected a number in [0, 1); use loss none for 1")
-        self.temperature = temperature
+        self.temperature, self.hard_weight = temperature, hard_weight
+        require(
+            self,
+            temperature=(0 < temperature < float("inf"), "a finite number above 0"),
+            hard_weight=(0 <= hard_weight < 1, "a number in [0, 1); use loss none for 1"),
+        )
         self.weights = {"soft": 1 - hard_weight, "hard": hard_weight}
 
     def forward(self, student: torch.Tensor, teacher: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:

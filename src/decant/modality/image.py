@@ -87,6 +87,7 @@ class ImageEncoder(Encoder):
             raise UserError(f"{folder} holds no image model, but the data are images; choose backbones for images")
         self.modality = modality
         self.processor = CLIPImageProcessor.from_pretrained(folder)
+        self.processor.stored_size = modality.size  # written down with the model, for a server that is sent whole files
         self.resolution = int(self.processor.crop_size["height"])
         self.mean = torch.tensor(self.processor.image_mean).view(1, 3, 1, 1)
         self.std = torch.tensor(self.processor.image_std).view(1, 3, 1, 1)

@@ -30,7 +30,7 @@ def replace_weights(body: PreTrainedModel, folder: Path) -> None:
         save_file(before | after, weights, {"format": "pt"})  # transformers refuses a file that does not say so
 
 
-def require(folder: Path, known: Mapping[str, str], part: str, name: str) -> None:
+def require_architecture(folder: Path, known: Mapping[str, str], part: str, name: str) -> None:
     """Nothing, where the architecture in `folder` is among those `known` to have a `part`.
 
     Raises:
@@ -47,6 +47,8 @@ def require(folder: Path, known: Mapping[str, str], part: str, name: str) -> Non
 class Pretrain(ABC):
     """A way to learn from the source data; what it learns moves on to the target task, its head does not."""
 
+    modality: str | None = None
+    """`text`, `image`, or None: both."""
     needs_source: bool = True
     """Whether `prepare` makes tables of `use.source`."""
     labelled: bool = True

@@ -11,11 +11,11 @@ from omegaconf import DictConfig
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from decant import UserError, model, run, tables
+from decant import UserError, model, require, run, tables
 from decant.adapt.full import Full
 from decant.backbone import surgery
 from decant.modality import Encoder, Row
-from decant.pretrain import Pretrain, replace_weights, require
+from decant.pretrain import Pretrain, replace_weights, require_architecture
 from decant.sections import Training
 from decant.tables import Prepared
 from decant.task.classify import Classify
@@ -31,19 +31,19 @@ class Masked(Pretrain):
     `augment` plays no part: the gaps are other ones in each epoch.
     """
 
+    modality = "text"
     labelled = False
 
     def __init__(self, rate: float = 0.15) -> None:
-        if not 0 < rate < 1:
-            raise UserError(f"rate is {rate}, expected a share of the tokens, in (0, 1)")
         self.rate = rate
+        require(self, rate=(0 < rate < 1, "a share of the tokens, in (0, 1)"))
         self.task = Classify()  # its target for "no label"
 
     def train(self, cfg: DictConfig, knobs: Training, folder: Path, tracked: Run) -> None:
         """See `Pretrain.train`.
 
         Raises:
-            UserError: a source of images; a network or a tokenizer that knows no mask; texts without a token.
+            UserError: a network or a tokenizer that knows no mask; texts without a token.
         """
         import pytorch_lightning as pl  # prepare builds this piece, and trains nothing
 
@@ -54,9 +54,7 @@ class Masked(Pretrain):
         from decant.gaps import Gaps
 
         prepared = tables.read(tables.SOURCE)
-        if prepared.modality.name != "text":
-            raise UserError(f"pretrain masked needs texts, but source {cfg.use.source} is {prepared.modality.name}")
-        require(folder, MODEL_FOR_MASKED_LM_MAPPING_NAMES, "masked-language-model head", "masked")
+        require_architecture(folder, MODEL_FOR_MASKED_LM_MAPPING_NAMES, "masked-language-model head", "masked")
         pl.seed_everything(cfg.seed, verbose=False)
         encoder = prepared.modality.encoder(folder, knobs.max_length)
         gaps = Gaps(encoder.processor, self.rate)

@@ -7,7 +7,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from decant import tables
 from decant.adapt.full import Full
-from decant.pretrain import Pretrain, replace_weights, require
+from decant.pretrain import Pretrain, replace_weights, require_architecture
 from decant.sections import Training
 from decant.task.classify import Classify
 from decant.tracking import Run
@@ -28,7 +28,7 @@ class Supervised(Pretrain):
         from decant.fine_tune import FineTuner
         from decant.train import learn
 
-        require(folder, MODEL_MAPPING_NAMES, "backbone apart from its head", "supervised")
+        require_architecture(folder, MODEL_MAPPING_NAMES, "backbone apart from its head", "supervised")
         prepared = tables.read(tables.SOURCE)
         network, _, _ = learn(cfg, knobs, prepared, self.task, folder, tracked, FineTuner, Full())
         replace_weights(network.base_model, folder)

@@ -26,7 +26,7 @@ class Classify(Task):
     """Single-label classification; a target is the index of a class, -1 for none."""
 
     monitor = "accuracy"
-    binary = True
+    exclusive = True
     columns = {"accuracy": "accuracy %", "macro_f1": "macro F1 %", "calibration_error": "calibration error %"}
 
     def read(self, target: "pd.Series[Any]") -> "pd.Series[Any]":

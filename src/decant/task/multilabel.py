@@ -19,7 +19,7 @@ from torchmetrics.classification import MultilabelF1Score
 from torchmetrics.functional.classification import binary_calibration_error
 from transformers import PreTrainedModel
 
-from decant import UserError, model
+from decant import UserError, model, require
 from decant.adapt import Adapt
 from decant.task import Tables, Task
 
@@ -56,14 +56,10 @@ class MultiLabel(Task):
     agreeing = "gives the same labels to {} % of test"
 
     def __init__(self, threshold: float, rare: str = "refuse", min_rows: int = 2) -> None:
-        checks = {
-            f"threshold is {threshold}, expected in (0, 1)": 0 < threshold < 1,
-            f"rare is {rare!r}, expected refuse or drop": rare in ("refuse", "drop"),
-            f"min_rows is {min_rows}, expected 1 or more": min_rows >= 1,
-        }
-        if bad := [message for message, good in checks.items() if not good]:
-            raise UserError(bad)
-        self.threshold, self.drops, self.min_rows = threshold, rare == "drop", min_rows
+        self.threshold, self.min_rows, self.drops = threshold, min_rows, rare == "drop"
+        require(self, threshold=(0 < threshold < 1, "in (0, 1)"), min_rows=(min_rows >= 1, "1 or more"))
+        if rare not in ("refuse", "drop"):
+            raise UserError(f"rare is {rare!r}, expected refuse or drop")
         self.cut = math.log(threshold / (1 - threshold))
         """The threshold as a logit."""
 
@@ -74,8 +70,9 @@ class MultiLabel(Task):
     def problems(self, tables: Tables) -> list[str]:
         """No label to learn, labels on every row, or labels that train lacks."""
         train = tables["train"]["target"]
-        if not (kept := self.labels(train)):
-            return [f"train has no label with {self.min_rows if self.drops else 1} rows or more; expected at least one"]
+        if len(kept := self.labels(train)) < 2:
+            least = f" with {self.min_rows} rows or more" if self.drops else ""
+            return [f"train has {len(kept)} labels{least}, expected two or more; of a single one, use task classify"]
         found = counts(train)
         problems = [f"every row of train has the label {n!r}; there is nothing to learn of it: remove it"
                     for n in kept if found[n] == len(train)]  # fmt: skip
