@@ -97,7 +97,7 @@ def test_all_files_are_where_the_design_says(clone: Path) -> None:
     wanted |= {f"pretrain_load/{r}/{f}" for r in ("teacher", "student", "scratch") for f in start}
     wanted |= {f"{s}/{c}{f}" for s in ("fine_tune", "distill") for c in ("", "control/") for f in predicted}
     wanted |= {f"evaluate/{f}" for f in ("metrics.json", "latency.json", "report.md")}
-    wanted |= {f"evaluate/plots/{f}" for f in ("headline.png", "confusion.csv", "confusion.png", "per_class.csv")}
+    wanted |= {f"evaluate/plots/{f}" for f in ("headline.png", "confusion.csv", "answers.png", "per_class.csv")}
     assert found == wanted
 
 

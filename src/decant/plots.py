@@ -33,7 +33,7 @@ def headline(metrics: dict[str, Any], folder: Path) -> None:
 
 
 def confusion(predicted: np.ndarray, target: np.ndarray, labels: list[str], folder: Path) -> None:
-    """confusion.csv and confusion.png of the student, rows: actual, columns: predicted; classes (N,), (N,)."""
+    """confusion.csv and answers.png of the student, rows: actual, columns: predicted; classes (N,), (N,)."""
     pairs = {"actual": [labels[i] for i in target], "predicted": [labels[i] for i in predicted]}
     pd.DataFrame(pairs).to_csv(folder / "confusion.csv", index=False)
     counts = confusion_matrix(target, predicted, labels=list(range(len(labels))))
@@ -48,27 +48,27 @@ def confusion(predicted: np.ndarray, target: np.ndarray, labels: list[str], fold
     for i, j in np.argwhere(counts) if len(labels) <= 30 else []:
         shade = "white" if counts[i, j] > counts.max() / 2 else "black"
         axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=7, color=shade)
-    figure.savefig(folder / "confusion.png", **PNG)
+    figure.savefig(folder / "answers.png", **PNG)
     plt.close(figure)
 
 
 def per_label(names: list[str], values: np.ndarray, folder: Path) -> None:
-    """labels.png: bars of the F1 of the student, in percent, (C,) in the order of `names`."""
+    """answers.png: bars of the F1 of the student, in percent, (C,) in the order of `names`."""
     figure, axes = plt.subplots(figsize=(7, 0.22 * len(names) + 1), layout="constrained")
     axes.barh(range(len(names)), values, color="#4c72b0")
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel="F1 % of the student on test (rows with the label)", xlim=(0, 100))
     axes.margins(y=0.01)
     axes.invert_yaxis()
-    figure.savefig(folder / "labels.png", **PNG)
+    figure.savefig(folder / "answers.png", **PNG)
     plt.close(figure)
 
 
 def scatter(answers: np.ndarray, target: np.ndarray, folder: Path) -> None:
-    """scatter.png: answers (N,) of the student against targets (N,), with the line where they are equal."""
+    """answers.png: answers (N,) of the student against targets (N,), with the line where they are equal."""
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
     axes.scatter(target, answers, s=8, alpha=0.4, color="#4c72b0", linewidths=0)
     axes.axline((float(target[0]), float(target[0])), slope=1, color="#aaaaaa", zorder=0)
     axes.set(xlabel="target", ylabel="answer of the student", title="student on test")
-    figure.savefig(folder / "scatter.png", **PNG)
+    figure.savefig(folder / "answers.png", **PNG)
     plt.close(figure)
