@@ -172,6 +172,20 @@ def test_the_head_is_one_that_plain_transformers_serves(task: Task, labels: list
     assert back(torch.ones(2, 3, dtype=torch.long)).logits.shape == (2, len(labels))
 
 
+def test_a_new_head_gives_each_label_at_the_share_of_its_rows(tmp_path: Path) -> None:
+    sizes = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
+    BertConfig(vocab_size=20, **sizes).save_pretrained(tmp_path)
+    network = MULTI.model(tmp_path, ["a", "b"], AutoModelForSequenceClassification, Full())
+    with torch.no_grad():
+        network.classifier.weight.zero_()
+    target = np.array([[1, 0]] * 3 + [[0, 0]] * 5 + [[-1, -1]] * 9, np.int8)  # the last have no labels
+    MULTI.start(network, target, None)
+    found = network.eval()(torch.ones(1, 3, dtype=torch.long)).logits.sigmoid()[0].tolist()
+    assert found == pytest.approx([4 / 10, 1 / 10])  # one row more of each kind: no label is at 0
+    MULTI.start(network, target, np.array([[-8.0, 2.0], [-6.0, 2.0]], np.float32))
+    assert network.classifier.bias.tolist() == [-7.0, 2.0]  # a student starts at its teacher's mean
+
+
 def test_the_linear_floor_learns_what_is_linear(
     task: Task, target: np.ndarray, labels: list[str], logits: np.ndarray
 ) -> None:

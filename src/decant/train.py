@@ -82,6 +82,8 @@ def learn(
     network = task.model(start, prepared.labels, prepared.modality.auto(), adapt)
     rows = encoder.rows(prepared.frames)
     picked = {"train": chosen(rows, prepared), "validation": rows["validation"]}
+    soft = [row.soft for row in picked["train"] if row.soft is not None]
+    task.start(network, np.stack([row.target for row in picked["train"]]), np.stack(soft) if soft else None)
     if adapt.probe:
         prefix = "probe/" if adapt.tunes else ""
         probe(cfg, probing(knobs, adapt.probe), network, encoder, task, picked, build, tracked, prefix)

@@ -80,6 +80,12 @@ class Task(ABC):
     def divergence(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
         """How far a student (B, C) is from soft targets (B, C), a scalar; its gradient keeps its size over T."""
 
+    def start(self, network: PreTrainedModel, target: np.ndarray, soft: np.ndarray | None) -> None:  # noqa: B027
+        """Set what a new head says before training; default: nothing.
+
+        From encoded targets (N, ...) or, of a student, the logits of its teacher (N, C).
+        """
+
     @abstractmethod
     def metrics(self, classes: int) -> MetricCollection:
         """What is measured on validation after each epoch, from logits (B, C) and a batch of targets."""

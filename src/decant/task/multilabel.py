@@ -135,6 +135,17 @@ class MultiLabel(Task):
         network.config.decision_threshold = self.threshold
         return network
 
+    def start(self, network: PreTrainedModel, target: np.ndarray, soft: np.ndarray | None) -> None:
+        """The bias is the teacher's mean logit, or the log-odds of each label (Lin et al. 2017, arXiv:1708.02002, 4.1).
+
+        From a bias of 0, half of all labels, the first steps all pull the same way, and can leave nothing else.
+        """
+        *_, bias = network.parameters()
+        known = target[(target >= 0).all(1)]
+        share = (known.sum(0) + 1) / (len(known) + 2)
+        if bias.shape == share.shape:
+            bias.data.copy_(torch.from_numpy(np.log(share / (1 - share)) if soft is None else soft.mean(0)))
+
     def loss(self, logits: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         """Binary cross-entropy, averaged over all B rows (also the ones without labels) and C labels.
 
