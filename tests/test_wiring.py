@@ -108,3 +108,14 @@ def test_no_path_of_a_machine_is_in_the_repository() -> None:
         text = file.read_text()
         assert "/work/" not in text
         assert "/home/" not in text
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_roles_that_may_share_a_file_are_watched_by_name(stage: str) -> None:
+    params = [next(iter(p)) if isinstance(p, dict) else p for p in STAGES[stage]["params"]]
+    folders = [p.rpartition("/")[0] for p in params if "${use." in p]
+    for param in params:
+        if "${use." in param and folders.count(param.rpartition("/")[0]) > 1:
+            role = param.partition("${")[2].partition("}")[0]
+            # two roles with one file, and back: the set of files shrinks, and no file in it is new
+            assert role in params, f"{stage} reads {param} and another of its folder, and does not watch {role}"
