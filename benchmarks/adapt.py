@@ -108,7 +108,7 @@ def headline(cfg: DictConfig, folder: Path) -> float:
     """The task's headline figure of a model directory on test, in percent."""
     prepared, task = tables.read(), config.piece(cfg, "task")
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    return 100 * folds.headline(folds.predictions(folder, "test", prepared), target, task)
+    return 100 * folds.headline(folds.stored(folder, "test", prepared), target, task)
 
 
 def section(name: str, values: list[str], results: dict[str, list[tuple[float, float, float, float]]]) -> str:

@@ -29,7 +29,7 @@ def main(before: str, after: str) -> None:
     for role, folder in MODELS.items():
         if not all(place(title, folder).is_dir() for title in (before, after)):
             continue  # a student alone has no control
-        old, new = (folds.predictions(place(title, folder), "test", prepared) for title in (before, after))
+        old, new = (folds.stored(place(title, folder), "test", prepared) for title in (before, after))
         found = statistics.paired(new, old, target, task, knobs, cfg.seed)
         scores = [100 * folds.headline(logits, target, task) for logits in (old, new)]
         rows.append([role, *(f"{s:.1f}" for s in scores), f"{100 * found['difference']:+.1f}",

@@ -47,6 +47,29 @@ CASES = [
     (["use.task=multilabel", "use.adapt=mlp_head"], "one_logit is for one label of two, but the task is multilabel"),
     (["use.task=regress", "distill.label_smoothing=0.1"], "distill.label_smoothing is 0.1, but a number cannot"),
     (["use.task=multilabel", "distill.label_smoothing=0.1"], None),
+    *[
+        ([f"use.task={task}", f"use.loss={name}"], f"loss {name} compares probabilities over classes")
+        for task in ("multilabel", "regress")
+        for name in ("dkd", "dist")
+    ],
+    *[
+        ([f"use.task={task}", f"use.loss={name}"], None)
+        for task in ("multilabel", "regress")
+        for name in ("kd", "mse", "hint", "attention", "relation", "sum")
+    ],
+    (["use.task=regress", "loss.standardise=true"], "loss kd compares probabilities over classes"),
+    (["use.task=regress", "fine_tune.top_logits=3"], "fine_tune.top_logits is for one class of several"),
+    (["fine_tune.folds=3", "use.loss=hint"], "loss hint runs the teacher beside the student, but fine_tune.folds is 3"),
+    (["fine_tune.seeds=3", "distill.consistent=true"], "distill.consistent runs the teacher beside the student"),
+    (["distill.teachers=[data/raw/other]", "use.loss=relation"], "distill.teachers names more"),
+    (["fine_tune.seeds=3", "distill.teachers=[data/raw/other]"], None),
+    ([*IMAGES, "distill.vocabulary=used"], "images have none"),
+    (["distill.start=teacher"], None),
+    (["distill.start=teacher", "use.student=lstm"], "teacher minilm and student lstm are not of one origin"),
+    (["distill.start=teacher", "use.teacher=minilm_4"], "teacher minilm_4 is cut itself"),
+    (["distill.start=teacher", "use.teacher=tiny", "use.student=tiny"], "has no weights"),
+    (["distill.start=teacher", "fine_tune.folds=2"], "fine_tune makes several"),
+    (["distill.start=teacher", "use.loss=none", "use.student=lstm"], None),
 ]
 
 

@@ -28,6 +28,7 @@ from decant import (
 )
 from decant.config import piece
 from decant.modality import of
+from decant.predictions import members
 from decant.tables import Prepared
 from decant.task import Task
 from decant.task.classify import Classify
@@ -189,9 +190,7 @@ def prepared(workspace: Path) -> Prepared:
 
 
 def logits(folder: Path, split: str, prepared: Prepared) -> np.ndarray:
-    return model.read_predictions(
-        folder / "predictions.parquet", split, prepared.ids(split), prepared.digests[split]
-    ).astype(float)
+    return folds.stored(folder, split, prepared).astype(float)
 
 
 def fold_of(prepared: Prepared) -> np.ndarray:
@@ -201,7 +200,7 @@ def fold_of(prepared: Prepared) -> np.ndarray:
 
 
 def test_each_fold_is_a_model_directory_and_the_ensemble_is_none(workspace: Path) -> None:
-    found = folds.members(fine_tune.OUT)
+    found = members(fine_tune.OUT)
     assert [f.name for f in found] == ["fold_1", "fold_2", "fold_3"]
     assert all((f / "config.json").exists() and (f / "predictions.parquet").exists() for f in found)
     files = sorted(f.name for f in fine_tune.OUT.iterdir())
@@ -210,8 +209,8 @@ def test_each_fold_is_a_model_directory_and_the_ensemble_is_none(workspace: Path
 
 def test_ten_folds_are_listed_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in range(1, 12):
-        (tmp_path / folds.name(number)).mkdir()
-    assert [f.name for f in folds.members(tmp_path)] == [f"fold_{i}" for i in range(1, 12)]
+        (tmp_path / f"fold_{number}").mkdir()
+    assert [f.name for f in members(tmp_path)] == [f"fold_{i}" for i in range(1, 12)]
 
 
 def test_each_fold_logs_its_model_in_a_run_of_its_own(made: tuple[Path, list[str]]) -> None:
@@ -223,7 +222,7 @@ def test_each_row_of_train_is_predicted_once_by_the_model_that_did_not_see_it(pr
     fold = fold_of(prepared)
     assert set(fold) == {1, 2, 3}
     together = logits(fine_tune.OUT, "train", prepared)
-    each = [logits(member, "train", prepared) for member in folds.members(fine_tune.OUT)]
+    each = [logits(member, "train", prepared) for member in members(fine_tune.OUT)]
     for row, part in enumerate(fold):
         others = [softmax(e[row]) for i, e in enumerate(each, 1) if i != part]
         np.testing.assert_allclose(softmax(together[row]), softmax(each[part - 1][row]), rtol=1e-4)
@@ -244,7 +243,7 @@ def test_a_fold_is_what_training_without_its_part_gives(
 
 @pytest.mark.parametrize("split", ["validation", "test", "unlabelled"])
 def test_other_splits_get_the_mean_probability_of_all_folds(prepared: Prepared, split: str) -> None:
-    each = [softmax(logits(member, split, prepared), axis=1) for member in folds.members(fine_tune.OUT)]
+    each = [softmax(logits(member, split, prepared), axis=1) for member in members(fine_tune.OUT)]
     assert not np.allclose(each[0], each[1])
     np.testing.assert_allclose(softmax(logits(fine_tune.OUT, split, prepared), axis=1), np.mean(each, 0), rtol=1e-4)
 
@@ -260,10 +259,10 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
     evaluate.main(here(), Run())
     teacher = run.read_json(Path("data/evaluate/metrics.json"))["teacher"]
     target = {s: prepared.frames[s]["target"].to_numpy() for s in ("train", "test")}
-    each = [accuracy(logits(m, "test", prepared), target["test"]) for m in folds.members(fine_tune.OUT)]
+    each = [accuracy(logits(m, "test", prepared), target["test"]) for m in members(fine_tune.OUT)]
     unseen, fold = logits(fine_tune.OUT, "train", prepared), fold_of(prepared)
     held = [accuracy(unseen[fold == i], target["train"][fold == i]) for i in (1, 2, 3)]
-    assert teacher["folds"] == {
+    assert teacher["members"] == {
         "mean": pytest.approx(sum(each) / K),
         "std": pytest.approx(pd.Series(each).std()),
         "each": pytest.approx(each),
@@ -279,15 +278,15 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
     assert teacher["parameters"] == K * one.num_parameters()
     assert teacher["size_mb"] > 2.9 * (fine_tune.OUT / "fold_1/model.safetensors").stat().st_size / 1e6
     metrics, timings = report.read()
-    assert report.headline(metrics, timings)["teacher/folds/out_of_fold"] == teacher["folds"]["out_of_fold"]
-    line = f"3 folds: each alone {100 * np.mean(each):.1f} ± {100 * np.std(each, ddof=1):.1f} on test"
+    assert report.headline(metrics, timings)["teacher/members/out_of_fold"] == teacher["members"]["out_of_fold"]
+    line = f"3 models: each alone {100 * np.mean(each):.1f} ± {100 * np.std(each, ddof=1):.1f} on test"
     assert line in capsys.readouterr().out
     assert line in Path("data/evaluate/report.md").read_text()
 
 
 def test_the_ensemble_answers_with_what_its_predictions_say(prepared: Prepared) -> None:
-    members = [model.load(folder, prepared.modality) for folder in folds.members(fine_tune.OUT)]
-    answer = folds.together([encoder.answer(network) for network, encoder in members], piece(here(), "task"))
+    loaded = [model.load(folder, prepared.modality) for folder in members(fine_tune.OUT)]
+    answer = folds.together([encoder.answer(network) for network, encoder in loaded], piece(here(), "task"))
     found = answer(prepared.modality.raw(prepared.frames["test"])).numpy()
     np.testing.assert_allclose(found, logits(fine_tune.OUT, "test", prepared), atol=1e-4)
 

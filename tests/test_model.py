@@ -18,28 +18,6 @@ from decant.learner import rate
 from decant.modality import Row
 from decant.modality.image import Image as ImageData
 
-DIGESTS = {"train": "1", "test": "2", "unlabelled": "3"}
-
-
-def test_predictions_come_back_by_row_id_in_any_order(tmp_path: Path) -> None:
-    logits = np.arange(6, dtype=np.float32).reshape(3, 2)
-    model.write_predictions(tmp_path, {"test": (["a", "b", "c"], logits), "train": (["a"], logits[:1])}, DIGESTS)
-    found = model.read_predictions(tmp_path / "predictions.parquet", "test", ["c", "a"], "2")
-    assert found.tolist() == [[4.0, 5.0], [0.0, 1.0]]
-
-
-@pytest.mark.parametrize(("split", "digest"), [("test", "changed"), ("train", "1")], ids=["changed", "not predicted"])
-def test_predictions_of_other_data_are_refused(tmp_path: Path, split: str, digest: str) -> None:
-    model.write_predictions(tmp_path, {"test": (["a"], np.zeros((1, 2), np.float32))}, DIGESTS)
-    with pytest.raises(UserError, match=f"made from other {split} data than data/prepare holds"):
-        model.read_predictions(tmp_path / "predictions.parquet", split, ["a"], digest)
-
-
-def test_predictions_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError) as caught:
-        model.read_predictions(tmp_path / "predictions.parquet", "test", ["a"], "2")
-    assert caught.value.filename == str(tmp_path / "predictions.parquet")
-
 
 def test_each_row_is_predicted_once_in_its_place() -> None:
     torch.manual_seed(0)

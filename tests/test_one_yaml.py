@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from conftest import ROOT
 
-from decant import config, fine_tune, model, prepare, pretrain_load, tables
+from decant import config, fine_tune, folds, model, prepare, pretrain_load, tables
 from decant.tracking import Run
 
 pytestmark = pytest.mark.filterwarnings(
@@ -53,8 +53,7 @@ def test_a_data_folder_and_an_image_model_take_one_yaml_each(place: Path) -> Non
     network, encoder = model.load(place / "data/fine_tune", prepared.modality)
     test = prepared.modality.raw(prepared.frames["test"])
     served = encoder.answer(network)(test).numpy()
-    file = place / "data/fine_tune/predictions.parquet"
-    stored = model.read_predictions(file, "test", prepared.ids("test"), prepared.digests["test"])
+    stored = folds.stored(place / "data/fine_tune", "test", prepared)
     # the image processor of transformers and the preparation on the device see the same pixels
     assert np.allclose(served, stored, atol=1e-3)
 

@@ -71,3 +71,30 @@ def test_resamples_in_small_parts_are_those_of_one_large_part(monkeypatch: pytes
     whole = statistics.resampled(*sums, TASK, 50, 0)
     monkeypatch.setattr(statistics, "CHUNK", 3 * len(TARGET))
     assert np.array_equal(whole, statistics.resampled(*sums, TASK, 50, 0))
+
+
+def test_the_interval_of_one_model_agrees_with_scipy() -> None:
+    found = statistics.interval(one_hot(FIRST), TARGET, TASK, KNOBS, 0)
+    right = (FIRST == TARGET).astype(float)
+    wanted = bootstrap((right,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    assert found == {"low": pytest.approx(wanted.low, abs=0.01), "high": pytest.approx(wanted.high, abs=0.01)}
+
+
+def shares(student: float, alone: float, teacher: float) -> dict[str, np.ndarray]:
+    """Logits of models that are right on the first so many of 1,000 rows, all of class 0."""
+    place = np.arange(1000) / 1000
+    rights = {"student": student, "alone": alone, "teacher": teacher}
+    return {role: np.eye(2, dtype=np.float32)[(place >= right).astype(int)] for role, right in rights.items()}
+
+
+def test_the_gap_that_is_closed_is_a_share_with_an_interval_around_it() -> None:
+    found = statistics.gap(shares(0.85, 0.8, 0.9), "student", np.zeros(1000, int), TASK, KNOBS, 0)
+    assert found["closed"] == pytest.approx(0.5)
+    # of the 100 rows that differ, about half: a binomial of 100 tries
+    assert found["low"] == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
+    assert found["high"] == pytest.approx(0.5 + 1.96 * 0.05, abs=0.02)
+
+
+def test_a_teacher_that_is_not_surely_better_leaves_no_gap() -> None:
+    found = statistics.gap(shares(0.8, 0.8, 0.802), "student", np.zeros(1000, int), TASK, KNOBS, 0)
+    assert found == {"closed": None, "low": None, "high": None}

@@ -9,9 +9,11 @@ from decant.adapt import Adapt
 from decant.augment import Augment
 from decant.augment.none import Unchanged
 from decant.backbone import Backbone
-from decant.config import piece
+from decant.config import piece, settings
 from decant.data import Source
+from decant.loss import Loss
 from decant.pretrain import Pretrain
+from decant.sections import Distill
 from decant.task import Task
 
 
@@ -21,7 +23,7 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: with every pair that does not.
     """
-    if found := [*with_data(cfg), *with_task(cfg), *with_teacher(cfg)]:
+    if found := [*with_data(cfg), *with_task(cfg), *with_teacher(cfg), *with_student(cfg)]:
         raise UserError(found)
 
 
@@ -61,6 +63,14 @@ def with_task(cfg: DictConfig) -> Iterator[str]:
             f"augment {cfg.use.augment} compares probabilities over classes, but the task is {cfg.use.task}; choose "
             "another, or the task classify"
         )
+    loss: Loss = piece(cfg, "loss")
+    if loss.exclusive and not task.exclusive:
+        yield (
+            f"loss {cfg.use.loss} compares probabilities over classes (or standardises them), but the task is "
+            f"{cfg.use.task}; choose kd (standardise: false), mse, hint, attention or relation, or the task classify"
+        )
+    if cfg.fine_tune.top_logits and not task.exclusive:
+        yield f"fine_tune.top_logits is for one class of several, but the task is {cfg.use.task}; set it to null"
     if adapt.one_logit and not task.exclusive:
         yield f"one_logit is for one label of two, but the task is {cfg.use.task}; set it to false"
     for stage in ("fine_tune", "distill") if not task.smooths else ():
@@ -89,3 +99,40 @@ def with_teacher(cfg: DictConfig) -> Iterator[str]:
             f"adapt {use.adapt} trains a head on cached features, but the head of use.teacher {use.teacher} reads more "
             "than one vector; choose adapt full, gradual, layerwise or lora"
         )
+
+
+def with_student(cfg: DictConfig) -> Iterator[str]:
+    """What the student, or the way it learns, rules out."""
+    loss: Loss = piece(cfg, "loss")
+    knobs: Distill = settings(cfg, "distill")
+    several = [f"fine_tune.{k} is {cfg.fine_tune[k]}" for k in ("folds", "seeds") if cfg.fine_tune[k] > 1]
+    several += ["distill.teachers names more"] * bool(knobs.teachers)
+    beside = "distill.consistent" if knobs.consistent else f"loss {cfg.use.loss}"
+    if loss.needs and several and (knobs.consistent or set(loss.needs) - {"logits"}):
+        yield (
+            f"{beside} runs the teacher beside the student, but {several[0]}, and only stored predictions of several "
+            "teachers can be combined; choose one teacher, or a loss of logits"
+        )
+    if knobs.vocabulary == "used" and piece(cfg, "data").size is not None:
+        yield "distill.vocabulary is used, but images have none; set it to all"
+    if knobs.start == "teacher" and loss.needs:
+        yield from with_start(cfg)
+
+
+def with_start(cfg: DictConfig) -> Iterator[str]:
+    """Why the student cannot be cut from the fine-tuned teacher."""
+    teacher, student, adapt = (piece(cfg, role) for role in ("teacher", "student", "adapt"))
+    names = ("hub", "revision", "package", "path", "sha256", "pooling", "pretrained")
+    missing = object()
+    if [getattr(teacher, k, missing) for k in names] != [getattr(student, k, object()) for k in names]:
+        yield (
+            f"distill.start is teacher, but teacher {cfg.use.teacher} and student {cfg.use.student} are not of one "
+            "origin; choose such a pair (minilm and minilm_2), or distill.start pretrained"
+        )
+    elif teacher.layers or teacher.intermediate_size or adapt.hidden or adapt.one_logit or not teacher.pretrained:
+        yield (
+            f"distill.start is teacher, but teacher {cfg.use.teacher} is cut itself, has no weights, or adapt "
+            f"{cfg.use.adapt} gives it a head of its own; choose another, or distill.start pretrained"
+        )
+    if cfg.fine_tune.folds > 1 or cfg.fine_tune.seeds > 1:
+        yield "distill.start is teacher, but fine_tune makes several; set folds and seeds to 1, or start to pretrained"

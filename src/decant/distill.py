@@ -1,86 +1,106 @@
-"""Train the student on the teacher's stored predictions, and beside it the same student alone.
+"""Train the student with its teacher's help, and beside it the same student alone; hand on files to serve it with.
 
 python -m decant.distill [distill.epochs=1 use.loss=none trainer=cpu]
 """
 
 import dataclasses
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
+import numpy as np
 from omegaconf import DictConfig
 
-from decant import compatible, run, tables
+from decant import UserError, compatible, predictions, run, student, tables, variants
+from decant.augment.none import Unchanged
+from decant.beside import Beside
 from decant.config import piece, settings
-from decant.learner import Learner
+from decant.distiller import Distiller
 from decant.loss import Loss
 from decant.loss.none import Alone
-from decant.modality import Batch, Row
-from decant.model import read_predictions
-from decant.sections import Controlled
+from decant.modality import Row
+from decant.predictions import FILE, SOFT
+from decant.sections import Distill
 from decant.tables import Prepared
-from decant.tracking import Run
+from decant.task import Task
+from decant.tracking import Run, rank
 from decant.train import PRETRAINED, Rows, labelled, train
 
 OUT = Path("data/distill")
-TEACHER = Path("data/fine_tune/predictions.parquet")
-
-
-class Distiller(Learner):
-    """Trains a student on hard labels and on what a `Loss` says of the teacher's logits."""
-
-    def __init__(self, *args: Any, loss: Loss) -> None:
-        super().__init__(*args)
-        self.distillation = loss
-
-    def terms(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-        """Every raw and weighted term, and their sum."""
-        raw = {"hard": self.task.loss(logits, batch["target"], self.knobs.label_smoothing)}
-        if self.distillation.needs:
-            raw |= self.distillation(logits, batch["soft"], self.task)
-        weighted = {f"{k}_weighted": self.distillation.weights[k] * v for k, v in raw.items()}
-        return {"loss": torch.stack(list(weighted.values())).sum(), **raw, **weighted}
+TEACHER = Path("data/fine_tune")
 
 
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write the student to data/distill/ and, unless it is alone anyway, the control to data/distill/control/.
 
-    Alone means the same in both places: `control_epochs`.
+    Alone means the same in both places: `control_epochs`, and weights that no teacher has touched.
     """
     compatible.check(cfg)
-    knobs: Controlled = settings(cfg, "distill")
+    knobs: Distill = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
     examples = tables.read().examples()
-    longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
+    alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained")
     print(f"student: {cfg.use.loss}", flush=True)
     with run.replacing(OUT) as folder:
-        distil(cfg, knobs if loss.needs else longer, folder, tracked, loss, ("validation", "test"))
+        distil(cfg, knobs if loss.needs else alone, folder, tracked, loss, ("validation", "test"))
+        if rank() == 0:
+            variants.write(cfg, folder, tables.read(), tracked)
     tracked.model("student", OUT, examples)
     if loss.needs:
         print("control: the student alone", flush=True)
         with tracked.child("distill control") as control:
             with run.replacing(OUT / "control") as folder:
-                distil(cfg, longer, folder, control, Alone(), ("test",))
+                distil(cfg, alone, folder, control, Alone(), ("test",))
             control.model("control", OUT / "control", examples)
 
 
-def distil(cfg: DictConfig, knobs: Controlled, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:
+def distil(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:
     """Train a student with `loss` and write its model directory."""
-    build = partial(Distiller, loss=loss)
-    chosen = softened if loss.needs else labelled
-    train(cfg, knobs, PRETRAINED / "student", folder, tracked, build, chosen=chosen, splits=splits)
+    prepared = tables.read()
+    with tempfile.TemporaryDirectory() as made:
+        weights = PRETRAINED / "student"
+        if knobs.start == "teacher":
+            weights = student.cut(TEACHER, weights, prepared, Path(made) / "cut")
+        start = student.start(weights, knobs, prepared, Path(made) / "start")
+        encoder = prepared.modality.encoder(start, knobs.max_length)
+        runs = knobs.consistent or set(loss.needs) - {"logits"}
+        teacher = Beside(TEACHER, prepared, encoder) if loss.needs and runs else None
+        if teacher and not teacher.aligned and not isinstance(piece(cfg, "augment"), Unchanged):
+            raise UserError(
+                f"augment {cfg.use.augment} changes the student's tokens, which the teacher beside it does not know; "
+                "choose augment none, or a student with the teacher's tokenizer"
+            )
+        build = partial(Distiller, loss=loss, teacher=teacher)
+        chosen = labelled if not loss.needs else unlabelled if teacher else softened(cfg, knobs)
+        train(cfg, knobs, start, folder, tracked, build, chosen=chosen, splits=splits)
 
 
-def softened(rows: Rows, prepared: Prepared) -> list[Row]:
-    """The rows to train on with a teacher, unlabelled ones too, with its logits."""
-    for split in ("train", "unlabelled"):
-        if split in rows:
-            logits = read_predictions(TEACHER, split, prepared.ids(split), prepared.digests[split])
+def unlabelled(rows: Rows, prepared: Prepared) -> list[Row]:
+    """The rows to train on with a teacher, unlabelled ones too, numbered."""
+    chosen = rows["train"] + rows.get("unlabelled", [])
+    for number, row in enumerate(chosen):
+        row.number = number
+    return chosen
+
+
+def softened(cfg: DictConfig, knobs: Distill) -> Callable[[Rows, Prepared], list[Row]]:
+    """The rows to train on with a teacher, unlabelled ones too, with its stored logits, or those of all teachers."""
+    task: Task = piece(cfg, "task")
+    folders = [TEACHER, *map(Path, knobs.teachers)]
+    for folder in folders:
+        if not (folder / FILE).is_file():
+            raise UserError(f"distill.teachers names {folder}, which has no {FILE}; put it there, or leave it out")
+
+    def choose(rows: Rows, prepared: Prepared) -> list[Row]:
+        for split in (s for s in SOFT if s in rows):
+            each = [predictions.read(f, split, prepared.ids(split), prepared.digests[split]) for f in folders]
+            logits = each[0] if len(each) == 1 else task.ensemble(np.stack(each))
             for row, soft in zip(rows[split], logits, strict=True):
                 row.soft = soft
-    return rows["train"] + rows.get("unlabelled", [])
+        return unlabelled(rows, prepared)
+
+    return choose
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ import numpy as np
 from omegaconf import DictConfig
 from transformers import PreTrainedModel
 
-from decant import floor, folds, latency, model, plots, report, run, statistics, tables
+from decant import answer, floor, folds, latency, model, plots, predictions, report, run, statistics, tables
 from decant.config import piece, settings
+from decant.predictions import members
 from decant.sections import Evaluate
 from decant.task import Task
 from decant.tracking import Run
+from decant.variants import FILE
 
 MODELS = {
     "scratch": Path("data/fine_tune/control"),
@@ -24,44 +26,47 @@ MODELS = {
     "student": Path("data/distill"),
 }
 """The networks that are scored, by role, beside the linear `floor`."""
+EXPORTED = {role: MODELS["student"] / role for role in ("onnx", "int8")}
+"""The student's files for ONNX Runtime, by role."""
 
 
 def main(cfg: DictConfig, tracked: Run) -> None:
-    """Write metrics.json and plots/ (the same bytes again), and latency.json and report.md (timings differ)."""
+    """Write metrics.json and plots/ (the same bytes again), and `report.TIMED` (timings differ)."""
     knobs: Evaluate = settings(cfg, "evaluate")
     task: Task = piece(cfg, "task")
     prepared = tables.read()
     test = prepared.frames["test"]
-    networks = {
-        r: [model.load(f, prepared.modality) for f in folds.members(d)]
-        for r, d in MODELS.items()
-        if d.is_dir() or r in ("teacher", "student")
-    }
+    folders = {r: d for r, d in (MODELS | EXPORTED).items() if d.is_dir() or r in ("teacher", "student")}
+    networks = {r: [model.load(f, prepared.modality) for f in members(d)] for r, d in folders.items() if r in MODELS}
     linear = floor.fit(prepared, task)
     raw = prepared.modality.raw(test)
     logits = {"floor": task.linear_logits(linear, raw)}
-    for role in networks:
-        logits[role] = folds.predictions(MODELS[role], "test", prepared)
+    logits |= {role: folds.stored(folder, "test", prepared) for role, folder in folders.items()}
     target = np.stack(test["target"].to_list())
-    metrics: dict[str, Any] = {r: task.scores(v, target, prepared.labels, knobs.bins) for r, v in logits.items()}
+    metrics = scored(logits, target, prepared.labels, task, knobs, cfg.seed)
     metrics["floor"] |= floor.size(linear)
-    for role, members in networks.items():
-        metrics[role] |= size([network for network, _ in members], folds.members(MODELS[role]))
-        if len(members) > 1:
-            metrics[role]["folds"] = folds.scores(MODELS[role], prepared, task)
-    metrics["compare"] = statistics.compare(logits, target, task, knobs, cfg.seed)
-    metrics["figures"] = {"headline": task.monitor, "columns": list(task.columns.items()), "agreeing": task.agreeing}
+    for role, loaded in networks.items():
+        metrics[role] |= {"parameters": parameters(loaded), "size_mb": size(members(folders[role]))}
+        if len(loaded) > 1:
+            metrics[role]["members"] = folds.scores(folders[role], prepared, task)
+    for role in EXPORTED.keys() & folders:
+        metrics[role] |= {"parameters": metrics["student"]["parameters"], "size_mb": size([MODELS["student"]], role)}
+        metrics[role]["largest_difference"] = float(np.abs(logits[role] - logits["student"]).max())
     metrics["figures"]["floor"] = prepared.modality.floor
     answers = {"floor": linear.predict} | {
-        role: folds.together([encoder.answer(network) for network, encoder in members], task)
-        for role, members in networks.items()
+        role: folds.together([encoder.answer(network) for network, encoder in loaded], task)
+        for role, loaded in networks.items()
     }
+    threads = cfg.trainer.threads
+    answers |= {r: answer.Model(MODELS["student"], r, threads) for r in EXPORTED if r in folders}
     timings = latency.measure(answers, raw)
     with run.replacing(report.OUT / "plots") as folder:
         plots.headline(metrics, folder)
+        plots.size(metrics, folder)
         task.plots(logits["student"], target, prepared.labels, folder)
         if "per_class" in metrics["student"]:
             report.per_class(metrics, prepared.labels).to_csv(folder / "per_class.csv", index=False)
+    plots.latency(metrics, timings, report.OUT)
     report.write(metrics, timings, prepared.labels)
     tracked.dataset(test, "test", prepared.digests["test"])
     for record in (tracked, tracked.parent):
@@ -70,13 +75,33 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     report.table(metrics, timings)
 
 
-def size(networks: Sequence[PreTrainedModel], folders: Sequence[Path]) -> dict[str, Any]:
-    """Parameters, and megabytes on disk of what a server needs: weights, config, tokenizer; of all folds."""
-    files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name != "predictions.parquet"]
-    return {
-        "parameters": sum(network.num_parameters() for network in networks),
-        "size_mb": round(sum(f.stat().st_size for f in files) / 1e6, 3),
-    }
+def scored(
+    logits: dict[str, np.ndarray], target: np.ndarray, labels: list[str], task: Task, knobs: Evaluate, seed: int
+) -> dict[str, Any]:
+    """Figures of each role with the interval of the first, comparisons, and what a reader of them has to know."""
+    found: dict[str, Any] = {r: task.scores(v, target, labels, knobs.bins) for r, v in logits.items()}
+    for role, values in logits.items():
+        found[role]["interval"] = statistics.interval(values, target, task, knobs, seed)
+    found["compare"] = statistics.compare(logits, target, task, knobs, seed)
+    if "alone" in logits:
+        roles = [r for r in ("student", *EXPORTED) if r in logits]
+        found["gap"] = {r: statistics.gap(logits, r, target, task, knobs, seed) for r in roles}
+    found["figures"] = {"headline": task.monitor, "columns": list(task.columns.items()), "agreeing": task.agreeing}
+    found["figures"]["confidence"] = knobs.confidence
+    return found
+
+
+def parameters(networks: Sequence[tuple[PreTrainedModel, Any]]) -> int:
+    """Of all networks together."""
+    return sum(network.num_parameters() for network, _ in networks)
+
+
+def size(folders: Sequence[Path], variant: str | None = None) -> float:
+    """Megabytes of what a server needs, in all folders: weights or the file of a `variant`, config, tokenizer."""
+    files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name != predictions.FILE]
+    if variant:
+        files = [f for f in files if f.suffix != ".safetensors"] + [f / variant / FILE for f in folders]
+    return round(sum(f.stat().st_size for f in files) / 1e6, 3)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def restore_timings() -> None:
             "data/evaluate/metrics.json is restored, but no MLflow run of this store made it, so its timings are "
             "not known here; measure them with: dvc repro --force --single-item evaluate"
         )
-    for name in ("latency.json", "report.md"):
+    for name in report.TIMED:
         mlflow.MlflowClient().download_artifacts(made.info.run_id, name, str(report.OUT))
 
 

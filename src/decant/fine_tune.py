@@ -1,6 +1,6 @@
 """Train the teacher on the target task, and beside it a network from scratch: what the pretraining is worth.
 
-With `fine_tune.folds` above 1 the teacher is an ensemble, one model for each fold of a cross-validation.
+With `fine_tune.folds` or `fine_tune.seeds` above 1 the teacher is an ensemble, one model for each fold or seed.
 
 python -m decant.fine_tune [fine_tune.epochs=1 trainer=cpu]
 """
@@ -18,12 +18,15 @@ from decant.adapt import Adapt
 from decant.config import piece, settings
 from decant.learner import Learner
 from decant.modality import Batch
+from decant.predictions import Storage
 from decant.sections import FineTune
 from decant.task import Task
 from decant.tracking import Run, rank
-from decant.train import PRETRAINED, train
+from decant.train import PRETRAINED, labelled, train
 
 OUT = Path("data/fine_tune")
+SEEDS = 1000
+"""Between the seeds of the teachers of one experiment and those of the next."""
 
 
 class FineTuner(Learner):
@@ -43,12 +46,13 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         print(warning, flush=True)
     examples = tables.read().examples()
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
-    if knobs.folds > 1:
-        cross_validate(cfg, knobs, adapt, tracked)
+    storage = Storage(knobs.half_logits, knobs.top_logits)
+    if knobs.folds > 1 or knobs.seeds > 1:
+        several(cfg, knobs, adapt, tracked, storage)
     else:
         print("teacher", flush=True)
         with run.replacing(OUT) as folder:
-            train(cfg, knobs, PRETRAINED / "teacher", folder, tracked, FineTuner, adapt)
+            train(cfg, knobs, PRETRAINED / "teacher", folder, tracked, FineTuner, adapt, storage=storage)
         tracked.model("teacher", OUT, examples)
     print("control: from scratch", flush=True)
     with tracked.child("fine-tune control") as control:
@@ -57,23 +61,26 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         control.model("control", OUT / "control", examples)
 
 
-def cross_validate(cfg: DictConfig, knobs: FineTune, adapt: Adapt, tracked: Run) -> None:
-    """Write a teacher for each fold to data/fine_tune/fold_<i>/, and what they say together to data/fine_tune/."""
+def several(cfg: DictConfig, knobs: FineTune, adapt: Adapt, tracked: Run, storage: Storage) -> None:
+    """Write a teacher for each fold or seed to data/fine_tune/, and what they say together beside them."""
     prepared = tables.read()
     task: Task = piece(cfg, "task")
-    fold = folds.parts(prepared, task, knobs.folds, cfg.seed)
-    if adapt.tunes:
+    kind, count = ("fold", knobs.folds) if knobs.folds > 1 else ("seed", knobs.seeds)
+    fold = folds.parts(prepared, task, count, cfg.seed) if kind == "fold" else None
+    if adapt.tunes and fold is not None:
         folds.check_batch(fold, knobs.batch_size)
     with run.replacing(OUT) as folder:
-        for number in range(1, knobs.folds + 1):
-            print(f"teacher, fold {number} of {knobs.folds}", flush=True)
-            with tracked.child(f"fine-tune fold {number}") as child:
-                one = folder / folds.name(number)
-                seen = partial(folds.without, fold, number)
-                train(cfg, knobs, PRETRAINED / "teacher", one, child, FineTuner, adapt, seen)
+        for number in range(1, count + 1):
+            print(f"teacher, {kind} {number} of {count}", flush=True)
+            with tracked.child(f"fine-tune {kind} {number}") as child:
+                one = folder / f"{kind}_{number}"
+                seen = labelled if fold is None else partial(folds.without, fold, number)
+                # seeds of their own, and none that a neighbouring experiment has
+                seed = cfg.seed if fold is not None else cfg.seed * SEEDS + number
+                train(cfg, knobs, PRETRAINED / "teacher", one, child, FineTuner, adapt, seen, seed=seed)
                 child.model("teacher", one, prepared.examples())
         if rank() == 0:
-            folds.combine(folder, fold, prepared, task)
+            folds.combine(folder, fold, prepared, task, storage)
 
 
 def smoothed(smoothing: float, needs: Sequence[str]) -> str:

@@ -9,23 +9,14 @@ import pandas as pd
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from decant import UserError, model
+from decant import UserError, predictions
 from decant.modality import Answer, Row
+from decant.predictions import Storage, members
 from decant.tables import Prepared
 from decant.task import Task
 
 PARTS = "folds.parquet"
 """Columns row_id and fold: which part of train a row is in, so which model did not see it."""
-
-
-def name(fold: int) -> str:
-    """The folder of a fold's model; folds count from 1."""
-    return f"fold_{fold}"
-
-
-def members(folder: Path) -> list[Path]:
-    """The model directories in `folder`: one for each fold, or itself."""
-    return sorted(folder.glob("fold_*"), key=lambda f: int(f.name.removeprefix("fold_"))) or [folder]
 
 
 def parts(prepared: Prepared, task: Task, count: int, seed: int) -> np.ndarray:
@@ -76,40 +67,43 @@ def without(fold: np.ndarray, number: int, rows: dict[str, list[Row]], prepared:
     return [row for row, part in zip(rows["train"], fold, strict=True) if part != number]
 
 
-def combine(folder: Path, fold: np.ndarray, prepared: Prepared, task: Task) -> None:
-    """Write the predictions of all folds together, and `PARTS`, to `folder`, which holds a directory for each fold.
+def combine(folder: Path, fold: np.ndarray | None, prepared: Prepared, task: Task, storage: Storage) -> None:
+    """Write the predictions of all members together to `folder`, which holds a directory for each; and `PARTS`.
 
-    A row of train gets the logits of the one model that did not see it (out-of-fold; Wolpert 1992): soft targets
-    on what a teacher has learned by heart would say little more than the labels. Every other row gets the
+    With folds, a row of train gets the logits of the one model that did not see it (out-of-fold; Wolpert 1992): soft
+    targets on what a teacher has learned by heart would say little more than the labels. Every other row gets the
     ensemble's (Lakshminarayanan et al. 2017, arXiv:1612.01474).
     """
     logits = {}
     for split in prepared.frames:
-        each = np.stack([predictions(member, split, prepared) for member in members(folder)])
-        if split == "train":
+        each = np.stack([stored(member, split, prepared) for member in members(folder)])
+        if split == "train" and fold is not None:
             each = each[None, fold - 1, np.arange(len(fold))]  # an ensemble of one: the same scale as elsewhere
         logits[split] = prepared.ids(split), task.ensemble(each)
-    model.write_predictions(folder, logits, prepared.digests)
-    pd.DataFrame({"row_id": prepared.ids("train"), "fold": fold}).to_parquet(folder / PARTS, index=False)
+    predictions.write(folder, logits, prepared.digests, storage)
+    if fold is not None:
+        pd.DataFrame({"row_id": prepared.ids("train"), "fold": fold}).to_parquet(folder / PARTS, index=False)
 
 
-def predictions(folder: Path, split: str, prepared: Prepared) -> np.ndarray:
+def stored(folder: Path, split: str, prepared: Prepared) -> np.ndarray:
     """Logits (N, C) that a folder holds for a split, in the order of its table."""
-    return model.read_predictions(folder / "predictions.parquet", split, prepared.ids(split), prepared.digests[split])
+    return predictions.read(folder, split, prepared.ids(split), prepared.digests[split])
 
 
 def scores(folder: Path, prepared: Prepared, task: Task) -> dict[str, Any]:
-    """The headline figure of each fold on test and on the part it did not see (`held_out`), and of all parts.
+    """The headline figure of each member on test; of folds, also on the part it did not see (`held_out`), and of all.
 
-    The spread is that of the folds. It is no standard error: folds share most of their rows (Bengio &
+    The spread is that of the members. Of folds it is no standard error: they share most of their rows (Bengio &
     Grandvalet 2004).
     """
+    test = np.stack(prepared.frames["test"]["target"].to_list())
+    found = spread([headline(stored(member, "test", prepared), test, task) for member in members(folder)])
+    if not (folder / PARTS).exists():
+        return found
     fold = pd.read_parquet(folder / PARTS).set_index("row_id")["fold"].loc[prepared.ids("train")].to_numpy()
-    test, train = (np.stack(prepared.frames[s]["target"].to_list()) for s in ("test", "train"))
-    unseen = predictions(folder, "train", prepared)
-    each = [headline(predictions(member, "test", prepared), test, task) for member in members(folder)]
-    held = [headline(unseen[fold == i], train[fold == i], task) for i in range(1, len(each) + 1)]
-    return {**spread(each), "out_of_fold": headline(unseen, train, task), "held_out": spread(held)}
+    train, unseen = np.stack(prepared.frames["train"]["target"].to_list()), stored(folder, "train", prepared)
+    held = [headline(unseen[fold == i], train[fold == i], task) for i in range(1, len(members(folder)) + 1)]
+    return {**found, "out_of_fold": headline(unseen, train, task), "held_out": spread(held)}
 
 
 def headline(logits: np.ndarray, target: np.ndarray, task: Task) -> float:

@@ -83,6 +83,7 @@ class Learner(pl.LightningModule, ABC):
         batch = self.augment(batch)
         logits = self(batch)
         terms = self.mixed(logits, batch)
+        self.examine(terms, index)
         extra = self.augment.extra(self, batch, logits, terms["loss"])
         terms |= extra | {"loss": terms["loss"] + sum(extra.values())}
         if index % 50 == 0 and not torch.isfinite(terms["loss"]):  # each check waits for the device
@@ -90,6 +91,9 @@ class Learner(pl.LightningModule, ABC):
         self.log_dict({f"train/{k}": v for k, v in terms.items()}, on_step=False, on_epoch=True,
                       batch_size=len(batch["target"]), sync_dist=True)  # fmt: skip
         return terms["loss"]
+
+    def examine(self, terms: dict[str, torch.Tensor], index: int) -> None:
+        """Log more of the terms of a batch than their values; default: nothing."""
 
     def validation_step(self, batch: Batch, index: int) -> None:  # noqa: D102
         logits = self(batch).float()

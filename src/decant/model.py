@@ -1,19 +1,15 @@
-"""Model directories, what stages hand each other: weights, config, tokenizer, and predictions on every row."""
+"""Model directories, what stages hand each other: weights, config, tokenizer or image processor."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
-from decant import UserError
 from decant.adapt import Adapt
 from decant.backbone import mlp_head
 from decant.modality import Encoder, Modality, Row
@@ -66,37 +62,3 @@ def predict(model: PreTrainedModel, encoder: Encoder, rows: Sequence[Row]) -> np
     """Logits (N, C), float32, of `rows` in their order: one pass, in full precision, on the model's device."""
     model.eval()
     return encoder.apply(rows, lambda inputs: model(**inputs).logits.float(), model.device).numpy()
-
-
-def write_predictions(
-    folder: Path, logits: Mapping[str, tuple[Sequence[str], np.ndarray]], digests: Mapping[str, str]
-) -> None:
-    """Write predictions.parquet: {split: (row ids, logits (N, C))}, keyed by (split, row_id).
-
-    `digests` says which data they are of: {split: sha256}; a row id alone may be a position in a file.
-    """
-    frames = [
-        pd.DataFrame({"split": split, "row_id": list(ids), "logits": list(values)})
-        for split, (ids, values) in sorted(logits.items())
-    ]
-    table = pa.Table.from_pandas(pd.concat(frames), preserve_index=False)
-    known = {split: digests[split] for split in sorted(logits)}
-    pq.write_table(table.replace_schema_metadata({"decant.data": json.dumps(known)}), folder / "predictions.parquet")
-
-
-def read_predictions(file: Path, split: str, row_ids: Sequence[str], digest: str) -> np.ndarray:
-    """Logits for `row_ids` of a split, in that order (N, C).
-
-    Raises:
-        UserError: the predictions are of other data than that of `digest`.
-    """
-    with file.open("rb") as opened:  # pyarrow's own error does not name the file
-        metadata = pq.read_schema(opened).metadata or {}
-    if json.loads(metadata.get(b"decant.data", b"{}")).get(split) != digest:
-        raise UserError(
-            f"{file} was made from other {split} data than data/prepare holds now; run: dvc repro, or by hand the "
-            "stages from there on"
-        )
-    frame = pd.read_parquet(file, filters=[("split", "==", split)])
-    position = dict(zip(frame["row_id"], range(len(frame)), strict=True))
-    return np.stack(frame["logits"].to_list())[[position[i] for i in row_ids]].astype(np.float32)

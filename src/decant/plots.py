@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 
 PNG = {"metadata": {"Software": None}, "dpi": 120}
 """No version in the file."""
+CONTROLS = ("floor", "scratch", "alone")
 
 
 def headline(metrics: dict[str, Any], folder: Path) -> None:
@@ -23,12 +24,39 @@ def headline(metrics: dict[str, Any], folder: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(shown) + 1), layout="constrained")
     name = metrics["figures"]["headline"]
     values = [100 * metrics[role][name] for role in shown]
-    shades = ["#4c72b0" if role in ("teacher", "student") else "#aaaaaa" for role in shown]
+    shades = ["#aaaaaa" if role in CONTROLS else "#4c72b0" for role in shown]
     bars = axes.barh(list(shown.values()), values, color=shades)
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set(xlabel=f"{dict(metrics['figures']['columns'])[name]} on test", xlim=(0, 108))
     axes.invert_yaxis()
     figure.savefig(folder / "headline.png", **PNG)
+    plt.close(figure)
+
+
+def size(metrics: dict[str, Any], folder: Path) -> None:
+    """size.png: the headline figure against megabytes on disk."""
+    tradeoff(metrics, {role: metrics[role]["size_mb"] for role in titles(metrics)}, "MB on disk", folder / "size.png")
+
+
+def latency(metrics: dict[str, Any], timings: dict[str, Any], folder: Path) -> None:
+    """latency.png: the headline figure against the time of one answer."""
+    values = {role: timings[role]["latency_ms_p50"] for role in titles(metrics)}
+    tradeoff(metrics, values, "ms for one input (p50)", folder / "latency.png")
+
+
+def tradeoff(metrics: dict[str, Any], costs: dict[str, float], name: str, file: Path) -> None:
+    """A point with its interval for each model, costs on a logarithmic axis."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    head = metrics["figures"]["headline"]
+    for role, title in titles(metrics).items():
+        value, ends = 100 * metrics[role][head], [100 * metrics[role]["interval"][k] for k in ("low", "high")]
+        shade = "#aaaaaa" if role in CONTROLS else "#4c72b0"
+        spread = [[max(0.0, value - ends[0])], [max(0.0, ends[1] - value)]]
+        axes.errorbar(costs[role], value, spread, fmt="o", color=shade, capsize=3)
+        axes.annotate(title, (costs[role], value), (6, 6), textcoords="offset points", fontsize=8)
+    axes.set(xscale="log", xlabel=name, ylabel=f"{dict(metrics['figures']['columns'])[head]} on test")
+    axes.margins(x=0.25)
+    figure.savefig(file, **PNG)
     plt.close(figure)
 
 

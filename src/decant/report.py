@@ -18,7 +18,11 @@ TITLES = {
     "teacher": "teacher",
     "alone": "student alone (no teacher)",
     "student": "student",
+    "onnx": "student, ONNX",
+    "int8": "student, ONNX int8",
 }
+TIMED = ("latency.json", "latency.png", "report.md")
+"""What differs from run to run, and so is none of DVC's outputs."""
 COSTS = ("parameters", "MB", "ms p50", "ms p95", "inputs/s")
 
 
@@ -43,7 +47,7 @@ def rows(metrics: dict[str, Any], timings: dict[str, Any]) -> list[list[str]]:
     return [
         [
             title,
-            *(f"{100 * metrics[role][k]:.1f}" for k, _ in metrics["figures"]["columns"]),
+            *(f"{100 * metrics[role][k]:.1f}{around(metrics, role, k)}" for k, _ in metrics["figures"]["columns"]),
             f"{metrics[role]['parameters']:,}",
             f"{metrics[role]['size_mb']:.1f}",
             *(f"{timings[role][k]:.1f}" for k in ("latency_ms_p50", "latency_ms_p95")),
@@ -51,6 +55,13 @@ def rows(metrics: dict[str, Any], timings: dict[str, Any]) -> list[list[str]]:
         ]
         for role, title in titles(metrics).items()
     ]
+
+
+def around(metrics: dict[str, Any], role: str, figure: str) -> str:
+    """The interval of the headline figure; empty for the others."""
+    if figure != metrics["figures"]["headline"]:
+        return ""
+    return " [{:.1f}, {:.1f}]".format(*(100 * metrics[role]["interval"][k] for k in ("low", "high")))
 
 
 def sentences(metrics: dict[str, Any]) -> list[str]:
@@ -67,19 +78,60 @@ def sentences(metrics: dict[str, Any]) -> list[str]:
             f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}], {verdict} at {100 * c['confidence']:g} %; "
             f"retains {retained} %, {alike}"
         )
+    return lines + gaps(metrics) + files(metrics)
+
+
+def gaps(metrics: dict[str, Any]) -> list[str]:
+    """How much of what the teacher is better than the student alone each student makes up for."""
+    lines = []
+    for role, found in metrics.get("gap", {}).items():
+        if found["closed"] is None:
+            lines.append("gap to close: none, the teacher is not better than the student alone")
+            break
+        low, high = ("without bound" if found[k] is None else f"{100 * found[k]:.0f}" for k in ("low", "high"))
+        lines.append(
+            f"{titles(metrics)[role]} closes {100 * found['closed']:.0f} % [{low}, {high}] of the gap to the teacher"
+        )
     return lines
 
 
-def folds(metrics: dict[str, Any]) -> list[str]:
-    """The teacher's cross-validation in words, where there was one."""
-    if not (found := metrics["teacher"].get("folds")):
-        return []
-    test, held = (f"{100 * part['mean']:.1f} ± {100 * part['std']:.1f}" for part in (found, found["held_out"]))
+def files(metrics: dict[str, Any]) -> list[str]:
+    """How far the exported files are from the network that they were made of."""
+    found = {role: metrics[role] for role in ("onnx", "int8") if role in metrics}
     return [
-        f"teacher, {len(found['each'])} folds: each alone {test} on test, {held} on the part of train it did not see; "
-        f"out-of-fold over all of train {100 * found['out_of_fold']:.1f} (mean ± standard deviation of "
-        f"{dict(metrics['figures']['columns'])[metrics['figures']['headline']]})"
+        f"{TITLES[role]}: largest difference of a logit on test {figures['largest_difference']:.2g}, "
+        f"{metrics['teacher']['size_mb'] / figures['size_mb']:.1f}x smaller than the teacher"
+        for role, figures in found.items()
     ]
+
+
+def members(metrics: dict[str, Any]) -> list[str]:
+    """The teachers of an ensemble in words, where there were several."""
+    if not (found := metrics["teacher"].get("members")):
+        return []
+    head = dict(metrics["figures"]["columns"])[metrics["figures"]["headline"]]
+    line = f"teacher, {len(found['each'])} models: each alone {spread(found)} on test"
+    if held := found.get("held_out"):
+        line += f", {spread(held)} on the part of train it did not see; out-of-fold over all of train "
+        line += f"{100 * found['out_of_fold']:.1f}"
+    return [f"{line} (mean ± standard deviation of {head})"]
+
+
+def spread(figures: dict[str, Any]) -> str:
+    """Mean and standard deviation."""
+    return f"{100 * figures['mean']:.1f} ± {100 * figures['std']:.1f}"
+
+
+def speed(metrics: dict[str, Any], timings: dict[str, Any]) -> list[str]:
+    """How fast the exported files are beside teacher and student; in the same run, taking turns."""
+    p50 = {role: timings[role]["latency_ms_p50"] for role in timings}
+    lines = []
+    for role in (r for r in ("onnx", "int8") if r in p50):
+        line = f"{TITLES[role]}: {p50['teacher'] / p50[role]:.1f}x as fast as the teacher"
+        lines.append(f"{line}, {p50['student'] / p50[role]:.1f}x as the student in PyTorch (p50, one input)")
+    if "int8" in p50 and p50["int8"] > p50["onnx"]:
+        lines.append("int8 is slower than fp32 on this machine: set export.int8 to false, unless size is what counts")
+    return lines
 
 
 def table(metrics: dict[str, Any], timings: dict[str, Any]) -> None:
@@ -91,7 +143,7 @@ def table(metrics: dict[str, Any], timings: dict[str, Any]) -> None:
         grid.add_row(*row)
     console = Console(width=None if Console().is_terminal else 140)
     console.print(grid)
-    for line in folds(metrics) + sentences(metrics):
+    for line in members(metrics) + speed(metrics, timings) + sentences(metrics):
         console.print(line, highlight=False, soft_wrap=True)
     console.print("Report: data/evaluate/report.md. All runs: make ui", highlight=False)
 
@@ -111,23 +163,25 @@ def write(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -
 def markdown(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -> str:
     """The report."""
     lines = ["# Test results", "", *pipes(columns(metrics), rows(metrics, timings))]
-    lines += ["", "Latency and throughput: raw input to answer on the CPU, fp32, batch 1 and batch 32.", ""]
-    lines += [f"{line[0].upper()}{line[1:]}.\n" for line in folds(metrics)]
+    lines += ["", "Latency and throughput: raw input to answer on the CPU, batch 1 and batch 32; PyTorch in fp32.", ""]
+    lines += [f"{line[0].upper()}{line[1:]}.\n" for line in speed(metrics, timings)]
+    lines += [f"{line[0].upper()}{line[1:]}.\n" for line in members(metrics)]
     lines += ["## Differences", "", "With paired bootstrap intervals over the test rows.", ""]
     lines += [f"- {line}" for line in sentences(metrics)]
     lines += ["", "![the headline figure of each model](plots/headline.png)", ""]
+    lines += ["![against the time of an answer](latency.png)", "", "![against the size](plots/size.png)", ""]
     if "per_class" in metrics["student"]:
         each = per_class(metrics, labels).round(3)
         lines += ["## Classes", "", *pipes(list(each.columns), each.astype(str).to_numpy().tolist()), ""]
     lines += [f"![{plot.stem} of the student](plots/{plot.name})\n"
-              for plot in sorted((OUT / "plots").glob("*.png")) if plot.stem != "headline"]  # fmt: skip
+              for plot in sorted((OUT / "plots").glob("*.png")) if plot.stem not in ("headline", "size")]  # fmt: skip
     return "\n".join(lines)
 
 
 def log(target: Run, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
     """Log the headline and the files of `OUT` to a run."""
     target.metrics(headline(metrics, timings))
-    for name in ("metrics.json", "latency.json", "report.md"):
+    for name in ("metrics.json", *TIMED):
         target.artifact(OUT / name)
     target.artifact(OUT / "plots", "plots")
 
@@ -138,9 +192,15 @@ def headline(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, floa
     flat |= {f"{role}/{k}": v for role, times in timings.items() for k, v in times.items()}
     against = metrics["compare"]["student_teacher"]
     flat |= {f"student/{k}": against[k] for k in ("retained", "agreement") if against[k] is not None}
-    if found := metrics["teacher"].get("folds"):
-        flat |= {f"teacher/folds/{k}": found[k] for k in ("mean", "std", "out_of_fold")}
-        flat |= {f"teacher/folds/held_out_{k}": found["held_out"][k] for k in ("mean", "std")}
+    if found := metrics["teacher"].get("members"):
+        flat |= {f"teacher/members/{k}": v for k, v in found.items() if isinstance(v, float)}
+        flat |= {f"teacher/members/held_out_{k}": found["held_out"][k] for k in ("mean", "std") if "held_out" in found}
+    for role, found in metrics.get("gap", {}).items():
+        flat |= {f"{role}/gap_{k}": v for k, v in found.items() if v is not None}
+    for role in ("onnx", "int8"):
+        if f"{role}_student" in metrics["compare"]:
+            flat[f"{role}/speedup"] = timings["teacher"]["latency_ms_p50"] / timings[role]["latency_ms_p50"]
+            flat[f"{role}/shrinkage"] = metrics["teacher"]["size_mb"] / metrics[role]["size_mb"]
     for pair, values in metrics["compare"].items():
         flat |= {f"compare/{pair}/{k}": values[k] for k in ("difference", "low", "high")}
     return flat

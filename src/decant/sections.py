@@ -69,10 +69,65 @@ class FineTune(Controlled):
 
     folds: int
     """1: one teacher; k: k teachers, each trained without one k-th of train, that teach together (cross-validation)."""
+    seeds: int
+    """1: one teacher; k: k teachers, each trained on all of train from a seed of its own, that teach together."""
+    half_logits: bool
+    """Store the soft targets (logits on train and unlabelled rows) in half precision."""
+    top_logits: int | None
+    """Store so many of a row's soft targets, the largest, and what the others have in common; null: all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, folds=(self.folds > 0, "1 or more"))
+        together = self.folds > 1 and self.seeds > 1
+        require(
+            self,
+            folds=(self.folds > 0 and not together, "1 or more; 1 where seeds is more"),
+            seeds=(self.seeds > 0, "1 or more"),
+            top_logits=(self.top_logits is None or self.top_logits > 0, "1 or more, or null"),
+        )
+
+
+@dataclass
+class Distill(Controlled):
+    """Section `distill`."""
+
+    start: str
+    """Whose layers the student starts from: `pretrained`, its own weights; `teacher`, the same layers, fine-tuned."""
+    vocabulary: str
+    """`all` tokens of the student's tokenizer, or those `used` by train and unlabelled texts, and single characters."""
+    consistent: bool
+    """Run the teacher beside the student, on the same augmented input (Beyer et al. 2022, arXiv:2106.05237)."""
+    teachers: list[str]
+    """Folders under data/raw/ with the predictions.parquet of further teachers; all predictions are combined."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        outside = [t for t in self.teachers if not t.startswith("data/raw/")]
+        require(
+            self,
+            start=(self.start in ("pretrained", "teacher"), "pretrained or teacher"),
+            vocabulary=(self.vocabulary in ("all", "used"), "all or used"),
+            teachers=(not outside, "folders under data/raw/, which DVC watches"),
+        )
+
+
+@dataclass
+class Export:
+    """Section `export`: the files that distill hands on for ONNX Runtime."""
+
+    int8: bool
+    """Quantise, too: dynamically for transformers, with calibration rows for convolutions."""
+    calibration: int
+    """Rows of train that ranges of activations are measured on."""
+    most_lost: float
+    """Fail where an exported file loses more of the headline figure on test than this, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        require(
+            self,
+            calibration=(self.calibration > 0, "1 or more"),
+            most_lost=(0 <= self.most_lost <= 1, "in [0, 1]"),
+        )
 
 
 @dataclass
@@ -96,6 +151,7 @@ SECTIONS: dict[str, type] = {
     "prepare": Prepare,
     "pretrain_load": Training,
     "fine_tune": FineTune,
-    "distill": Controlled,
+    "distill": Distill,
+    "export": Export,
     "evaluate": Evaluate,
 }

@@ -1,14 +1,10 @@
 """The MLflow pyfunc around a model directory: raw text or the bytes of an image in, an answer out.
 
-MLflow copies this file into the logged model and runs it there: it imports nothing of decant's, except
-the module of an architecture that transformers does not know.
+MLflow copies this file into the logged model and runs it there, beside copies of `answer.py` and `inputs.py`. A
+directory with ONNX files needs nothing else of decant's, and no PyTorch.
 """
 
-import base64
-import binascii
-import io
 import json
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,94 +12,71 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import PIL.Image
-import PIL.ImageOps
-import torch
+from mlflow.exceptions import MlflowException
 from mlflow.types.type_hints import TypeFromExample
-from transformers import (
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    CLIPImageProcessor,
-)
+
+from decant import UserError
+from decant.answer import VARIANTS, Answerer, Model
+from decant.inputs import Arrays
 
 
 class Server(mlflow.pyfunc.PythonModel):
-    """Answers in batches of 32."""
+    """Answers in batches of 32, by ONNX Runtime where there are files for it, else by PyTorch."""
 
     def load_context(self, context: Any) -> None:
-        """Load weights and tokenizer or image processor from the artifacts."""
+        """Load the network and its tokenizer or image processor from the artifacts."""
         folder = Path(context.artifacts["model"])
-        module = json.loads((folder / "config.json").read_text()).get("architecture_module")
-        if module and module.startswith("decant.backbone."):
-            import_module(module)
-        self.images = (folder / "preprocessor_config.json").exists()
-        processor = CLIPImageProcessor if self.images else AutoTokenizer
-        model = AutoModelForImageClassification if self.images else AutoModelForSequenceClassification
-        self.processor = processor.from_pretrained(folder)
-        self.model = model.from_pretrained(folder).eval()
+        exported = any((folder / name / "model.onnx").exists() for name in VARIANTS)
+        self.model = Model(folder) if exported else by_torch(folder)
 
     def predict(self, context: Any, model_input: TypeFromExample, params: Any = None) -> pd.DataFrame:
-        """One row per input.
+        """One row per input, see `Answerer.records`; `params` may hold its `top_k`.
 
-        Of classes, `label` and its probability `score`; of any number of labels, `labels` above the model's
-        threshold and their `scores`, the surest first; of regression, the number `score`.
+        Raises:
+            MlflowException: a bad input or parameter; status 400 by REST.
         """
-        inputs = listed(model_input)
-        parts = [self._logits(inputs[i : i + 32]) for i in range(0, len(inputs), 32)]
-        config = self.model.config
-        logits = torch.cat(parts) if parts else torch.empty(0, config.num_labels)
-        if config.problem_type == "regression":
-            return pd.DataFrame({"score": logits[:, 0].tolist()})
-        if config.problem_type == "multi_label_classification":
-            scores, order = logits.sigmoid().sort(dim=1, descending=True)
-            counts = (scores > config.decision_threshold).sum(1).tolist()
-            labels = [[config.id2label[int(i)] for i in row[:n]] for row, n in zip(order, counts, strict=True)]
-            kept = [row[:n].tolist() for row, n in zip(scores, counts, strict=True)]
-            return pd.DataFrame({"labels": labels, "scores": kept})
-        best, classes = logits.softmax(dim=1).max(dim=1)
-        return pd.DataFrame({"label": [config.id2label[int(i)] for i in classes], "score": best.tolist()})
+        try:
+            logits = self.model(listed(model_input))
+            return pd.DataFrame(self.model.records(logits, (params or {}).get("top_k") or 0))
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
 
-    def _logits(self, inputs: list[Any]) -> torch.Tensor:
-        if self.images:
-            images = [square(opened(i), self.processor.stored_size) for i in inputs]
-            batch = self.processor(images, return_tensors="pt")
-        else:
-            pairs = isinstance(inputs[0], dict)
-            sides = [[str(i[k]) for i in inputs] for k in ("text", "text_pair")] if pairs else [list(map(str, inputs))]
-            batch = self.processor(*sides, padding=True, truncation=True, return_tensors="pt")
-        with torch.inference_mode():
-            return self.model(**batch).logits
+
+def by_torch(folder: Path) -> Answerer:
+    """A model directory without ONNX files: a teacher, a control."""
+    import torch
+    from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, AutoTokenizer
+
+    module = json.loads((folder / "config.json").read_text("utf-8")).get("architecture_module", "")
+    if module.startswith("decant.backbone."):
+        import_module(module)
+    images = (folder / "preprocessor_config.json").exists()
+    auto = AutoModelForImageClassification if images else AutoModelForSequenceClassification
+    network = auto.from_pretrained(folder, dtype=torch.float32).eval()
+
+    @torch.inference_mode()
+    def engine(arrays: Arrays) -> np.ndarray:
+        return network(**{k: torch.from_numpy(v) for k, v in arrays.items()}).logits.numpy()
+
+    return Answerer(folder, engine, () if images else AutoTokenizer.from_pretrained(folder).model_input_names)
 
 
 def listed(inputs: Any) -> list[Any]:
-    """Inputs one by one; pairs of texts as {"text": a, "text_pair": b}."""
-    if isinstance(inputs, pd.DataFrame):
-        return inputs.to_dict("records") if "text_pair" in inputs else list(inputs.iloc[:, 0])
-    return list(inputs)
+    """Inputs one by one; pairs of texts as {"text": a, "text_pair": b}.
 
-
-def opened(content: Any) -> PIL.Image.Image:
-    """The image in bytes, or in base64 as REST requests carry them, upright and in RGB."""
-    content = content.encode() if isinstance(content, str) else content
-    with suppress(binascii.Error):  # no image file consists of base64's characters and line ends alone
-        content = base64.b64decode(b"".join(content.split()), validate=True)
-    image = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(content)))
-    if image.mode.startswith("I"):  # 16 bits; as prepare does it, which this file cannot import
-        return PIL.Image.fromarray((np.asarray(image, np.float32) / 257).round().astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    white = PIL.Image.new("RGBA", image.size, "white")
-    return PIL.Image.alpha_composite(white, image).convert("RGB")
-
-
-def square(image: PIL.Image.Image, size: int) -> PIL.Image.Image:
-    """The square in the middle, as prepare stored those that the network learned from: it loses what they lost."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), PIL.Image.Resampling.BILINEAR, box=box, reducing_gap=2)
+    Raises:
+        UserError: a table whose columns do not say which is meant.
+    """
+    if not isinstance(inputs, pd.DataFrame):
+        return list(inputs)
+    if {"text", "text_pair"} <= set(inputs):
+        return inputs[["text", "text_pair"]].to_dict("records")
+    if "text" in inputs or inputs.shape[1] == 1:
+        return list(inputs["text"] if "text" in inputs else inputs.iloc[:, 0])
+    if list(inputs) == [0, 1]:  # what MLflow makes of a list of pairs
+        return list(inputs.itertuples(index=False, name=None))
+    names = ", ".join(map(str, inputs))
+    raise UserError(f"the request has the columns {names}; expected one, or text, or text and text_pair")
 
 
 mlflow.models.set_model(Server())

@@ -3,11 +3,13 @@
 import json
 import os
 import platform
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -15,7 +17,8 @@ import mlflow.pyfunc
 import pandas as pd
 import psutil
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.models import infer_signature
+from mlflow.models import ModelSignature, infer_signature
+from mlflow.types.schema import AnyType, ColSpec, Schema
 from omegaconf import DictConfig, OmegaConf
 
 from decant.provenance import digest, provenance
@@ -28,6 +31,10 @@ ANSWERS: dict[str | None, dict[str, list[Any]]] = {
     "regression": {"score": [0.5]},
 }
 """What a served model gives, by the `problem_type` in its config."""
+PACKAGE = Path(__file__).parent
+SHIPPED = ("__init__.py", "answer.py", "inputs.py")
+RUNTIME = ["mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers"]
+"""What `serve.py` imports, of decant's and of others'."""
 STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")
 
 
@@ -79,19 +86,20 @@ class Run:
         """Log the model directory as an MLflow model of `examples` and their like: texts, pairs, bytes of images."""
         if not self.run_id:
             return
-        config = json.loads((folder / "config.json").read_text())
-        native = "architecture_module" not in config
-        package = Path(__file__).parent
-        needed = ["mlflow", "torch", "transformers"] + ["timm", "torchvision"] * ("pretrained_cfg" in config)
-        mlflow.pyfunc.log_model(
-            name=name,
-            python_model=str(package / "serve.py"),
-            artifacts={"model": str(folder)},
-            code_paths=None if native else [str(package)],
-            signature=infer_signature(examples, pd.DataFrame(ANSWERS[config.get("problem_type")])),
-            input_example=examples,
-            pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in needed],
-        )
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        with TemporaryDirectory() as place:
+            exported = served(folder, Path(place, "model"))
+            training = ["torch", "transformers"] + ["timm", "torchvision"] * ("pretrained_cfg" in config)
+            whole = "architecture_module" in config and not exported  # transformers does not know it
+            mlflow.pyfunc.log_model(
+                name=name,
+                python_model=str(PACKAGE / "serve.py"),
+                artifacts={"model": str(Path(place, "model"))},
+                code_paths=[str(PACKAGE if whole else copied(PACKAGE, Path(place, "decant"), SHIPPED))],
+                signature=signature(examples, ANSWERS[config.get("problem_type")]),
+                input_example=examples,
+                pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in RUNTIME + training * (not exported)],
+            )
 
     @contextmanager
     def child(self, name: str) -> Iterator["Run"]:
@@ -109,6 +117,31 @@ class Run:
             raise
         finally:
             mlflow.end_run(status)
+
+
+def signature(examples: list[Any], answer: dict[str, list[Any]]) -> ModelSignature:
+    """Of a served model; inputs are of any type, for MLflow would make a text of a number: `Server` refuses it."""
+    given = infer_signature(None, pd.DataFrame(answer), {"top_k": 0})
+    names = list(examples[0]) if isinstance(examples[0], dict) else [None]
+    return ModelSignature(Schema([ColSpec(AnyType(), name) for name in names]), given.outputs, given.params)
+
+
+def served(folder: Path, place: Path) -> bool:
+    """Copy to `place` what a server needs of a model directory; whether ONNX Runtime serves it."""
+    variant = next((v for v in ("int8", "onnx") if (folder / v / "model.onnx").exists()), None)
+    left = {folder / "predictions.parquet"} | ({folder / "model.safetensors"} if variant else set())
+    copied(folder, place, sorted(f.name for f in {*folder.iterdir()} - left if f.is_file()))
+    if variant:
+        copied(folder / variant, place / variant, ["model.onnx"])
+    return bool(variant)
+
+
+def copied(folder: Path, place: Path, names: Iterable[str]) -> Path:
+    """`place`, with copies of the named files of `folder`."""
+    place.mkdir()
+    for name in names:
+        shutil.copy(folder / name, place)
+    return place
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedModel
 
-from decant import UserError, model, run, tables
+from decant import UserError, model, predictions, run, tables
 from decant.adapt import Adapt, Probe
 from decant.adapt.full import Full
 from decant.augment import Augment
@@ -21,6 +21,7 @@ from decant.features import cached
 from decant.fit import device, fit
 from decant.learner import Learner
 from decant.modality import Batches, Encoder, Row
+from decant.predictions import Storage
 from decant.sections import Training
 from decant.tables import Prepared
 from decant.task import Task
@@ -47,12 +48,17 @@ def train(
     adapt: Adapt | None = None,
     chosen: Choose = labelled,
     splits: Sequence[str] = SPLITS,
+    storage: Storage = Storage(),  # noqa: B008
+    seed: int | None = None,
 ) -> None:
     """Train what `build` makes of the backbone at `start` on the `chosen` rows; write it to `folder`.
 
     `adapt`: how (default: full). `folder` becomes a model directory with predictions on every row of `splits`.
+    `seed`: in place of the experiment's.
     """
     prepared = tables.read()
+    if seed is not None:
+        cfg = OmegaConf.merge(cfg, {"seed": seed})  # type: ignore[assignment]
     network, encoder, rows = learn(
         cfg, knobs, prepared, piece(cfg, "task"), start, tracked, build, adapt or Full(), chosen
     )
@@ -61,7 +67,7 @@ def train(
         logits = {s: (prepared.ids(s), model.predict(network, encoder, rows[s])) for s in rows if s in splits}
         if not all(np.isfinite(values).all() for _, values in logits.values()):
             raise UserError("the trained network gives logits that are not finite; lower lr or clip of this stage")
-        model.write_predictions(folder, logits, prepared.digests)
+        predictions.write(folder, logits, prepared.digests, storage)
 
 
 def learn(

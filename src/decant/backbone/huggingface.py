@@ -20,6 +20,8 @@ class HuggingFace(Origin):
     """Expected digest of model.safetensors."""
     layers: list[int] | None = None
     """Keep these encoder layers, counted from 0, and the embedding."""
+    intermediate_size: int | None = None
+    """Keep so many neurons of each feed-forward layer, those with the largest weights."""
     pooling: str = "first"
     """What the head reads: the `first` token, or the `mean` of all, by a layer that averages."""
     pretrained: bool = True
@@ -30,8 +32,8 @@ class HuggingFace(Origin):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, pooling=(self.pooling in ("first", "mean"), "first or mean"))
-        if not self.pretrained and (self.layers or self.sha256 or self.pooling == "mean"):
-            raise UserError("pretrained: false goes with none of layers:, sha256:, pooling: mean")
+        if not self.pretrained and (self.layers or self.intermediate_size or self.sha256 or self.pooling == "mean"):
+            raise UserError("pretrained: false goes with none of layers:, intermediate_size:, sha256:, pooling: mean")
         if self.package and self.pretrained and not self.sha256:
             raise UserError("package: needs sha256: of its model.safetensors")
 
@@ -59,8 +61,16 @@ class HuggingFace(Origin):
             surgery.cut(model, self.layers)
         if self.pooling == "mean":
             surgery.average(model)
+        if self.intermediate_size is not None:
+            surgery.narrow(model, self.intermediate_size)
         model.save_pretrained(folder)
-        return {"origin": self.origin(), "sha256": digest, "layers": self.layers}
+        return {
+            "origin": self.origin(),
+            "sha256": digest,
+            "layers": self.layers,
+            "intermediate_size": self.intermediate_size,
+            "pooling": self.pooling,
+        }
 
     def processor(self, source: Path) -> Any:
         """What turns raw inputs into those of the network."""

@@ -64,11 +64,32 @@ class LSTMForSequenceClassification(PreTrainedModel):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> SequenceClassifierOutput:
         """Logits (B, C) of tokens (B, T); padding is on the right and does not change them."""
         embedded = self.dropout(self.embedding(input_ids))
-        lengths = attention_mask.sum(1).clamp(min=1).cpu()
-        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        _, (hidden, _) = self.lstm(packed)
+        lengths = attention_mask.sum(1).clamp(min=1)
+        if torch.compiler.is_exporting():
+            hidden = self.exported(embedded, lengths)
+        else:
+            packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            _, (hidden, _) = self.lstm(packed)
         last = torch.cat([hidden[0], hidden[1]], dim=1)  # (B, 2H)
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(last)))
+
+    def exported(self, embedded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The last states (2, B, H) by the operator of ONNX, which takes lengths; the exporter knows no packed ones."""
+        time, size, hidden = embedded.shape[1], embedded.shape[0], self.config.hidden_size
+        bias = torch.cat([self.gates("bias_ih"), self.gates("bias_hh")], dim=1)
+        _, last, _ = torch.onnx.ops.symbolic_multi_out(
+            "LSTM",
+            (embedded.transpose(0, 1), self.gates("weight_ih"), self.gates("weight_hh"), bias, lengths.int()),
+            {"direction": "bidirectional", "hidden_size": hidden},
+            dtypes=(embedded.dtype,) * 3,
+            shapes=((time, 2, size, hidden), (2, size, hidden), (2, size, hidden)),
+        )
+        return last
+
+    def gates(self, kind: str) -> torch.Tensor:
+        """Weights of both directions (2, 4H, ...), gates as ONNX orders them: input, output, forget, cell."""
+        both = torch.stack([getattr(self.lstm, f"{kind}_l0{side}") for side in ("", "_reverse")])
+        return both.reshape(2, 4, self.config.hidden_size, *both.shape[2:])[:, [0, 3, 1, 2]].flatten(1, 2)
 
 
 AutoConfig.register("lstm", LSTMConfig)

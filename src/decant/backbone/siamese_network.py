@@ -53,7 +53,8 @@ class SiameseForSequenceClassification(PreTrainedModel):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> SequenceClassifierOutput:
         """Logits (B, C) of pairs, joined as the tokenizer joins them; `token_type_ids` (B, T) tells them apart."""
-        if token_type_ids is None or not (token_type_ids == 1).any(1).all():
+        # what an exporter sees has no values to look at
+        if token_type_ids is None or not (torch.compiler.is_exporting() or (token_type_ids == 1).any(1).all()):
             raise UserError(
                 "a siamese backbone takes pairs of texts, told apart by token types; found a text without a "
                 "second one: choose another backbone, or data of pairs"
@@ -61,17 +62,23 @@ class SiameseForSequenceClassification(PreTrainedModel):
         ids, mask = apart(input_ids, attention_mask, token_type_ids)
         states = self.backbone(input_ids=ids, attention_mask=mask).last_hidden_state
         counted = mask[:, :, None].to(states.dtype)
-        u, v = F.normalize((states * counted).sum(1).float(), dim=1).mul(states.shape[2] ** 0.5).chunk(2)
+        means = F.normalize((states * counted).sum(1).float(), dim=1).mul(states.shape[2] ** 0.5)
+        size = input_ids.shape[0]  # len() and chunk() would fix the size of an exported batch
+        u, v = means[:size], means[size:]
         return SequenceClassifierOutput(logits=self.classifier(torch.cat([(u - v).abs(), u * v], dim=1)))
 
 
 def apart(ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens and mask (2B, S): first all first texts, then all second ones, each as if it were alone."""
     first, second = mask * (types == 0), mask * (types == 1)
-    order = second.argsort(dim=1, descending=True, stable=True)  # to the front
+    place = torch.arange(ids.shape[1], device=ids.device)
+    order = (second * ids.shape[1] - place).argsort(dim=1, descending=True)  # to the front; ONNX has no stable sort
     start = torch.ones_like(ids[:, :1])
     other = torch.cat([ids[:, :1], ids.gather(1, order)], dim=1), torch.cat([start, second.gather(1, order)], dim=1)
-    width = int(max(first.sum(1).max(), other[1].sum(1).max()))
+    width = torch.maximum(first.sum(1).max(), other[1].sum(1).max()).item()
+    if torch.compiler.is_exporting():  # else an open size may be taken for 0, 1 or too much
+        torch._check(width >= 2)  # type: ignore[no-untyped-call]
+        torch._check(width <= ids.shape[1])  # type: ignore[no-untyped-call]
     return torch.cat([ids[:, :width], other[0][:, :width]]), torch.cat([first[:, :width], other[1][:, :width]])
 
 

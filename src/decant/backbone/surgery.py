@@ -43,6 +43,34 @@ def cut(model: PreTrainedModel, layers: list[int]) -> None:
 
 
 @torch.no_grad()
+def narrow(model: PreTrainedModel, size: int) -> None:
+    """Keep `size` neurons between the two halves of each feed-forward layer, in place: those with the largest weights.
+
+    A neuron's weight is the product of the norms of what goes in and what comes out, the most it can change.
+
+    Raises:
+        UserError: layers without the two halves, or with fewer neurons.
+    """
+    name = next((n for n in ("intermediate_size", "hidden_dim") if hasattr(model.config, n)), "intermediate_size")
+    wide = getattr(model.config, name, None)
+    parent, layers = stack(model)
+    for layer in getattr(parent, layers):
+        linears = [m for m in layer.modules() if isinstance(m, nn.Linear)]
+        into, out = [m for m in linears if m.out_features == wide], [m for m in linears if m.in_features == wide]
+        if len(into) != 1 or len(out) != 1 or not 0 < size <= into[0].out_features:
+            raise UserError(
+                f"intermediate_size is {size}, but a layer of {type(model).__name__} has {len(into)} linear layers to "
+                f"{wide} neurons and {len(out)} from them; expected one of each, and a number of at most {wide}"
+            )
+        norms = into[0].weight.norm(dim=1) * out[0].weight.norm(dim=0)
+        kept = norms.topk(size).indices.sort().values
+        into[0].weight, into[0].bias = (nn.Parameter(p[kept].clone()) for p in (into[0].weight, into[0].bias))
+        out[0].weight = nn.Parameter(out[0].weight[:, kept].clone())
+        into[0].out_features = out[0].in_features = size
+    setattr(model.config, name, size)
+
+
+@torch.no_grad()
 def average(model: PreTrainedModel) -> None:
     """Append a layer that adds the average over all tokens to each, in place.
 

@@ -2,37 +2,52 @@
 
 L = (1 - w) T² KL(softmax(teacher / T) || softmax(student / T)) + w CE(student, target)
 
-for classes; the task says what takes the place of KL and CE for other targets.
+for classes; the task says what takes the place of KL and CE for other targets. With `standardise`, the logits of each
+row are first brought to mean 0 and deviation 1, so that the student need not copy their size (Sun et al., "Logit
+Standardization in Knowledge Distillation", CVPR 2024, arXiv:2403.01427).
 """
 
 import torch
 
 from decant import require
-from decant.loss import Loss
+from decant.loss import Loss, Output, Weight, at, check, check_weights
 from decant.task import Task
+
+FLAT = 1e-3
+"""Deviation of logits below which a row is not stretched to 1."""
 
 
 class KD(Loss):
     """Soft and hard labels."""
 
-    def __init__(self, temperature: float, hard_weight: float) -> None:
+    def __init__(self, temperature: float, hard_weight: Weight, standardise: bool) -> None:
         super().__init__()
-        self.temperature, self.hard_weight = temperature, hard_weight
+        self.temperature, self.hard_weight, self.standardise = temperature, hard_weight, standardise
+        self.exclusive = standardise
+        check_weights(hard_weight=hard_weight)
+        ends = at(hard_weight, 0.0), at(hard_weight, 1.0)
         require(
             self,
             temperature=(0 < temperature < float("inf"), "a finite number above 0"),
-            hard_weight=(0 <= hard_weight < 1, "a number in [0, 1); use loss none for 1"),
+            hard_weight=(max(ends) <= 1 and min(ends) < 1, "in [0, 1); use loss none for 1"),
         )
-        self.weights = {"soft": 1 - hard_weight, "hard": hard_weight}
 
-    def forward(self, student: torch.Tensor, teacher: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
-        """See `Loss.forward`.
+    def weights(self, progress: float) -> dict[str, float]:
+        """See `Loss.weights`."""
+        hard = at(self.hard_weight, progress)
+        return {"soft": 1 - hard, "hard": hard}
 
-        Raises:
-            ValueError: shapes that differ (broadcasting would train nonsense) or a teacher that is not finite.
-        """
-        if student.shape != teacher.shape or student.dim() != 2:
-            raise ValueError(f"expected equal shapes (B, C), found {tuple(student.shape)} and {tuple(teacher.shape)}")
-        if not torch.isfinite(teacher).all():
-            raise ValueError("the teacher's logits are not finite; fine-tune it again with a lower lr")
-        return {"soft": task.divergence(student, teacher, self.temperature)}
+    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+        """See `Loss.forward`."""
+        teacher = teacher.detached()
+        check(student.logits, teacher.logits)
+        both = [standardised(o.logits) if self.standardise else o.logits for o in (student, teacher)]
+        return {"soft": task.divergence(both[0], both[1], self.temperature)}
+
+
+def standardised(logits: torch.Tensor) -> torch.Tensor:
+    """Each row (B, C) with mean 0 and standard deviation 1; less, where it was below `FLAT`."""
+    logits = logits.float()
+    deviation = logits.std(1, keepdim=True, correction=0)
+    # a flat row stays flat: over a deviation of 0, the gradient of a new head would be millions
+    return (logits - logits.mean(1, keepdim=True)) / deviation.clamp(min=FLAT)

@@ -2,7 +2,7 @@
 
 import torch
 
-from decant.loss import Loss
+from decant.loss import Loss, Output
 from decant.task import Task
 
 
@@ -10,8 +10,11 @@ class Alone(Loss):
     """No teacher."""
 
     needs = ()
-    weights = {"hard": 1.0}
 
-    def forward(self, student: torch.Tensor, teacher: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def weights(self, progress: float) -> dict[str, float]:
+        """The hard term's."""
+        return {"hard": 1.0}
+
+    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
         """No term but the hard one."""
         return {}

@@ -22,11 +22,15 @@ Answer = Callable[[Sequence[Any]], torch.Tensor]
 
 @dataclass(slots=True)
 class Row:
-    """One encoded example; `target` as the task encodes it; `soft`: the teacher's logits (C,), if there is one."""
+    """One encoded example; `target` as the task encodes it; `soft`: the teacher's stored logits (C,), if there are any.
+
+    `number`: which of the rows to learn from it is, for a teacher that reads it in a way of its own.
+    """
 
     input: Any
     target: Any
     soft: np.ndarray | None = None
+    number: int | None = None
 
 
 class Modality(ABC):
@@ -102,11 +106,13 @@ class Batches(ABC):
         return torch.cat(parts)[np.argsort(order)]
 
     def collate(self, rows: Sequence[Row]) -> Batch:
-        """The tensors of `stack`, `target` (B, ...) and, if there is one, `soft` (B, C)."""
+        """The tensors of `stack`, `target` (B, ...) and, where rows have them, `soft` (B, C) and `number` (B,)."""
         batch = self.stack([r.input for r in rows])
         batch["target"] = torch.from_numpy(np.stack([np.asarray(r.target) for r in rows]))
         if rows[0].soft is not None:
             batch["soft"] = torch.from_numpy(np.stack([r.soft for r in rows if r.soft is not None]))
+        if rows[0].number is not None:
+            batch["number"] = torch.tensor([r.number for r in rows])
         return batch
 
 

@@ -29,6 +29,8 @@ class Task(ABC):
     """Whether a row has one class of several, whose probabilities are the softmax of its logits."""
     smooths: bool = True
     """Whether its targets can be smoothed."""
+    width: float = 1.0
+    """What a difference of logits is measured in."""
     agreeing: str = "agrees on {} % of test"
     """`agreement`, times 100, in a sentence on two models."""
 

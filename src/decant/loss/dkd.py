@@ -1,0 +1,60 @@
+"""Decoupled soft labels: Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022, arXiv:2203.08679.
+
+L = w CE(student, target) + alpha T² KL(b_teacher || b_student) + beta T² KL(q_teacher || q_student)
+
+where b is the probability of the target class against all others together, and q that of the other classes among
+themselves, both at temperature T. Kd weighs the second by how unsure the teacher is; here it has a weight of its own.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from decant import require
+from decant.loss import Loss, Output, Weight, at, check, check_weights
+from decant.task import Task
+
+
+class DKD(Loss):
+    """Target class and other classes apart; for a row without a label, the teacher's class is the target."""
+
+    exclusive = True
+
+    def __init__(self, temperature: float, alpha: Weight, beta: Weight, hard_weight: Weight) -> None:
+        super().__init__()
+        self.temperature, self.alpha, self.beta, self.hard_weight = temperature, alpha, beta, hard_weight
+        require(self, temperature=(0 < temperature < float("inf"), "a finite number above 0"))
+        check_weights(alpha=alpha, beta=beta, hard_weight=hard_weight)
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """See `Loss.weights`."""
+        return {
+            "target_class": at(self.alpha, progress),
+            "other_classes": at(self.beta, progress),
+            "hard": at(self.hard_weight, progress),
+        }
+
+    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+        """See `Loss.forward`."""
+        teacher = teacher.detached()
+        check(student.logits, teacher.logits)
+        classes = torch.where(target < 0, teacher.logits.argmax(1), target)
+        (own, others), (own_teacher, others_teacher) = (
+            decoupled(o.logits.float() / self.temperature, classes) for o in (student, teacher)
+        )
+        return {
+            "target_class": self.temperature**2 * divergence(own, own_teacher),
+            "other_classes": self.temperature**2 * divergence(others, others_teacher),
+        }
+
+
+def decoupled(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities (B, 2) of the target and of all others together, and (B, C - 1) of the others apart."""
+    own = logits.gather(1, target[:, None])
+    keep = torch.ones_like(logits, dtype=torch.bool).scatter_(1, target[:, None], False)
+    others = logits[keep].view(len(logits), -1)
+    return F.log_softmax(torch.cat([own, others.logsumexp(1, keepdim=True)], dim=1), dim=1), F.log_softmax(others, 1)
+
+
+def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """KL(teacher || student) of log-probabilities (B, K), averaged over rows."""
+    return F.kl_div(student, teacher, log_target=True, reduction="batchmean")

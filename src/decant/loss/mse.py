@@ -1,0 +1,31 @@
+"""Squared distance of logits: Ba & Caruana, "Do Deep Nets Really Need to be Deep?", NeurIPS 2014, arXiv:1312.6184.
+
+L = a mean((student - teacher)²) + w CE(student, target)
+
+over rows and classes. With a temperature that grows, kd comes to the same, apart from the mean of each row.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from decant.loss import Loss, Output, Weight, at, check, check_weights
+from decant.task import Task
+
+
+class MSE(Loss):
+    """Logits as numbers, in units of `Task.width`."""
+
+    def __init__(self, weight: Weight, hard_weight: Weight) -> None:
+        super().__init__()
+        self.weight, self.hard_weight = weight, hard_weight
+        check_weights(weight=weight, hard_weight=hard_weight)
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """See `Loss.weights`."""
+        return {"mse": at(self.weight, progress), "hard": at(self.hard_weight, progress)}
+
+    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+        """See `Loss.forward`."""
+        teacher = teacher.detached()
+        check(student.logits, teacher.logits)
+        return {"mse": F.mse_loss(student.logits.float() / task.width, teacher.logits.float() / task.width)}

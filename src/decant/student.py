@@ -1,0 +1,58 @@
+"""Where a student starts: from its own weights or its teacher's, with all tokens or those that are used."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from decant import UserError, model, run, vocabulary
+from decant.backbone import surgery
+from decant.modality.text import columns
+from decant.sections import Distill
+from decant.tables import Prepared
+
+
+def start(weights: Path, knobs: Distill, prepared: Prepared, folder: Path) -> Path:
+    """The model directory that a student is trained from; `weights`: whose, before the vocabulary is cut.
+
+    It is `weights` itself, or made in `folder`.
+    """
+    if knobs.vocabulary == "all":
+        return weights
+    shutil.copytree(weights, folder)
+    frames = [prepared.frames[s] for s in ("train", "unlabelled") if s in prepared.frames]
+    texts = pd.concat([frame[c] for frame in frames for c in columns(frame)])
+    kept = vocabulary.trim(folder, texts.tolist(), knobs.max_length)
+    print(f"vocabulary: {kept:,} tokens kept", flush=True)
+    return folder
+
+
+def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
+    """The layers of the fine-tuned `teacher` that the manifest of `student` names, its head too, in `folder`.
+
+    Raises:
+        UserError: a student that is no part of its teacher.
+    """
+    mine, whole = (run.read_json(f / "manifest.json") for f in (student, student.parent / "teacher"))
+    same = ("origin", "sha256", "pooling")
+    if any(mine.get(k) != whole.get(k) for k in same) or whole.get("layers") or "sha256" not in mine:
+        raise UserError(
+            f"distill.start is teacher, but the student comes from {mine['origin']} and the teacher from "
+            f"{whole['origin']}; expected one origin, with its layers uncut for the teacher: choose such a pair "
+            "(minilm and minilm_2), or distill.start pretrained"
+        )
+    if not (teacher / "model.safetensors").exists():
+        raise UserError("distill.start is teacher, but there are several teachers; set it to pretrained")
+    network, encoder = model.load(teacher, prepared.modality)
+    depth = getattr(network.config, "num_hidden_layers", None)
+    if mine["layers"] is not None:
+        if depth is None:
+            raise UserError(f"{type(network).__name__} cannot be cut; set distill.start to pretrained")
+        # the layer that averages comes last, and stays
+        surgery.cut(network, mine["layers"] + ([depth - 1] if mine["pooling"] == "mean" else []))
+    if mine["intermediate_size"] is not None:
+        surgery.narrow(network, mine["intermediate_size"])
+    folder.mkdir(parents=True)
+    model.save(network, encoder.processor, folder)
+    run.write_json(folder / "manifest.json", mine)
+    return folder

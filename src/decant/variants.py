@@ -1,0 +1,90 @@
+"""The student's files for ONNX Runtime, part of what distill hands on; each is scored again on the whole test set."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+from transformers import PreTrainedModel
+
+from decant import UserError, export, folds, model, predictions
+from decant.config import piece, settings
+from decant.modality import Encoder, Row
+from decant.sections import Export
+from decant.tables import Prepared
+from decant.task import Task
+from decant.tracking import Run
+
+FILE = "model.onnx"
+CALIBRATED = 16
+"""Rows of a pass of the calibration."""
+SCORED = ("validation", "test")
+
+
+def write(cfg: DictConfig, folder: Path, prepared: Prepared, tracked: Run) -> None:
+    """Write onnx/ and, if asked for, int8/ to the model directory `folder`: model.onnx and predictions.parquet each.
+
+    Raises:
+        UserError: a file that loses more of the headline figure on test than `export.most_lost`, or a network that
+            cannot be exported.
+    """
+    knobs: Export = settings(cfg, "export")
+    task: Task = piece(cfg, "task")
+    network, encoder = model.load(folder, prepared.modality)
+    rows = encoder.rows(prepared.frames)
+    whole = folder / "onnx" / FILE
+    whole.parent.mkdir()
+    export.onnx(network, encoder, rows["validation"][:2], whole)
+    made = {"onnx": whole}
+    if knobs.int8:
+        made["int8"] = folder / "int8" / FILE
+        made["int8"].parent.mkdir()
+        quantise(network, encoder, spread(rows["train"], knobs.calibration), whole, made["int8"])
+    found = {}
+    for role, file in made.items():
+        logits = {s: (prepared.ids(s), export.logits(file, encoder, rows[s], cfg.trainer.threads)) for s in SCORED}
+        predictions.write(file.parent, logits, prepared.digests)
+        found[role] = figures(folder, file, prepared, task)
+        print(f"{role}: " + ", ".join(f"{k} {v:.4g}" for k, v in found[role].items()), flush=True)
+        tracked.metrics({f"{role}/{k}": v for k, v in found[role].items()})
+    gate(found, task, knobs.most_lost)
+
+
+def quantise(network: PreTrainedModel, encoder: Encoder, rows: Sequence[Row], source: Path, file: Path) -> None:
+    """Write the graph `source` of `network` in 8 bits: calibrated on `rows` where it has convolutions."""
+    if not export.convolutional(network):
+        export.dynamic_int8(source, file)
+        return
+    parts = (rows[i : i + CALIBRATED] for i in range(0, len(rows), CALIBRATED))
+    export.static_int8(source, file, (export.arrays(encoder.inputs(encoder.collate(part))) for part in parts))
+
+
+def spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
+    """At most `count` rows, evenly from all: tables are often sorted by class."""
+    return rows[:: max(1, len(rows) // count)][:count]
+
+
+def figures(folder: Path, file: Path, prepared: Prepared, task: Task) -> dict[str, float]:
+    """What a file gives on test beside the network that it was made of."""
+    target = np.stack(prepared.frames["test"]["target"].to_list())
+    before, after = (folds.stored(f, "test", prepared) for f in (folder, file.parent))
+    scores = [folds.headline(logits, target, task) for logits in (before, after)]
+    return {
+        f"test_{task.monitor}": scores[1],
+        "lost": scores[0] - scores[1],
+        "largest_difference": float(np.abs(after - before).max()),
+        "mb": file.stat().st_size / 1e6,
+    }
+
+
+def gate(found: dict[str, dict[str, float]], task: Task, most: float) -> None:
+    """Refuse to hand on files that lose too much."""
+    bad = [
+        f"{role} loses {100 * f['lost']:.2f} points of {task.monitor} on test ({100 * f[f'test_{task.monitor}']:.2f} "
+        f"left, largest difference of a logit {f['largest_difference']:.3g}), more than export.most_lost, "
+        f"{100 * most:g}: raise it, or set export.int8 to false"
+        for role, f in found.items()
+        if not f["lost"] <= most
+    ]
+    if bad:
+        raise UserError(bad)

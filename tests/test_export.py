@@ -1,0 +1,286 @@
+"""Networks as ONNX: the same answers as PyTorch, equal bytes, and what 8 bits change."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+from test_datamodule import Tokens
+from torch import nn
+from transformers import (
+    AutoModelForImageClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    ConvNextConfig,
+    ConvNextForImageClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    MobileNetV1Config,
+    MobileNetV1ForImageClassification,
+    MobileNetV2Config,
+    MobileNetV2ForImageClassification,
+    PreTrainedModel,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ViTConfig,
+    ViTForImageClassification,
+)
+
+from decant import UserError, export, model
+from decant.backbone import surgery
+from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
+from decant.backbone.mlp_head import MLPHeadConfig, MLPHeadForClassification
+from decant.backbone.siamese_network import SiameseConfig, SiameseForSequenceClassification
+from decant.modality import Encoder, Row
+from decant.modality.image import Image, ImageEncoder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+WEIGHTS = Path(os.environ.get("DECANT_DATA", ROOT.parent / "shared" / "data")) / "weights" / "mobilenet_v2_imagenet"
+SIDE = 32
+SHAPE = {
+    "vocab_size": 200,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.2,
+}
+PLAIN = {"vocab_size": 200, "dim": 32, "n_layers": 1, "n_heads": 4, "hidden_dim": 64, "initializer_range": 0.2}
+RESIDUAL = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+PATCHES = {**SHAPE, "image_size": SIDE, "patch_size": 8}
+STAGES = {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "layer_scale_init_value": 0.5}
+BODY = BertConfig(**SHAPE).to_dict()
+
+
+def averaging() -> PreTrainedModel:
+    network = BertForSequenceClassification(BertConfig(**SHAPE, num_labels=3))
+    surgery.average(network.bert)
+    return network
+
+
+TEXTS = {
+    "bert": lambda: BertForSequenceClassification(BertConfig(**SHAPE, num_labels=3)),
+    "averaging": averaging,
+    "distilbert": lambda: DistilBertForSequenceClassification(DistilBertConfig(**PLAIN, num_labels=3)),
+    "lstm": lambda: LSTMForSequenceClassification(LSTMConfig(200, 16, 24, num_labels=3)),
+    "mlp head": lambda: MLPHeadForClassification(MLPHeadConfig(BODY, 32, 16, True, True, num_labels=2)),
+}
+PAIRS = {
+    "bert on pairs": TEXTS["bert"],
+    "siamese": lambda: SiameseForSequenceClassification(SiameseConfig(BODY, 5.0, num_labels=3)),
+}
+IMAGES = {
+    "mobilenet v1": lambda: MobileNetV1ForImageClassification(
+        MobileNetV1Config(image_size=SIDE, depth_multiplier=0.25, num_labels=3)
+    ),
+    "mobilenet v2": lambda: MobileNetV2ForImageClassification(
+        MobileNetV2Config(image_size=SIDE, depth_multiplier=0.25, num_labels=3)
+    ),
+    "resnet": lambda: ResNetForImageClassification(ResNetConfig(**RESIDUAL, num_labels=3)),
+    "mlp head on resnet": lambda: MLPHeadForClassification(
+        MLPHeadConfig(ResNetConfig(**RESIDUAL).to_dict(), 16, 8, num_labels=3)
+    ),
+    "convnext": lambda: ConvNextForImageClassification(ConvNextConfig(**STAGES, num_labels=3)),
+    "vit": lambda: ViTForImageClassification(ViTConfig(**PATCHES, num_labels=3)),
+}
+ALL = TEXTS | PAIRS | IMAGES
+QUICK = ("lstm", "siamese", "resnet", "vit")
+EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
+
+
+class Pixels(ImageEncoder):
+    """Of images of the network's size, without a model directory."""
+
+    def __init__(self, side: int) -> None:
+        self.modality, self.resolution = Image(side), side
+        self.mean = self.std = torch.full((1, 3, 1, 1), 0.5)
+
+
+def made(name: str) -> tuple[PreTrainedModel, Encoder]:
+    """A network whose logits differ from row to row, and what it takes."""
+    torch.manual_seed(0)
+    network = ALL[name]().eval()
+    if name not in IMAGES:
+        return network, Tokens()
+    settle(network)
+    return network, Pixels(SIDE)
+
+
+@torch.no_grad()
+def settle(network: PreTrainedModel) -> None:
+    """Statistics of batch normalisation from noise; without them untrained logits are all but equal."""
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.momentum = None
+        norm.reset_running_stats()
+        norm.train()
+    network(torch.randn(16, 3, SIDE, SIDE))
+    network.eval()
+
+
+def rows(name: str, number: int = 90, seed: int = 0) -> list[Row]:
+    """Of lengths from 2 to 60, or images."""
+    draw = np.random.default_rng(seed)
+    if name in IMAGES:
+        return [Row(draw.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8), 0) for _ in range(number)]
+    ids = [draw.integers(1, 200, n) for n in draw.integers(4, 60, number)]
+    if name in PAIRS:
+        return [Row(np.stack([i, np.arange(len(i)) >= draw.integers(2, len(i))], axis=1), 0) for i in ids]
+    return [Row(i.tolist(), 0) for i in ids]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("onnx")
+
+
+def written(name: str, folder: Path) -> Path:
+    """The graph of a network, made once."""
+    file = folder / f"{name}.onnx"
+    if not file.exists():
+        network, encoder = made(name)
+        export.onnx(network, encoder, rows(name, 2), file)
+    return file
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_graph_answers_as_the_network_does_whatever_the_length_and_the_batch(name: str, folder: Path) -> None:
+    network, encoder = made(name)
+    file, many = written(name, folder), rows(name, seed=1)
+    wanted = model.predict(network, encoder, many)
+    found = export.logits(file, encoder, many, threads=1)
+    assert found.dtype == np.float32
+    assert wanted.std() > 1e-3
+    assert np.abs(found - wanted).max() < 1e-4
+    alone = export.logits(file, encoder, many[:1], threads=1)
+    assert np.abs(alone - wanted[:1]).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["siamese", "resnet"])
+def test_inputs_and_output_are_called_as_promised_and_their_sizes_are_open(name: str, folder: Path) -> None:
+    _, encoder = made(name)
+    graph = onnx.load(written(name, folder)).graph
+    assert [i.name for i in graph.input] == list(encoder.inputs(encoder.collate(rows(name, 1))))
+    for given in graph.input:
+        sizes = [d.dim_param or d.dim_value for d in given.type.tensor_type.shape.dim]
+        assert sizes == (["batch", 3, SIDE, SIDE] if name in IMAGES else ["batch", "tokens"])
+    output = graph.output[0].type.tensor_type
+    assert [o.name for o in graph.output] == ["logits"]
+    assert output.elem_type == onnx.TensorProto.FLOAT
+    assert [d.dim_param or d.dim_value for d in output.shape.dim] == ["batch", 3]
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_eight_bits_keep_the_answers_and_leave_no_large_weights(name: str, folder: Path, tmp_path: Path) -> None:
+    network, encoder = made(name)
+    source, file, many = written(name, folder), tmp_path / "int8.onnx", rows(name, seed=1)
+    if export.convolutional(network):
+        batches = [export.arrays(encoder.inputs(encoder.collate(rows(name, 30))))]
+        export.static_int8(source, file, batches)
+    else:
+        export.dynamic_int8(source, file)
+    before, after = (export.logits(f, encoder, many, threads=1) for f in (source, file))
+    # the deeper an untrained network of convolutions, the more of its noise is rounding; a trained one is below
+    assert np.sqrt(np.mean((after - before) ** 2)) < (0.7 if export.convolutional(network) else 0.2) * before.std()
+    assert not np.array_equal(before, after)
+    assert not [i.name for i in onnx.load(file).graph.initializer if export.big(i)]
+    onnx.checker.check_model(onnx.load(file), full_check=True)
+
+
+def test_convolutions_beside_the_one_that_cuts_patches_ask_for_calibration() -> None:
+    static = {name for name in ALL if export.convolutional(made(name)[0])}
+    assert static == {"mobilenet v1", "mobilenet v2", "resnet", "mlp head on resnet", "convnext"}
+
+
+def test_rows_of_an_embedding_have_a_scale_each() -> None:
+    table = np.float32([[1e-3, -2e-3], [50.0, 100.0], [0.0, 0.0]])
+    numbers, scale = (onnx.numpy_helper.to_array(t) for t in export.rounded(onnx.numpy_helper.from_array(table, "t")))
+    assert numbers.tolist() == [[64, -127], [64, 127], [0, 0]]
+    assert np.abs(numbers * scale - table).max(1) == pytest.approx([1e-5, 0.5, 0], abs=1)
+    assert scale[:2, 0].tolist() == pytest.approx([2e-3 / 127, 100 / 127])
+
+
+MAKE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import test_export as t
+from decant import export
+for name in ("siamese", "lstm", "mobilenet v2"):
+    file = t.written(name, Path())
+    if name in t.IMAGES:
+        _, encoder = t.made(name)
+        batch = export.arrays(encoder.inputs(encoder.collate(t.rows(name))))
+        export.static_int8(file, Path(f"{name} int8.onnx"), [batch])
+    else:
+        export.dynamic_int8(file, Path(f"{name} int8.onnx"))
+"""
+
+
+@pytest.mark.slow
+def test_equal_networks_give_equal_bytes_in_any_process_and_folder_and_nothing_is_printed(tmp_path: Path) -> None:
+    for seed in ("1", "2"):
+        (tmp_path / seed).mkdir()
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-W", "error::UserWarning:decant", "-c", MAKE, str(ROOT / "tests")]
+        done = subprocess.run(command, cwd=tmp_path / seed, env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    files = sorted((tmp_path / "1").iterdir())
+    assert len(files) == 6
+    for file in files:
+        content = file.read_bytes()
+        assert content == (tmp_path / "2" / file.name).read_bytes(), file.name
+        assert str(ROOT).encode() not in content
+        assert str(tmp_path).encode() not in content
+        assert b".py" not in content
+
+
+class Fixed(BertForSequenceClassification):
+    """Reads a value of its inputs, or their number, as a Python number."""
+
+    reads = "value"
+
+    def forward(self, input_ids: torch.Tensor, **rest: torch.Tensor) -> object:
+        output = super().forward(input_ids, **rest)
+        if self.reads == "value":
+            return output if int(input_ids.sum()) > 0 else None
+        return type(output)(logits=output.logits[: len(input_ids)] * len(input_ids))
+
+
+@pytest.mark.parametrize("reads", ["value", "number"])
+def test_a_network_that_cannot_be_exported_is_named(reads: str, tmp_path: Path) -> None:
+    network = Fixed(BertConfig(**SHAPE)).eval()
+    network.reads = reads
+    with pytest.raises(UserError, match=r"Fixed cannot be exported to ONNX: .*; choose another student"):
+        export.onnx(network, Tokens(), rows("bert", 2), tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
+
+
+@pytest.mark.slow
+def test_a_calibrated_mobilenet_of_imagenet_keeps_its_answers(tmp_path: Path) -> None:
+    photographs = WEIGHTS.parents[1] / "hymenoptera"
+    if not WEIGHTS.is_dir() or not photographs.is_dir():
+        pytest.skip(f"no {WEIGHTS} or no {photographs}; set DECANT_DATA")
+    network = AutoModelForImageClassification.from_pretrained(WEIGHTS, dtype=torch.float32).eval()
+    encoder, images = Pixels(224), {}
+    for split in ("train", "validation"):
+        frame = pd.read_parquet(photographs / f"{split}.parquet").sample(40, random_state=0)
+        frame = frame.assign(
+            input=[i["bytes"] if isinstance(i, dict) else i for i in frame["image"]], row_id=frame.index
+        )
+        images[split] = [Row(i, 0) for i in encoder.encode(Image(224).read(frame)[0])]
+    export.onnx(network, encoder, images["train"][:1], tmp_path / "a.onnx")
+    batches = (export.arrays(encoder.inputs(encoder.collate([row]))) for row in images["train"])
+    export.static_int8(tmp_path / "a.onnx", tmp_path / "b.onnx", batches)
+    a, b = (export.logits(tmp_path / f, encoder, images["validation"], threads=1) for f in ("a.onnx", "b.onnx"))
+    assert np.abs(a - model.predict(network, encoder, images["validation"])).max() < 1e-3
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert cosine.min() > 0.97
+    assert (tmp_path / "b.onnx").stat().st_size < 0.3 * (tmp_path / "a.onnx").stat().st_size
