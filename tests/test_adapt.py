@@ -503,7 +503,17 @@ def test_one_logit_for_three_classes_is_refused(tiny: Callable[..., Tiny]) -> No
 
 
 def fine_tuner(net: PreTrainedModel, adapt: Adapt, **knobs: float) -> FineTuner:
-    values = {"epochs": 1, "control_epochs": 1, "folds": 1, "seeds": 1, "half_logits": False, "top_logits": None, "lr": 1e-3, "batch_size": 8, "max_length": 16}
+    values = {
+        "epochs": 1,
+        "control_epochs": 1,
+        "folds": 1,
+        "seeds": 1,
+        "half_logits": False,
+        "top_logits": None,
+        "lr": 1e-3,
+        "batch_size": 8,
+        "max_length": 16,
+    }
     values |= {"warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "label_smoothing": 0.0, "ema": 0.0}
     section = FineTune(**{**values, **knobs})  # type: ignore[arg-type]
     return FineTuner(net, None, Classify(), section, 1e-3, adapt, Unchanged())  # type: ignore[arg-type]

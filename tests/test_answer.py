@@ -137,7 +137,7 @@ def test_nothing_of_the_training_code_is_imported() -> None:
         "print(*sorted(m for m in sys.modules if m.startswith('decant')))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[:2] == ["", "decant decant.answer decant.inputs"]
+    assert done.stdout.split("\n")[:2] == ["", "decant decant.answer decant.inputs decant.pixels"]
 
 
 def test_tokens_are_those_of_the_tokenizer_in_transformers(texts: Path) -> None:
@@ -389,7 +389,7 @@ def animated() -> bytes:
         (picture()[:200], r"no image \(200 bytes\)"),
         (None, r"None \(NoneType\), expected an image or the bytes of an image file"),
         ({"text": "a"}, r"a mapping of 'text' \(str\), expected an image"),
-        (animated(), "an image of several frames, expected one"),
+        (animated(), "an image with several frames or pages"),
     ],
 )
 def test_what_is_no_image_is_named_by_its_position(images: Path, given: object, message: str) -> None:

@@ -92,6 +92,23 @@ def test_a_cut_encoder_keeps_the_chosen_layers(encoder: torch.nn.Module, tmp_pat
         assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), original.parameters(), strict=True))
 
 
+def test_a_narrower_encoder_keeps_the_neurons_that_weigh_most(encoder: torch.nn.Module, tmp_path: Path) -> None:
+    HuggingFace(package=MINILM, sha256=SHA256, layers=[2], intermediate_size=100).write(tmp_path)
+    found = AutoModel.from_pretrained(tmp_path).encoder.layer[0]
+    whole = encoder.encoder.layer[2]
+    into, out = whole.intermediate.dense.weight.detach(), whole.output.dense.weight.detach()
+    weigh = [float(into[i].norm() * out[:, i].norm()) for i in range(len(into))]
+    kept = sorted(sorted(range(len(into)), key=lambda i: -weigh[i])[:100])
+    assert torch.equal(found.intermediate.dense.weight, into[kept])
+    assert torch.equal(found.intermediate.dense.bias, whole.intermediate.dense.bias[kept])
+    assert torch.equal(found.output.dense.weight, out[:, kept])
+
+
+def test_more_neurons_than_there_are_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="intermediate_size is 1537"):
+        HuggingFace(package=MINILM, sha256=SHA256, intermediate_size=1537).write(tmp_path)
+
+
 @pytest.mark.parametrize("layers", [[], [6], [-1]])
 def test_layers_that_are_not_there_are_refused(layers: list[int], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="expected numbers from 0 to 5"):

@@ -73,7 +73,10 @@ def test_a_section_comes_as_its_dataclass_with_types() -> None:
 BAD = [
     ("distill.lr=fast", r"distill.*Value 'fast'"),
     ("use.adapt=haed", r"use.adapt is 'haed'.*did you mean 'head'"),
-    ("use.loss=kdd", r"use.loss is 'kdd'.*did you mean 'kd'.*there are: attention, dist, dkd, hint, kd, mse, none, relation, sum"),
+    (
+        "use.loss=kdd",
+        r"use.loss is 'kdd'.*did you mean 'kd'.*there are: attention, dist, .*, none, relation, sum",
+    ),
     ("loss.temperature=-1", r"conf/loss/kd.yaml: temperature is -1"),
     ("+loss.temprature=2", r"'temprature', which nothing reads \(did you mean 'temperature'\?\)"),
     ("+distill.epoch=2", r"'epoch', which nothing reads \(did you mean 'epochs'\?\)"),

@@ -297,3 +297,30 @@ def test_a_batch_that_a_fold_cannot_fill_is_refused_and_earlier_output_stays() -
     with pytest.raises(UserError, match=r"batch_size is 100, but a fold trains on only 52 of the 104 rows"):
         fine_tune.main(here("fine_tune.folds=2", "fine_tune.batch_size=100"), Run())
     assert (fine_tune.OUT / "predictions.parquet").read_bytes() == before
+
+
+def test_teachers_of_several_seeds_teach_with_their_mean_probability(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("conf", "params.yaml", "some.csv"):
+        (tmp_path / part).symlink_to(workspace / part)
+    (tmp_path / "data").mkdir()
+    for part in ("prepare", "pretrain_load"):
+        (tmp_path / "data" / part).symlink_to(workspace / "data" / part)
+    monkeypatch.chdir(tmp_path)
+    log: list[str] = []
+    words = ["fine_tune.seeds=2", "fine_tune.half_logits=true"]
+    fine_tune.main(here(*words), Remembering("stage", log))
+    assert log[:2] == [f"stage > fine-tune seed {i}: teacher" for i in (1, 2)]
+    assert [f.name for f in members(fine_tune.OUT)] == ["seed_1", "seed_2"]
+    prepared = tables.read()
+    for split, tolerance in (("train", 2e-3), ("unlabelled", 2e-3), ("test", 1e-5)):
+        each = [softmax(logits(member, split, prepared), axis=1) for member in members(fine_tune.OUT)]
+        assert not np.allclose(each[0], each[1])
+        together = softmax(logits(fine_tune.OUT, split, prepared), axis=1)
+        np.testing.assert_allclose(together, np.mean(each, 0), rtol=tolerance)
+    distill.main(here(*words), Run())
+    evaluate.main(here(*words), Run())
+    found = run.read_json(Path("data/evaluate/metrics.json"))["teacher"]["members"]
+    assert set(found) == {"mean", "std", "each"}
+    assert "teacher, 2 models: each alone" in capsys.readouterr().out

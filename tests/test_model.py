@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from test_datamodule import Tokens
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from decant import UserError, model, run, serve
+from decant import model, run, serve
 from decant.backbone.image import Image
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.learner import rate

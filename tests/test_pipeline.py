@@ -96,8 +96,10 @@ def test_all_files_are_where_the_design_says(clone: Path) -> None:
     wanted |= {"prepare/card.json", "prepare/source/card.json"}
     wanted |= {f"pretrain_load/{r}/{f}" for r in ("teacher", "student", "scratch") for f in start}
     wanted |= {f"{s}/{c}{f}" for s in ("fine_tune", "distill") for c in ("", "control/") for f in predicted}
-    wanted |= {f"evaluate/{f}" for f in ("metrics.json", "latency.json", "report.md")}
-    wanted |= {f"evaluate/plots/{f}" for f in ("headline.png", "confusion.csv", "answers.png", "per_class.csv")}
+    wanted |= {f"distill/{v}/{f}" for v in ("onnx", "int8") for f in ("model.onnx", "predictions.parquet")}
+    wanted |= {f"evaluate/{f}" for f in ("metrics.json", "latency.json", "latency.png", "report.md")}
+    pictures = ("headline.png", "size.png", "confusion.csv", "answers.png", "per_class.csv")
+    wanted |= {f"evaluate/plots/{f}" for f in pictures}
     assert found == wanted
 
 
@@ -108,6 +110,8 @@ def test_all_files_are_where_the_design_says(clone: Path) -> None:
         ("fine_tune/control", ("test",)),
         ("distill", ("validation", "test")),
         ("distill/control", ("test",)),
+        ("distill/onnx", ("validation", "test")),
+        ("distill/int8", ("validation", "test")),
     ],
 )
 def test_predictions_hold_every_row_of_their_splits_once(clone: Path, name: str, splits: tuple[str, ...]) -> None:
@@ -128,7 +132,7 @@ def test_the_mlflow_tree_is_one_parent_with_a_run_for_each_stage(clone: Path) ->
     ]
     assert {r.info.status for r in everything} == {"FINISHED"}
     metrics = parents[0].data.metrics
-    for role in ("floor", "scratch", "teacher", "alone", "student"):
+    for role in ("floor", "scratch", "teacher", "alone", "student", "onnx", "int8"):
         for name in ("accuracy", "macro_f1", "calibration_error", "latency_ms_p50", "throughput", "size_mb"):
             assert f"{role}/{name}" in metrics
     assert "student/retained" in metrics
@@ -221,10 +225,14 @@ class TestWhatReRuns:
         (clone / "src/decant/backbone/other.py").write_text('"""A family nobody chose."""\n')
         assert repro(clone) == ["pretrain-load"]
 
-    def test_the_code_of_a_loss_that_nobody_chose(self, clone: Path) -> None:
+    def test_the_code_of_a_loss_that_nobody_chose_but_a_sum_may(self, clone: Path) -> None:
         kd = clone / "src/decant/loss/kd.py"
         kd.write_text(kd.read_text() + "# a remark\n")
-        assert repro(clone) == []
+        assert repro(clone) == ["distill"]
+
+    def test_a_knob_of_the_export(self, clone: Path) -> None:
+        edit(clone / "params.yaml", lambda p: p["export"].update(most_lost=0.5))
+        assert repro(clone) == ["distill"]
 
     def test_another_seed(self, clone: Path) -> None:
         edit(clone / "params.yaml", lambda p: p.update(seed=1))
@@ -264,7 +272,7 @@ def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
     assert "Test results" in done.stdout
     assert len(runs(clone)) == before + 1
     shown = {f.name for f in (clone / "mlartifacts" / runs(clone)[-1].info.run_id / "artifacts").iterdir()}
-    assert shown == {"latency.json", "metrics.json", "plots", "report.md"}
+    assert shown == {"latency.json", "latency.png", "metrics.json", "plots", "report.md"}
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(clone: Path) -> None:

@@ -17,7 +17,8 @@ from decant.inputs import Arrays, Images, Inputs, Texts, read_json
 BATCH = 32
 """Inputs of a forward pass."""
 VARIANTS = ("int8", "onnx")
-"""Folders of a model directory that may hold a model.onnx, the preferred first."""
+"""Folders of a model directory that may hold a `FILE`, the preferred first."""
+FILE = "model.onnx"
 Engine = Callable[[Arrays], np.ndarray]
 """From the inputs of a network, by name, to its logits (B, C)."""
 
@@ -116,17 +117,17 @@ class Model(Answerer):
 
 
 def found(folder: Path, variant: str | None = None) -> Path:
-    """The model.onnx of a variant; None: of the preferred one.
+    """The `FILE` of a variant; None: of the preferred one.
 
     Raises:
         UserError: there is none.
     """
-    there = [name for name in VARIANTS if (folder / name / "model.onnx").is_file()]
+    there = [name for name in VARIANTS if (folder / name / FILE).is_file()]
     if not there:
-        raise UserError(f"{folder} holds neither of {', '.join(f'{v}/model.onnx' for v in VARIANTS)}; run dvc repro")
+        raise UserError(f"{folder} holds neither of {', '.join(f'{v}/{FILE}' for v in VARIANTS)}; run dvc repro")
     if variant not in (None, *there):
-        raise UserError(f"{folder} holds no {variant}/model.onnx; choose among {', '.join(there)}")
-    return folder / (variant or there[0]) / "model.onnx"
+        raise UserError(f"{folder} holds no {variant}/{FILE}; choose among {', '.join(there)}")
+    return folder / (variant or there[0]) / FILE
 
 
 def opened(file: Path, threads: int | None) -> onnxruntime.InferenceSession:

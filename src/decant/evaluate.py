@@ -17,7 +17,6 @@ from decant.predictions import members
 from decant.sections import Evaluate
 from decant.task import Task
 from decant.tracking import Run
-from decant.variants import FILE
 
 MODELS = {
     "scratch": Path("data/fine_tune/control"),
@@ -100,7 +99,7 @@ def size(folders: Sequence[Path], variant: str | None = None) -> float:
     """Megabytes of what a server needs, in all folders: weights or the file of a `variant`, config, tokenizer."""
     files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name != predictions.FILE]
     if variant:
-        files = [f for f in files if f.suffix != ".safetensors"] + [f / variant / FILE for f in folders]
+        files = [f for f in files if f.suffix != ".safetensors"] + [f / variant / answer.FILE for f in folders]
     return round(sum(f.stat().st_size for f in files) / 1e6, 3)
 
 

@@ -22,13 +22,12 @@ from transformers import PreTrainedModel
 from decant import UserError
 from decant.modality import Batch, Encoder, Row
 
-CPU = torch.device("cpu")
 OPSET = 20
 """Of ONNX: the first whose GELU is one operator."""
 LARGE = 2048
 """Numbers of a table or constant from which on it is stored in 8 bits."""
-DYNAMIC = ("MatMul", "LSTM", "Conv")
-"""Operators that compute in 8 bits; Gemm becomes MatMul."""
+DYNAMIC = ("MatMul", "LSTM")
+"""Operators that compute in 8 bits; Gemm becomes MatMul. ConvInteger is many times slower than a convolution."""
 
 
 class Logits(nn.Module):
@@ -77,18 +76,16 @@ def exported(network: PreTrainedModel, batch: Batch) -> ModelProto:
     for module in network.modules():
         if isinstance(module, PreTrainedModel) and module.config._attn_implementation is not None:
             module.config._attn_implementation = "eager"  # fewer operators than what SDPA becomes
-    names = list(batch)
     axes = {0: torch.export.Dim("batch")}
     shapes = {k: axes if v.dim() == 4 else axes | {1: torch.export.Dim("tokens")} for k, v in batch.items()}
     program = torch.onnx.export(
-        Logits(network, names).eval(),
+        Logits(network, list(batch)).eval(),
         tuple(v.contiguous() for v in batch.values()),
-        input_names=names,
+        input_names=list(batch),
         output_names=["logits"],
         dynamic_shapes=(tuple(shapes.values()),),
         opset_version=OPSET,
         dynamo=True,
-        verbose=False,
     )
     assert program is not None
     optimizer.optimize_ir(program.model, input_size_limit=2**31, output_size_limit=2**31)
@@ -102,12 +99,11 @@ def exported(network: PreTrainedModel, batch: Batch) -> ModelProto:
 
 def save(model: ModelProto, file: Path) -> None:
     """Write a graph without what only debugging needs, some of which is of this machine: traces, notes, shapes."""
-    model.ClearField("metadata_props")
-    model.ClearField("doc_string")
-    for part in (model.graph, *model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    model.graph.ClearField("value_info")  # stale after a rewrite, and then refused
+    graph.ClearField("value_info")  # stale after a rewrite, and then refused
     onnx_format.checker.check_model(model, full_check=True)
     file.write_bytes(model.SerializeToString(deterministic=True))
 
@@ -192,7 +188,7 @@ def embeddings_int8(graph: GraphProto) -> None:
 
 
 def constants_int8(graph: GraphProto) -> None:
-    """Other large constants, such as the positions of an image transformer: 8 bits a number, a scale per row."""
+    """What is large and left, such as positions of an image transformer: 8 bits on disk, fp32 again when loaded."""
     for constant in [i for i in graph.initializer if big(i)]:
         table, scale = rounded(constant)
         cast = f"{constant.name}_cast"
@@ -213,10 +209,8 @@ def rounded(constant: TensorProto) -> tuple[TensorProto, TensorProto]:
     values = numpy_helper.to_array(constant)
     scale = np.maximum(np.abs(values).max(-1, keepdims=True) / 127, np.finfo(np.float32).tiny)
     table = np.rint(values / scale).astype(np.int8)
-    return (
-        numpy_helper.from_array(table, f"{constant.name}_int8"),
-        numpy_helper.from_array(scale.astype(np.float32), f"{constant.name}_scale"),
-    )
+    named = ((table, f"{constant.name}_int8"), (scale.astype(np.float32), f"{constant.name}_scale"))
+    return numpy_helper.from_array(*named[0]), numpy_helper.from_array(*named[1])
 
 
 def logits(file: Path, encoder: Encoder, rows: Sequence[Row], threads: int) -> np.ndarray:
@@ -225,7 +219,8 @@ def logits(file: Path, encoder: Encoder, rows: Sequence[Row], threads: int) -> n
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    return encoder.apply(rows, lambda batch: torch.from_numpy(session.run(["logits"], arrays(batch))[0]), CPU).numpy()
+    cpu = torch.device("cpu")
+    return encoder.apply(rows, lambda batch: torch.from_numpy(session.run(["logits"], arrays(batch))[0]), cpu).numpy()
 
 
 def arrays(batch: Batch) -> dict[str, np.ndarray]:

@@ -19,12 +19,8 @@ from PIL import Image, ImageOps
 from tokenizers import Encoding, Tokenizer
 
 from decant import UserError
+from decant.pixels import FORMATS, GAP, BadImage, check, rgb, square
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-MOST_PIXELS = 64_000_000
-"""A larger image is refused from its header: a small file can claim to need all the memory there is."""
-GAP = 2
-"""A cheap reduction comes first, down to this many times the wanted side, as `prepare` does it."""
 Arrays = dict[str, np.ndarray]
 """The inputs of a network by name."""
 
@@ -194,7 +190,10 @@ def upright(given: Any, size: int) -> Image.Image:
         ValueError: it is none of them; the message says what it is, and what was expected.
     """
     if isinstance(given, Image.Image):
-        return rgb(ImageOps.exif_transpose(given))
+        try:
+            return rgb(ImageOps.exif_transpose(given))
+        except BadImage as error:
+            raise ValueError(f"an image with {error}") from error
     if not isinstance(given, bytes | str):
         raise ValueError(f"{shown(given)}, expected an image or the bytes of an image file")
     content = given.encode(errors="replace") if isinstance(given, str) else given
@@ -203,44 +202,10 @@ def upright(given: Any, size: int) -> Image.Image:
             content = base64.b64decode(b"".join(content.split()), validate=True)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            refuse(image)
+            check(image)
             image.draft(None, (GAP * size, GAP * size))
             return rgb(ImageOps.exif_transpose(image))
-    except Refused:
-        raise
+    except BadImage as error:
+        raise ValueError(f"an image with {error}") from error
     except Exception as error:  # on damaged bytes the decoders raise a dozen unrelated classes
         raise ValueError(f"no image ({len(content):,} bytes), expected one of {', '.join(FORMATS)}") from error
-
-
-class Refused(ValueError):
-    """A readable image of a kind that is not answered."""
-
-
-def refuse(image: Image.Image) -> None:
-    """Refuse what `prepare` refuses."""
-    if image.width * image.height > MOST_PIXELS:
-        raise Refused(f"an image of {image.width} x {image.height} pixels, expected at most {MOST_PIXELS:,}")
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO: a photo with a second view behind it
-        raise Refused("an image of several frames, expected one")
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """In colour, 8 bits; transparent parts become white, 16 bits are scaled."""
-    if image.mode[0] in "IF":
-        values = np.asarray(image)
-        top = 65535 if image.mode[0] == "I" else 1 if values.max() <= 1 else 255
-        if not 0 <= values.min() <= values.max() <= top:
-            raise Refused(f"an image of values from {values.min()} to {values.max()}, expected 0 to {top}")
-        return Image.fromarray(np.rint(values * np.float32(255 / top)).astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-
-
-def square(image: Image.Image, size: int) -> Image.Image:
-    """The square in the middle, as `prepare` stores it: a network sees what it has learned from."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=GAP)

@@ -76,7 +76,8 @@ def answered(
     if first is None:
         return
     columns = chosen(first, options.column, model.images)
-    size = options.batch_size if model.images else 1 if sys.stdin.isatty() and options.files == ["-"] else CHUNK
+    typed = options.files == ["-"] and sys.stdin.isatty()  # answered line by line
+    size = 1 if typed else options.batch_size if model.images else CHUNK  # the bytes of images are large
     everything = chain([first], found)
     while chunk := list(islice(everything, size)):
         inputs = [given(row, columns, model.images) for row in chunk]

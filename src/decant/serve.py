@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.types.type_hints import TypeFromExample
 
 from decant import UserError
-from decant.answer import VARIANTS, Answerer, Model
+from decant.answer import FILE, VARIANTS, Answerer, Model
 from decant.inputs import Arrays
 
 
@@ -26,7 +26,7 @@ class Server(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:
         """Load the network and its tokenizer or image processor from the artifacts."""
         folder = Path(context.artifacts["model"])
-        exported = any((folder / name / "model.onnx").exists() for name in VARIANTS)
+        exported = any((folder / name / FILE).exists() for name in VARIANTS)
         self.model = Model(folder) if exported else by_torch(folder)
 
     def predict(self, context: Any, model_input: TypeFromExample, params: Any = None) -> pd.DataFrame:
@@ -62,21 +62,10 @@ def by_torch(folder: Path) -> Answerer:
 
 
 def listed(inputs: Any) -> list[Any]:
-    """Inputs one by one; pairs of texts as {"text": a, "text_pair": b}.
-
-    Raises:
-        UserError: a table whose columns do not say which is meant.
-    """
-    if not isinstance(inputs, pd.DataFrame):
-        return list(inputs)
-    if {"text", "text_pair"} <= set(inputs):
-        return inputs[["text", "text_pair"]].to_dict("records")
-    if "text" in inputs or inputs.shape[1] == 1:
-        return list(inputs["text"] if "text" in inputs else inputs.iloc[:, 0])
-    if list(inputs) == [0, 1]:  # what MLflow makes of a list of pairs
-        return list(inputs.itertuples(index=False, name=None))
-    names = ", ".join(map(str, inputs))
-    raise UserError(f"the request has the columns {names}; expected one, or text, or text and text_pair")
+    """Inputs one by one; pairs of texts as {"text": a, "text_pair": b}."""
+    if isinstance(inputs, pd.DataFrame):  # of texts or images MLflow hands on the first column alone
+        return inputs.to_dict("records") if "text_pair" in inputs else list(inputs.iloc[:, 0])
+    return list(inputs)
 
 
 mlflow.models.set_model(Server())

@@ -32,7 +32,7 @@ ANSWERS: dict[str | None, dict[str, list[Any]]] = {
 }
 """What a served model gives, by the `problem_type` in its config."""
 PACKAGE = Path(__file__).parent
-SHIPPED = ("__init__.py", "answer.py", "inputs.py")
+SHIPPED = ("__init__.py", "answer.py", "inputs.py", "pixels.py")
 RUNTIME = ["mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers"]
 """What `serve.py` imports, of decant's and of others'."""
 STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")

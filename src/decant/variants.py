@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from transformers import PreTrainedModel
 
 from decant import UserError, export, folds, model, predictions
+from decant.answer import FILE
 from decant.config import piece, settings
 from decant.modality import Encoder, Row
 from decant.sections import Export
@@ -15,7 +16,6 @@ from decant.tables import Prepared
 from decant.task import Task
 from decant.tracking import Run
 
-FILE = "model.onnx"
 CALIBRATED = 16
 """Rows of a pass of the calibration."""
 SCORED = ("validation", "test")

@@ -8,17 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-MOST_PIXELS = 64_000_000
-"""A larger image is refused from its header: a small file can claim to need all the memory there is."""
-GAP = 2
-"""A cheap reduction comes first, down to this many times the wanted side; the rest is done well."""
+from decant.pixels import FORMATS, GAP, MOST_PIXELS, BadImage, check, rgb, square
+
 THREADS = 4
 """Pillow releases the interpreter lock while it decodes and resizes."""
-
-
-class BadImage(ValueError):
-    """Bytes that give no picture, or not just one; the message is a short reason."""
 
 
 def decode(content: bytes, size: int) -> np.ndarray:
@@ -63,10 +56,10 @@ def _attempt(content: bytes, size: int) -> bytes | str:
 def _decode(content: bytes, size: int) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check(image)
+            check(image)
             image.draft(None, (GAP * size, GAP * size))
             ImageOps.exif_transpose(image, in_place=True)
-            return np.array(_square(_rgb(image), size))
+            return np.array(square(rgb(image), size))
     except BadImage:
         raise
     except UnidentifiedImageError as error:
@@ -76,38 +69,3 @@ def _decode(content: bytes, size: int) -> np.ndarray:
     except Exception as error:
         # on damaged bytes the decoders raise a dozen unrelated classes
         raise BadImage(f"damaged ({type(error).__name__}: {error})") from error
-
-
-def _check(image: Image.Image) -> None:
-    if image.width * image.height > MOST_PIXELS:
-        raise BadImage(f"more than {MOST_PIXELS} pixels")
-    # MPO is the JPEG of a phone with a second view behind it: the first picture is the photo
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise BadImage("several frames or pages: which of them is meant would be a guess")
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode[0] in "IF":  # I, I;16, I;16B, F
-        return _eight_bits(image).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bit (0 to 65535), or floats (0 to 1, or 0 to 255)."""
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
-    top = 65535 if image.mode[0] == "I" else 1 if high <= 1 else 255
-    if not 0 <= low <= high <= top:  # true of NaN, too
-        raise BadImage(f"pixels from {low} to {high}, expected 0 to {top}: save it with 8 or 16 bits")
-    return Image.fromarray(np.rint(values * np.float32(255 / top)).astype(np.uint8))
-
-
-def _square(image: Image.Image, size: int) -> Image.Image:
-    side = min(image.size)
-    # whole pixels: half a pixel would blur an image that needs no resizing
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=GAP)

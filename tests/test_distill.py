@@ -1,0 +1,207 @@
+"""The distill stage on three real intents: losses learn, the teacher stays as it is, students start as they say."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+
+from decant import UserError, config, distill, fine_tune, folds, model, predictions, prepare, pretrain_load, tables
+from decant.provenance import digest
+from decant.sections import Distill
+from decant.tables import Prepared
+from decant.task.classify import Classify
+from decant.tracking import Run
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings("ignore:.*number of training batches.*"),
+]
+LOSSES = sorted(f.stem for f in (ROOT / "conf/loss").glob("*.yaml"))
+SMALL = [
+    *("use.data=toy", "use.student=minilm_2", "use.scratch=tiny", "trainer=cpu", "data.unlabelled=some.csv"),
+    *(f"{stage}.{knob}" for stage in ("fine_tune", "distill") for knob in ("batch_size=8", "max_length=32")),
+    *("fine_tune.epochs=3", "fine_tune.control_epochs=1", "distill.epochs=3", "distill.control_epochs=1"),
+    *("distill.vocabulary=used", "export.most_lost=1.0"),
+]
+
+
+class Noted(Run):
+    """A run without a store that keeps what would be logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[str, list[float]] = {}
+
+    def metrics(self, values: Any, step: int = 0) -> None:
+        for key, value in values.items():
+            self.kept.setdefault(key, []).append(value)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The toy data with a few unlabelled rows and a teacher, as the stages before distill leave them."""
+    folder = tmp_path_factory.mktemp("distill")
+    (folder / "conf").symlink_to(ROOT / "conf")
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (folder / "data").mkdir()
+    (folder / "data/raw").symlink_to(ROOT / "data/raw")
+    texts = pd.read_csv(ROOT / "data/raw/support/unlabelled.csv").head(24)
+    texts.to_csv(folder / "some.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        for stage in (prepare, pretrain_load, fine_tune):
+            stage.main(config.load(SMALL), Run())
+        torch.set_num_threads(before)
+        yield folder
+
+
+@pytest.fixture
+def workspace(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(made)
+    return made
+
+
+def distilled(folder: Path, *words: str, run: Run | None = None) -> float:
+    """Accuracy on test of a student that is trained as `words` say, into `folder`."""
+    cfg = config.load([*SMALL, *words])
+    knobs: Distill = config.settings(cfg, "distill")
+    distill.distil(cfg, knobs, folder, run or Run(), config.piece(cfg, "loss"), ("validation", "test"))
+    return accuracy(folder)
+
+
+def accuracy(folder: Path) -> float:
+    prepared = tables.read()
+    target = prepared.frames["test"]["target"].to_numpy()
+    return folds.headline(folds.stored(folder, "test", prepared), target, Classify())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_lifts_its_student_over_the_same_student_untrained(
+    loss: str, workspace: Path, tmp_path: Path
+) -> None:
+    before = digest(distill.TEACHER)
+    noted = Noted()
+    lifted = distilled(tmp_path / "a", f"use.loss={loss}", run=noted)
+    untrained = distilled(tmp_path / "b", f"use.loss={loss}", "distill.epochs=1", "distill.lr=1e-12")
+    assert lifted > untrained + 0.2, (lifted, untrained)
+    assert digest(distill.TEACHER) == before
+    terms = config.piece(config.load([*SMALL, f"use.loss={loss}"]), "loss").weights(0.0)
+    for term in terms:
+        assert len(noted.kept[f"train/{term}"]) == len(noted.kept[f"train/{term}_weighted"]) == 3
+        assert len(terms) == 1 or len(noted.kept[f"train/{term}_gradient"]) == 3
+
+
+def test_a_teacher_that_sees_the_same_augmented_input_teaches(workspace: Path, tmp_path: Path) -> None:
+    words = ["use.augment=words", "distill.consistent=true"]
+    assert distilled(tmp_path, *words) > 0.6
+
+
+def test_a_student_with_another_tokenizer_learns_from_states(workspace: Path, tmp_path: Path) -> None:
+    """Its tokens are words; the teacher beside it reads the same rows in its own tokens."""
+    start = Path("data/pretrain_load/student")
+    kept = {f.name: f.read_bytes() for f in start.iterdir()}
+    try:
+        words_alone(start)
+        words = ["use.loss=relation", "distill.vocabulary=all"]
+        assert 0 <= distilled(tmp_path / "a", *words) <= 1
+        with pytest.raises(UserError, match="loss attention compares tokens one by one"):
+            distilled(tmp_path / "b", "use.loss=attention", "distill.vocabulary=all")
+        with pytest.raises(UserError, match="augment words changes the student's tokens"):
+            distilled(tmp_path / "c", *words, "use.augment=words")
+    finally:
+        for name, content in kept.items():
+            (start / name).write_bytes(content)
+
+
+def words_alone(folder: Path) -> None:
+    """Give a model directory a tokenizer whose tokens are whole words that no other tokenizer has."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    texts = tables.read().frames["train"]["input"]
+    vocabulary = {w: i for i, w in enumerate(["<pad>", "<unk>", *sorted({w for t in texts for w in t.split()})])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>").save_pretrained(folder)
+
+
+def test_a_student_without_states_is_refused_by_losses_that_compare_them(workspace: Path, tmp_path: Path) -> None:
+    start = Path("data/pretrain_load/student")
+    kept = {f.name: f.read_bytes() for f in start.iterdir()}
+    try:
+        for file in start.iterdir():
+            file.unlink()
+        pretrain_load.write(config.piece(config.load([*SMALL, "use.student=cnn"]), "student"), start)
+        with pytest.raises(UserError, match="CNNForSequenceClassification gives no hidden, which the loss compares"):
+            distilled(tmp_path, "use.loss=hint")
+    finally:
+        for file in start.iterdir():
+            file.unlink()
+        for name, content in kept.items():
+            (start / name).write_bytes(content)
+
+
+def test_a_student_cut_from_its_teacher_has_its_layers_and_head(workspace: Path, tmp_path: Path) -> None:
+    prepared = tables.read()
+    made = distill.student.cut(distill.TEACHER, Path("data/pretrain_load/student"), prepared, tmp_path / "cut")
+    student, _ = model.load(made, prepared.modality)
+    teacher, _ = model.load(distill.TEACHER, prepared.modality)
+    assert torch.equal(student.classifier.weight, teacher.classifier.weight)
+    layers = teacher.bert.encoder.layer
+    for mine, whole in zip(student.bert.encoder.layer, (layers[0], layers[5], layers[6]), strict=True):
+        assert torch.equal(mine.attention.self.query.weight, whole.attention.self.query.weight)
+        rows = {tuple(row) for row in whole.intermediate.dense.weight.tolist()}
+        assert len(mine.intermediate.dense.weight) == 448
+        assert all(tuple(row) in rows for row in mine.intermediate.dense.weight.tolist())
+
+
+def several(folder: Path, prepared: Prepared, shift: float) -> Path:
+    """Predictions of another teacher, in a folder of their own."""
+    folder.mkdir(parents=True)
+    logits = {
+        s: (prepared.ids(s), folds.stored(distill.TEACHER, s, prepared)[:, ::-1] + shift) for s in prepared.frames
+    }
+    predictions.write(folder, logits, prepared.digests)
+    return folder
+
+
+def test_soft_targets_of_several_teachers_are_their_mean_probability(workspace: Path, tmp_path: Path) -> None:
+    prepared = tables.read()
+    cfg = config.load(SMALL)
+    knobs: Distill = config.settings(cfg, "distill")
+    knobs.teachers = [str(several(tmp_path / "other", prepared, 1.0))]
+    rows = prepared.modality.encoder(distill.TEACHER, 32).rows(prepared.frames)
+    chosen = distill.softened(cfg, knobs)(rows, prepared)
+    own = torch.from_numpy(folds.stored(distill.TEACHER, "train", prepared)).softmax(1).numpy()
+    wanted = (own + own[:, ::-1]) / 2
+    found = torch.from_numpy(np.stack([r.soft for r in chosen[: len(own)]])).softmax(1).numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    assert len(chosen) == len(own) + 24
+
+
+def test_a_teacher_without_predictions_is_named(workspace: Path, tmp_path: Path) -> None:
+    cfg = config.load(SMALL)
+    knobs: Distill = config.settings(cfg, "distill")
+    knobs.teachers = [str(tmp_path / "nowhere")]
+    with pytest.raises(UserError, match=r"nowhere, which has no predictions.parquet"):
+        distill.softened(cfg, knobs)
+
+
+def test_predictions_of_a_teacher_that_was_trained_again_are_refused(workspace: Path, tmp_path: Path) -> None:
+    weights = distill.TEACHER / "model.safetensors"
+    kept = weights.read_bytes()
+    try:
+        weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        with pytest.raises(UserError, match="was made by another model than lies in"):
+            distilled(tmp_path)
+    finally:
+        weights.write_bytes(kept)
