@@ -30,8 +30,9 @@ def main(before: str, after: str) -> None:
         if not all(place(title, folder).is_dir() for title in (before, after)):
             continue  # a student alone has no control
         old, new = (folds.stored(place(title, folder), "test", prepared) for title in (before, after))
-        found = statistics.paired(new, old, target, task, knobs, cfg.seed)
-        scores = [100 * folds.headline(logits, target, task) for logits in (old, new)]
+        drawn = [statistics.drawn(logits, target, task, knobs, cfg.seed) for logits in (new, old)]
+        found = statistics.between(*drawn, knobs)
+        scores = [100 * d.exact for d in drawn[::-1]]
         rows.append([role, *(f"{s:.1f}" for s in scores), f"{100 * found['difference']:+.1f}",
                      f"[{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"])  # fmt: skip
     lines = [

@@ -79,12 +79,12 @@ def scored(
 ) -> dict[str, Any]:
     """Figures of each role with the interval of the first, comparisons, and what a reader of them has to know."""
     found: dict[str, Any] = {r: task.scores(v, target, labels, knobs.bins) for r, v in logits.items()}
-    for role, values in logits.items():
-        found[role]["interval"] = statistics.interval(values, target, task, knobs, seed)
-    found["compare"] = statistics.compare(logits, target, task, knobs, seed)
+    drawn = {role: statistics.drawn(v, target, task, knobs, seed) for role, v in logits.items()}
+    for role, score in drawn.items():
+        found[role]["interval"] = statistics.interval(score, knobs)
+    found["compare"] = statistics.compare(logits, drawn, task, knobs)
     if "alone" in logits:
-        roles = [r for r in ("student", *EXPORTED) if r in logits]
-        found["gap"] = {r: statistics.gap(logits, r, target, task, knobs, seed) for r in roles}
+        found["gap"] = {r: statistics.gap(r, drawn, knobs) for r in ("student", *EXPORTED) if r in logits}
     found["figures"] = {"headline": task.monitor, "columns": list(task.columns.items()), "agreeing": task.agreeing}
     found["figures"]["confidence"] = knobs.confidence
     return found

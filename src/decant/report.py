@@ -23,6 +23,7 @@ TITLES = {
 }
 TIMED = ("latency.json", "latency.png", "report.md")
 """What differs from run to run, and so is none of DVC's outputs."""
+RETAINED = ("retained", "retained_low", "retained_high")
 COSTS = ("parameters", "MB", "ms p50", "ms p95", "inputs/s")
 
 
@@ -71,14 +72,19 @@ def sentences(metrics: dict[str, Any]) -> list[str]:
     for pair, c in metrics["compare"].items():
         first, second = (titles(metrics)[role] for role in pair.split("_"))
         verdict = "better" if c["low"] > 0 else "worse" if c["high"] < 0 else "cannot tell"
-        retained = "-" if c["retained"] is None else f"{100 * c['retained']:.1f}"
         alike = agreeing.format(f"{100 * c['agreement']:.1f}")
         lines.append(
             f"{first} against {second}: {100 * c['difference']:+.1f} points "
             f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}], {verdict} at {100 * c['confidence']:g} %; "
-            f"retains {retained} %, {alike}"
+            f"retains {kept(c)} %, {alike}"
         )
     return lines + gaps(metrics) + files(metrics)
+
+
+def kept(found: dict[str, Any]) -> str:
+    """The share retained, with its interval."""
+    share, *ends = ("-" if found[k] is None else f"{100 * found[k]:.1f}" for k in RETAINED)
+    return f"{share} [{', '.join(ends)}]"
 
 
 def gaps(metrics: dict[str, Any]) -> list[str]:
@@ -190,8 +196,9 @@ def headline(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, floa
     """What the runs table and the compare view of MLflow show: `student/accuracy`, `student/retained`, ..."""
     flat = {f"{r}/{k}": v for r in titles(metrics) for k, v in metrics[r].items() if not isinstance(v, dict)}
     flat |= {f"{role}/{k}": v for role, times in timings.items() for k, v in times.items()}
-    against = metrics["compare"]["student_teacher"]
-    flat |= {f"student/{k}": against[k] for k in ("retained", "agreement") if against[k] is not None}
+    for role in (r for r in ("student", "onnx", "int8") if f"{r}_teacher" in metrics["compare"]):
+        against = metrics["compare"][f"{role}_teacher"]
+        flat |= {f"{role}/{k}": against[k] for k in (*RETAINED, "agreement") if against[k] is not None}
     if found := metrics["teacher"].get("members"):
         flat |= {f"teacher/members/{k}": v for k, v in found.items() if isinstance(v, float)}
         flat |= {f"teacher/members/held_out_{k}": found["held_out"][k] for k in ("mean", "std") if "held_out" in found}

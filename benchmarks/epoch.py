@@ -1,0 +1,88 @@
+"""What a teacher costs the training of its student: seconds of an epoch beside those of the student alone.
+
+DECANT_DATA=<folder> python benchmarks/epoch.py banking77 [rounds=5] [key=value ...]
+
+The stages before have to have run: python benchmarks/students.py banking77 seed=0. Rounds take turns: one epoch alone,
+one with stored predictions, one with the teacher beside, each with its validation. Written to benchmarks/epoch.md.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import sections
+
+from decant import config, distill, run
+from decant.loss import Loss
+from decant.loss.none import Alone
+from decant.report import pipes
+from decant.tracking import Run
+
+KINDS = {"alone": "none", "stored predictions": "kd", "teacher beside": "hint"}
+COLUMNS = ("student trained", "seconds per epoch, median", "each", "times alone, median of rounds")
+
+
+class Seconds(Run):
+    """Keeps how long an epoch took."""
+
+    epoch = 0.0
+
+    def metrics(self, values: object, step: int = 0) -> None:
+        """See `Run.metrics`."""
+        if isinstance(values, dict) and "epoch_seconds" in values:
+            self.epoch = float(values["epoch_seconds"])
+
+
+def main(words: list[str]) -> None:
+    """Measure and write the section."""
+    run.quiet()
+    (name,), values = sections.split(words)
+    rounds = next((int(v.partition("=")[2]) for v in values if v.startswith("rounds=")), 5)
+    values = [v for v in values if not v.startswith("rounds=")]
+    os.chdir(sections.place(f"students-{name}-0"))
+    found: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for _ in range(rounds):
+        for kind, loss in KINDS.items():
+            found[kind].append(measured([*config.experiment(name), *values, f"use.loss={loss}"]))
+    sections.write("epoch.md", sections.title(name, values), section(name, values, found))
+
+
+def measured(values: list[str]) -> float:
+    """Seconds of one epoch on the labelled rows."""
+    cfg = config.load([*values, "distill.epochs=1"])
+    run.threads(cfg.trainer.threads)
+    run.keep_memory()
+    loss: Loss = config.piece(cfg, "loss")
+    seconds = Seconds()
+    with tempfile.TemporaryDirectory() as folder:
+        knobs = config.settings(cfg, "distill")
+        distill.distil(cfg, knobs, Path(folder), seconds, loss if loss.needs else Alone(), ("validation",))
+    return seconds.epoch
+
+
+def section(name: str, values: list[str], found: dict[str, list[float]]) -> str:
+    """The table, with how it was made."""
+    rows = [
+        [
+            kind,
+            f"{statistics.median(times):.2f}",
+            ", ".join(f"{t:.2f}" for t in times),
+            f"{statistics.median(t / alone for t, alone in zip(times, found['alone'], strict=True)):.3f}",
+        ]
+        for kind, times in found.items()
+    ]
+    sizes = {s: c["rows"] for s, c in run.read_json(Path("data/prepare/card.json"))["splits"].items()}
+    lines = [
+        f"Experiment: conf/experiment/{name}.yaml, losses {', '.join(KINDS.values())}; {sizes['train']:,} rows, "
+        "the same in each.",
+        sections.machine(values),
+        "",
+        *pipes(COLUMNS, rows),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
