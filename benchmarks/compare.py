@@ -31,7 +31,7 @@ def main(before: str, after: str) -> None:
             continue  # a student alone has no control
         old, new = (folds.stored(place(title, folder), "test", prepared) for title in (before, after))
         drawn = [statistics.drawn(logits, target, task, knobs, cfg.seed) for logits in (new, old)]
-        found = statistics.between(*drawn, knobs)
+        found = statistics.between(drawn[0], drawn[1], knobs)
         scores = [100 * d.exact for d in drawn[::-1]]
         rows.append([role, *(f"{s:.1f}" for s in scores), f"{100 * found['difference']:+.1f}",
                      f"[{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"])  # fmt: skip

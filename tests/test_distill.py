@@ -10,7 +10,20 @@ import pytest
 import torch
 from conftest import ROOT
 
-from decant import UserError, config, distill, fine_tune, folds, model, predictions, prepare, pretrain_load, tables
+from decant import (
+    UserError,
+    answer,
+    config,
+    distill,
+    fine_tune,
+    folds,
+    model,
+    predictions,
+    prepare,
+    pretrain_load,
+    tables,
+    variants,
+)
 from decant.provenance import digest
 from decant.sections import Distill
 from decant.tables import Prepared
@@ -205,3 +218,50 @@ def test_predictions_of_a_teacher_that_was_trained_again_are_refused(workspace: 
             distilled(tmp_path)
     finally:
         weights.write_bytes(kept)
+
+
+def test_a_pruned_student_has_that_share_of_zeros_and_is_scored_beside_the_whole_one(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export.prune=0.5", "export.prune_epochs=1"]
+    cfg = config.load([*SMALL, *words])
+    knobs: Distill = config.settings(cfg, "distill")
+    distilled(tmp_path, *words)
+    before = accuracy(tmp_path)
+    noted = Noted()
+    distill.pruned(cfg, knobs, tmp_path, noted, config.piece(cfg, "loss"))
+    network, _ = model.load(tmp_path, tables.read().modality)
+    layers = [m.weight for m in network.modules() if isinstance(m, torch.nn.Linear)]
+    zeros = sum(int((w == 0).sum()) for w in layers) / sum(w.numel() for w in layers)
+    assert zeros == pytest.approx(0.5, abs=1e-4)
+    assert noted.kept["pruned/lost"] == [pytest.approx(before - accuracy(tmp_path))]
+    assert "pruned: test_accuracy" in capsys.readouterr().out
+
+
+def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspace: Path, tmp_path: Path) -> None:
+    distilled(tmp_path)
+    cfg = config.load(SMALL)
+    noted = Noted()
+    variants.write(cfg, tmp_path, tables.read(), noted)
+    stored = {f: folds.stored(f, "test", tables.read()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")}
+    np.testing.assert_allclose(stored[tmp_path / "onnx"], stored[tmp_path], atol=1e-4)
+    assert noted.kept["int8/test_accuracy"] == [accuracy(tmp_path / "int8")]
+    difference = np.abs(stored[tmp_path / "int8"] - stored[tmp_path]).max()
+    assert noted.kept["int8/largest_difference"] == [pytest.approx(float(difference))]
+    sizes = [(tmp_path / v / "model.onnx").stat().st_size for v in ("onnx", "int8")]
+    assert sizes[1] < 0.3 * sizes[0]
+    served = answer.Model(tmp_path, "onnx")(tables.read().modality.raw(tables.read().frames["test"]))
+    np.testing.assert_allclose(served, stored[tmp_path], atol=1e-4)
+
+
+def test_a_file_that_loses_too_much_is_not_handed_on() -> None:
+    found = {"onnx": {"test_accuracy": 0.9, "lost": 0.0, "largest_difference": 0.0},
+             "int8": {"test_accuracy": 0.8, "lost": 0.1, "largest_difference": 3.5}}  # fmt: skip
+    variants.gate(found, Classify(), 0.1)
+    with pytest.raises(
+        UserError, match=r"int8 loses 10.00 points of accuracy on test \(80.00 left, .* 3.5\), more"
+    ) as e:
+        variants.gate(found, Classify(), 0.02)
+    assert len(e.value.problems) == 1
+    with pytest.raises(UserError, match="loses nan points"):
+        variants.gate({"int8": {**found["int8"], "lost": float("nan")}}, Classify(), 0.02)

@@ -19,6 +19,7 @@ from decant import UserError, clean, config, floor, folds, prepare, statistics
 from decant.adapt.full import Full
 from decant.data import numbered
 from decant.data.table import Table
+from decant.loss import Output
 from decant.loss.kd import KD
 from decant.modality.text import Text
 from decant.sections import Evaluate, Prepare
@@ -141,14 +142,16 @@ def test_a_model_against_itself_retains_and_agrees_on_all(task: Task, target: np
 def test_a_student_that_agrees_has_no_soft_loss_and_any_other_has(task: Task, logits: np.ndarray) -> None:
     teacher = torch.from_numpy(logits)
     kd = KD(temperature=3.0, hard_weight=0.1, standardise=False)
-    assert kd(teacher, teacher, task)["soft"].item() == pytest.approx(0, abs=1e-6)
-    assert kd(teacher + torch.randn_like(teacher), teacher, task)["soft"].item() > 1e-3
+    same, other, target = Output(teacher), Output(teacher + torch.randn_like(teacher)), torch.zeros(len(teacher))
+    assert kd(same, same, target, task)["soft"].item() == pytest.approx(0, abs=1e-6)
+    assert kd(other, same, target, task)["soft"].item() > 1e-3
 
 
 def test_shapes_that_would_broadcast_are_refused(task: Task, logits: np.ndarray) -> None:
     teacher = torch.from_numpy(logits)
+    kd = KD(temperature=3.0, hard_weight=0.1, standardise=False)
     with pytest.raises(ValueError, match=r"expected equal shapes \(B, C\)"):
-        KD(temperature=3.0, hard_weight=0.1, standardise=False)(teacher, teacher[:1], task)
+        kd(Output(teacher), Output(teacher[:1]), torch.zeros(len(teacher)), task)
     with pytest.raises((ValueError, RuntimeError, IndexError)):
         task.loss(teacher, torch.zeros(1))
 

@@ -4,6 +4,7 @@ python -m decant.distill [distill.epochs=1 use.loss=none trainer=cpu]
 """
 
 import dataclasses
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,7 +22,8 @@ from decant.loss import Loss
 from decant.loss.none import Alone
 from decant.modality import Row
 from decant.predictions import FILE, SOFT
-from decant.sections import Distill
+from decant.prune import Pruned
+from decant.sections import Distill, Export
 from decant.tables import Prepared
 from decant.task import Task
 from decant.tracking import Run, rank
@@ -43,7 +45,10 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained")
     print(f"student: {cfg.use.loss}", flush=True)
     with run.replacing(OUT) as folder:
-        distil(cfg, knobs if loss.needs else alone, folder, tracked, loss, ("validation", "test"))
+        chosen = knobs if loss.needs else alone
+        distil(cfg, chosen, folder, tracked, loss, ("validation", "test"))
+        if settings(cfg, "export").prune:
+            pruned(cfg, chosen, folder, tracked, loss)
         if rank() == 0:
             variants.write(cfg, folder, tables.read(), tracked)
     tracked.model("student", OUT, examples)
@@ -63,17 +68,48 @@ def distil(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Lo
         if knobs.start == "teacher":
             weights = student.cut(TEACHER, weights, prepared, Path(made) / "cut")
         start = student.start(weights, knobs, prepared, Path(made) / "start")
-        encoder = prepared.modality.encoder(start, knobs.max_length)
-        runs = knobs.consistent or set(loss.needs) - {"logits"}
-        teacher = Beside(TEACHER, prepared, encoder) if loss.needs and runs else None
-        if teacher and not teacher.aligned and not isinstance(piece(cfg, "augment"), Unchanged):
+        learn(cfg, knobs, start, folder, tracked, loss, splits, Distiller)
+
+
+def pruned(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Loss) -> None:
+    """Prune the student in `folder`, train it on in the same way, and put it in its place."""
+    export: Export = settings(cfg, "export")
+    print(f"pruning {export.prune:.0%} of the weights", flush=True)
+    with tempfile.TemporaryDirectory() as made, tracked.child("distill pruned") as child:
+        start = Path(shutil.copytree(folder, Path(made) / "start"))
+        shutil.copy(PRETRAINED / "student/manifest.json", start)
+        again = dataclasses.replace(knobs, epochs=export.prune_epochs)
+        learn(cfg, again, start, folder, child, loss, ("validation", "test"), partial(Pruned, share=export.prune))
+        if rank() == 0:
+            task: Task = piece(cfg, "task")
+            found = variants.figures(start, folder, tables.read(), task)
+            variants.told("pruned", found, tracked)
+            variants.gate({"pruned": found}, task, export.most_lost)
+
+
+def learn(
+    cfg: DictConfig,
+    knobs: Distill,
+    start: Path,
+    folder: Path,
+    tracked: Run,
+    loss: Loss,
+    splits: Sequence[str],
+    learner: Callable[..., Distiller],
+) -> None:
+    """Train the network at `start` with a teacher's help, stored or beside it, if `loss` needs one."""
+    prepared = tables.read()
+    teacher = None
+    if loss.needs and (knobs.consistent or set(loss.needs) - {"logits"}):
+        teacher = Beside(TEACHER, prepared, prepared.modality.encoder(start, knobs.max_length))
+        if not teacher.aligned and not isinstance(piece(cfg, "augment"), Unchanged):
             raise UserError(
                 f"augment {cfg.use.augment} changes the student's tokens, which the teacher beside it does not know; "
                 "choose augment none, or a student with the teacher's tokenizer"
             )
-        build = partial(Distiller, loss=loss, teacher=teacher)
-        chosen = labelled if not loss.needs else unlabelled if teacher else softened(cfg, knobs)
-        train(cfg, knobs, start, folder, tracked, build, chosen=chosen, splits=splits)
+    chosen = labelled if not loss.needs else unlabelled if teacher else softened(cfg, knobs)
+    build = partial(learner, loss=loss, teacher=teacher)
+    train(cfg, knobs, start, folder, tracked, build, chosen=chosen, splits=splits)
 
 
 def unlabelled(rows: Rows, prepared: Prepared) -> list[Row]:

@@ -115,6 +115,10 @@ class Distill(Controlled):
 class Export:
     """Section `export`: the files that distill hands on for ONNX Runtime."""
 
+    prune: float
+    """Share of the student's weights that become 0 before it trains on, in [0, 1); 0: none."""
+    prune_epochs: int
+    """Passes of the training after that."""
     int8: bool
     """Quantise, too: dynamically for transformers, with calibration rows for convolutions."""
     calibration: int
@@ -125,6 +129,8 @@ class Export:
     def __post_init__(self) -> None:
         require(
             self,
+            prune=(0 <= self.prune < 1, "in [0, 1)"),
+            prune_epochs=(self.prune_epochs > 0, "1 or more"),
             calibration=(self.calibration > 0, "1 or more"),
             most_lost=(0 <= self.most_lost <= 1, "in [0, 1]"),
         )

@@ -44,9 +44,8 @@ def write(cfg: DictConfig, folder: Path, prepared: Prepared, tracked: Run) -> No
     for role, file in made.items():
         logits = {s: (prepared.ids(s), export.logits(file, encoder, rows[s], cfg.trainer.threads)) for s in SCORED}
         predictions.write(file.parent, logits, prepared.digests)
-        found[role] = figures(folder, file, prepared, task)
-        print(f"{role}: " + ", ".join(f"{k} {v:.4g}" for k, v in found[role].items()), flush=True)
-        tracked.metrics({f"{role}/{k}": v for k, v in found[role].items()})
+        found[role] = {**figures(folder, file.parent, prepared, task), "mb": file.stat().st_size / 1e6}
+        told(role, found[role], tracked)
     gate(found, task, knobs.most_lost)
 
 
@@ -64,17 +63,22 @@ def spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
     return rows[:: max(1, len(rows) // count)][:count]
 
 
-def figures(folder: Path, file: Path, prepared: Prepared, task: Task) -> dict[str, float]:
-    """What a file gives on test beside the network that it was made of."""
+def figures(before: Path, after: Path, prepared: Prepared, task: Task) -> dict[str, float]:
+    """What the model in `after` gives on test beside the one in `before`, from their stored predictions."""
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    before, after = (folds.stored(f, "test", prepared) for f in (folder, file.parent))
-    scores = [folds.headline(logits, target, task) for logits in (before, after)]
+    logits = [folds.stored(folder, "test", prepared) for folder in (before, after)]
+    scores = [folds.headline(values, target, task) for values in logits]
     return {
         f"test_{task.monitor}": scores[1],
         "lost": scores[0] - scores[1],
-        "largest_difference": float(np.abs(after - before).max()),
-        "mb": file.stat().st_size / 1e6,
+        "largest_difference": float(np.abs(logits[1] - logits[0]).max()),
     }
+
+
+def told(role: str, found: dict[str, float], tracked: Run) -> None:
+    """Print and log figures."""
+    print(f"{role}: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()), flush=True)
+    tracked.metrics({f"{role}/{k}": v for k, v in found.items()})
 
 
 def gate(found: dict[str, dict[str, float]], task: Task, most: float) -> None:
@@ -82,7 +86,7 @@ def gate(found: dict[str, dict[str, float]], task: Task, most: float) -> None:
     bad = [
         f"{role} loses {100 * f['lost']:.2f} points of {task.monitor} on test ({100 * f[f'test_{task.monitor}']:.2f} "
         f"left, largest difference of a logit {f['largest_difference']:.3g}), more than export.most_lost, "
-        f"{100 * most:g}: raise it, or set export.int8 to false"
+        f"{100 * most:g}: raise it, or lower export.prune or set export.int8 to false"
         for role, f in found.items()
         if not f["lost"] <= most
     ]
