@@ -64,6 +64,8 @@ CASES = [
     (["distill.teachers=[data/raw/other]", "use.loss=relation"], "distill.teachers names more"),
     (["fine_tune.seeds=3", "distill.teachers=[data/raw/other]"], None),
     ([*IMAGES, "distill.vocabulary=used"], "images have none"),
+    ([*IMAGES, "prepare.copies=2"], "prepare.copies is for texts, one to a row, but data digits are not"),
+    ([*PAIRS, "prepare.copies=2"], "prepare.copies is for texts, one to a row, but data stsb are not"),
     (["distill.start=teacher"], None),
     (["distill.start=teacher", "use.student=lstm"], "teacher minilm and student lstm are not of one origin"),
     (["distill.start=teacher", "use.teacher=minilm_4"], "teacher minilm_4 is cut itself"),

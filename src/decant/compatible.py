@@ -113,6 +113,8 @@ def with_student(cfg: DictConfig) -> Iterator[str]:
             f"{beside} runs the teacher beside the student, but {several[0]}, and only stored predictions of several "
             "teachers can be combined; choose one teacher, or a loss of logits"
         )
+    if cfg.prepare.copies and (piece(cfg, "data").size is not None or piece(cfg, "data").pairs):
+        yield f"prepare.copies is for texts, one to a row, but data {cfg.use.data} are not; set it to 0"
     if knobs.vocabulary == "used" and piece(cfg, "data").size is not None:
         yield "distill.vocabulary is used, but images have none; set it to all"
     if knobs.start == "teacher" and loss.needs:

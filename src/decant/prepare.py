@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
-from decant import UserError, modality, run, splits
+from decant import UserError, copies, modality, run, splits
 from decant.clean import check_tables, clean, drop_held
 from decant.config import piece, settings
 from decant.data import SPLITS, Source
@@ -47,6 +47,8 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     # dropping leaks and cutting can take the last row of a class
     if problems := check_tables(made.tables, task):
         raise UserError(problems)
+    if knobs.copies:
+        copies.add(made.tables, knobs.copies, made.modality, cfg.seed)
     with run.replacing(OUT) as folder:
         encoded = write(made, task, folder)
         (folder / SOURCE.name).mkdir()

@@ -16,8 +16,12 @@ class Prepare:
     labels_per_class: int | None
     """Keep the labels of so many rows of each class, validation included; the others become unlabelled. null: all."""
 
+    copies: int
+    """Add so many changed copies of each text of train and unlabelled to the unlabelled rows; 0: none."""
+
     def __post_init__(self) -> None:
         checks = {k: (0 < getattr(self, k) <= 0.5, "in (0, 0.5]") for k in ("validation", "test")}
+        checks["copies"] = (self.copies >= 0, "0 or more")
         checks["labels_per_class"] = (self.labels_per_class is None or self.labels_per_class >= 2, "2 or more, or null")
         require(self, **checks)
 
