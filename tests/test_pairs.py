@@ -180,7 +180,7 @@ def test_pairs_go_through_prepare(tmp_path: Path) -> None:
     many.to_parquet(tmp_path / "a.parquet")
     task = Regress(low=0, high=5)
     made = prepare.load(Table(train=str(tmp_path / "a.parquet"), input=["input", "pair"], target="target"), task)
-    prepare.splits.make(made.tables, Prepare(validation=0.2, test=0.2, labels_per_class=None), task, 0)
+    prepare.splits.make(made.tables, Prepare(validation=0.2, test=0.2, labels_per_class=None, copies=0), task, 0)
     prepare.write(made, task, tmp_path)
     back = pd.concat(pd.read_parquet(tmp_path / f"{s}.parquet") for s in ("train", "validation", "test"))
     wanted = dict(zip(many["input"], many["pair"], strict=True))

@@ -13,7 +13,7 @@ from decant.task.classify import Classify
 from decant.tracking import Run
 
 TASK = Classify()
-KNOBS = Prepare(validation=0.25, test=0.25, labels_per_class=None)
+KNOBS = Prepare(validation=0.25, test=0.25, labels_per_class=None, copies=0)
 
 
 def loaded(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -73,13 +73,13 @@ def test_two_rows_of_a_class_are_enough_to_train_and_validate(rows: pd.DataFrame
     few = rows.groupby("intent").head(2)
     made = loaded(few, test=rows.drop(few.index).groupby("intent").head(1))
     cleaned(made)
-    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=None), TASK, 0)
+    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=None, copies=0), TASK, 0)
     assert clean.check_tables(made, TASK) == []
 
 
 def test_labels_can_be_taken_away_and_the_rows_stay_unlabelled(rows: pd.DataFrame) -> None:
     made = keyed(rows, test=rows.head(0))
-    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2), TASK, 0)
+    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK, 0)
     assert made["train"]["target"].value_counts().to_dict() == {"bills": 1, "boxes": 1, "beans": 1}
     assert len(made["validation"]) == 3
     assert len(made["unlabelled"]) == 6
@@ -90,7 +90,7 @@ def test_labels_can_be_taken_away_and_the_rows_stay_unlabelled(rows: pd.DataFram
 def test_copies_of_what_keeps_its_label_are_dropped_and_counted(rows: pd.DataFrame) -> None:
     whole = pd.concat([rows, rows.assign(text=rows["text"].str.upper())], ignore_index=True)
     made = keyed(whole, test=rows.head(0))
-    dropped = splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2), TASK, 0)
+    dropped = splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK, 0)
     assert dropped > 0
     assert sum(map(len, made.values())) == len(whole) - dropped
     assert clean.leaks(made, Text()) == {}
@@ -104,14 +104,14 @@ def test_empty_inputs_are_no_copies_of_each_other(rows: pd.DataFrame) -> None:
 
 def test_as_many_labels_as_there_are_rows_leave_none_unlabelled(rows: pd.DataFrame) -> None:
     made = keyed(rows, test=rows.head(0))
-    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=len(rows)), TASK, 0)
+    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=len(rows), copies=0), TASK, 0)
     assert set(made) == {"train", "validation", "test"}
 
 
 def test_few_labels_beside_a_whole_validation_split_are_refused(rows: pd.DataFrame) -> None:
     made = keyed(rows, test=rows.head(0), validation=rows.head(3))
     with pytest.raises(UserError, match="counts the labels of validation too"):
-        splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2), TASK, 0)
+        splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK, 0)
 
 
 def test_ids_that_collide_once_rows_lose_their_label_are_refused(rows: pd.DataFrame) -> None:

@@ -491,7 +491,7 @@ def test_lists_of_labels_go_through_prepare(tmp_path: Path) -> None:
     pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
     source = Table(train=str(tmp_path / "a.parquet"), input="text", target="topics")
     made = prepare.load(source, MULTI)
-    prepare.splits.make(made.tables, Prepare(validation=0.2, test=0.2, labels_per_class=None), MULTI, 0)
+    prepare.splits.make(made.tables, Prepare(validation=0.2, test=0.2, labels_per_class=None, copies=0), MULTI, 0)
     encoded = prepare.write(made, MULTI, tmp_path)
     card = prepare.run.read_json(tmp_path / "card.json")
     assert card["labels"] == ["a", "b", "c"]
