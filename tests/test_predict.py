@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -256,6 +257,7 @@ def test_ctrl_c_is_quiet_and_leaves_nothing_half_written(texts: Path, tmp_path: 
     process = subprocess.Popen(
         [*COMMAND, "--model", str(texts), "--output", "out.jsonl"],
         env=ENV, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # in the background it is ignored
     )  # fmt: skip
     for _ in range(600):
         if list(tmp_path.glob("*.part")):

@@ -124,7 +124,7 @@ def softened(cfg: DictConfig, knobs: Distill) -> Callable[[Rows, Prepared], list
     """The rows to train on with a teacher, unlabelled ones too, with its stored logits, or those of all teachers."""
     task: Task = piece(cfg, "task")
     folders = [TEACHER, *map(Path, knobs.teachers)]
-    for folder in folders:
+    for folder in folders[1:]:
         if not (folder / FILE).is_file():
             raise UserError(f"distill.teachers names {folder}, which has no {FILE}; put it there, or leave it out")
 
