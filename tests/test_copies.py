@@ -51,7 +51,7 @@ def test_unlabelled_rows_stay_and_have_copies_too() -> None:
     made["unlabelled"] = more.assign(key=Text().keys(more))
     copies.add(made, 5, Text(), 0)
     assert made["unlabelled"]["row_id"].iloc[0] == "u"
-    assert any(i.startswith("u copy") for i in made["unlabelled"]["row_id"])
+    assert any(i.startswith("unlabelled u copy") for i in made["unlabelled"]["row_id"])
 
 
 def test_the_seed_decides() -> None:
@@ -68,3 +68,11 @@ def test_images_and_pairs_are_refused() -> None:
     made = {"train": tables()["train"].assign(pair="b")}
     with pytest.raises(UserError, match=r"prepare.copies is for texts"):
         copies.add(made, 1, Text(), 0)
+
+
+def test_ids_that_two_splits_share_give_copies_of_their_own() -> None:
+    made = tables()
+    more = pd.DataFrame({"row_id": ["a", "b"], "input": ["an unlabelled text of some length", "and one more of them"]})
+    made["unlabelled"] = more.assign(key=Text().keys(more))
+    copies.add(made, 5, Text(), 0)
+    assert made["unlabelled"]["row_id"].is_unique

@@ -201,14 +201,6 @@ def test_soft_targets_of_several_teachers_are_their_mean_probability(workspace: 
     assert len(chosen) == len(own) + 24
 
 
-def test_a_teacher_without_predictions_is_named(workspace: Path, tmp_path: Path) -> None:
-    cfg = config.load(SMALL)
-    knobs: Distill = config.settings(cfg, "distill")
-    knobs.teachers = [str(tmp_path / "nowhere")]
-    with pytest.raises(UserError, match=r"nowhere, which has no predictions.parquet"):
-        distill.softened(cfg, knobs)
-
-
 def test_predictions_of_a_teacher_that_was_trained_again_are_refused(workspace: Path, tmp_path: Path) -> None:
     weights = distill.TEACHER / "model.safetensors"
     kept = weights.read_bytes()
@@ -220,10 +212,11 @@ def test_predictions_of_a_teacher_that_was_trained_again_are_refused(workspace: 
         weights.write_bytes(kept)
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_a_pruned_student_has_that_share_of_zeros_and_is_scored_beside_the_whole_one(
-    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ema: float, workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["export.prune=0.5", "export.prune_epochs=1"]
+    words = ["export.prune=0.5", "export.prune_epochs=1", f"distill.ema={ema}"]
     cfg = config.load([*SMALL, *words])
     knobs: Distill = config.settings(cfg, "distill")
     distilled(tmp_path, *words)
@@ -244,6 +237,9 @@ def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspa
     noted = Noted()
     variants.write(cfg, tmp_path, tables.read(), noted)
     stored = {f: folds.stored(f, "test", tables.read()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")}
+    inputs = tables.read().modality.raw(tables.read().frames["test"])
+    one_by_one = np.concatenate([answer.Model(tmp_path, "int8", 1)([text]) for text in inputs[:8]])
+    assert np.array_equal(stored[tmp_path / "int8"][:8], one_by_one)  # company changes no answer
     np.testing.assert_allclose(stored[tmp_path / "onnx"], stored[tmp_path], atol=1e-4)
     assert noted.kept["int8/test_accuracy"] == [accuracy(tmp_path / "int8")]
     difference = np.abs(stored[tmp_path / "int8"] - stored[tmp_path]).max()

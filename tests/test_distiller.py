@@ -73,7 +73,7 @@ def test_the_logged_norm_is_that_of_the_gradient_of_the_weighted_term(monkeypatc
     for name in ("soft", "hard"):
         made.zero_grad()
         made.terms(made(BATCH), BATCH)[f"{name}_weighted"].backward()
-        norm = torch.cat([p.grad.flatten() for p in made.parameters() if p.grad is not None]).norm()
+        norm = torch.cat([p.grad.flatten() for p in made.network.parameters() if p.grad is not None]).norm()
         assert made.seen[f"train/{name}_gradient"] == pytest.approx(norm.item(), rel=1e-4)
 
 

@@ -24,11 +24,23 @@ def test_they_come_back_by_row_id_in_any_order(tmp_path: Path) -> None:
     assert predictions.read(tmp_path, "test", ["c", "a"], "2").tolist() == [[4.0, 5.0], [0.0, 1.0]]
 
 
-@pytest.mark.parametrize(("split", "digest"), [("test", "changed"), ("train", "1")], ids=["changed", "not predicted"])
-def test_those_of_other_data_are_refused(tmp_path: Path, split: str, digest: str) -> None:
+def test_those_of_other_data_are_refused(tmp_path: Path) -> None:
     predictions.write(tmp_path, {"test": (["a"], np.zeros((1, 2), np.float32))}, DIGESTS)
-    with pytest.raises(UserError, match=f"made from other {split} data than data/prepare holds"):
-        predictions.read(tmp_path, split, ["a"], digest)
+    with pytest.raises(UserError, match="made from other test data than data/prepare holds"):
+        predictions.read(tmp_path, "test", ["a"], "changed")
+
+
+def test_a_split_that_was_not_predicted_is_named(tmp_path: Path) -> None:
+    predictions.write(tmp_path, {"test": (["a"], np.zeros((1, 2), np.float32))}, DIGESTS)
+    with pytest.raises(UserError, match="has no predictions on train"):
+        predictions.read(tmp_path, "train", ["a"], "1")
+
+
+@pytest.mark.parametrize(("ids", "asked"), [(["a", "a"], ["a"]), (["a", "b"], ["a", "c"])], ids=["twice", "not there"])
+def test_each_row_has_to_be_there_once(tmp_path: Path, ids: list[str], asked: list[str]) -> None:
+    predictions.write(tmp_path, {"test": (ids, np.zeros((2, 2), np.float32))}, DIGESTS)
+    with pytest.raises(UserError, match="does not hold each row of test once"):
+        predictions.read(tmp_path, "test", asked, "2")
 
 
 @pytest.mark.parametrize(("file", "what"), [("model.safetensors", "model"), ("tokenizer.json", "preprocessing")])

@@ -119,4 +119,5 @@ def test_the_gap_that_is_closed_is_a_share_with_an_interval_around_it() -> None:
 
 def test_a_teacher_that_is_not_surely_better_leaves_no_gap() -> None:
     found = statistics.gap("student", shares(0.8, 0.8, 0.802), KNOBS)
-    assert found == {"closed": None, "low": None, "high": None}
+    assert found == {"closed": None, "low": None, "high": None, "gap": "cannot tell"}
+    assert statistics.gap("student", shares(0.8, 0.9, 0.8), KNOBS)["gap"] == "none"

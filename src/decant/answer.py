@@ -31,7 +31,7 @@ class Answerer:
 
     def __init__(self, folder: Path, engine: Engine, names: Collection[str], sides: Collection[int] = (1, 2)) -> None:
         self.config = read_json(folder / "config.json")
-        self.engine = engine
+        self.engine, self.alone = engine, False
         self.images = (folder / "preprocessor_config.json").exists()
         """Whether inputs are images, in place of texts."""
         self.inputs: Inputs = Images(folder) if self.images else Texts(folder, "token_type_ids" in names, sides)
@@ -45,11 +45,12 @@ class Answerer:
         Args:
             inputs: texts; pairs of texts as (a, b) or {"text": a, "text_pair": b}; Pillow images, or the bytes of image
                 files, as they are or in base64.
-            batch_size: inputs of a forward pass.
+            batch_size: inputs of a forward pass; of texts in 8 bits it is 1.
 
         Raises:
             BadInput: the first input that is none of them.
         """
+        batch_size = 1 if self.alone else batch_size
         items = self.inputs.read(inputs)
         order = self.inputs.order(items)
         logits = np.empty((len(items), len(self.labels)), np.float32)
@@ -114,6 +115,8 @@ class Model(Answerer):
         # a network that knows segments was exported with them where it learned from pairs
         sides = (2,) if "token_type_ids" in names else (1,) if segments else (1, 2)
         super().__init__(folder, lambda arrays: session.run(["logits"], arrays)[0], names, sides)
+        # activations are rounded by the range of a whole batch: in company, an answer would depend on the others
+        self.alone = found(folder, variant).parent.name == "int8" and not self.images
 
 
 def found(folder: Path, variant: str | None = None) -> Path:

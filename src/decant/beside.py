@@ -32,12 +32,13 @@ class Beside:
                 "fine_tune.folds or fine_tune.seeds made several teachers, and only their stored predictions can be "
                 "combined; choose a loss of logits and distill.consistent false, or one teacher"
             )
-        self.network, self.encoder = model.load(folder, prepared.modality)
+        self.network, _ = model.load(folder, prepared.modality)
         self.network.requires_grad_(False)
+        # what the student reads may be more than the teacher learned from, not more than it can read
+        self.encoder = prepared.modality.encoder(folder, getattr(encoder.processor, "model_max_length", None))
         self.table = translation(encoder, self.encoder)
         self.own: list[Any] = []
         if self.table is None and prepared.modality.name == "text":
-            self.encoder.processor.model_max_length = encoder.processor.model_max_length
             parts = [prepared.frames[s] for s in ("train", "unlabelled") if s in prepared.frames]
             self.own = self.encoder.encode(pd.concat(parts))
 

@@ -1,6 +1,7 @@
 """Pieces and knobs that are sound alone and do not go together; told before any work."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -12,6 +13,7 @@ from decant.backbone import Backbone
 from decant.config import piece, settings
 from decant.data import Source
 from decant.loss import Loss
+from decant.predictions import FILE
 from decant.pretrain import Pretrain
 from decant.sections import Distill
 from decant.task import Task
@@ -113,6 +115,18 @@ def with_student(cfg: DictConfig) -> Iterator[str]:
             f"{beside} runs the teacher beside the student, but {several[0]}, and only stored predictions of several "
             "teachers can be combined; choose one teacher, or a loss of logits"
         )
+    inside = " and ".join(n for n in loss.needs if n != "logits")
+    adapt: Adapt = piece(cfg, "adapt")
+    for role in ("teacher", "student") if inside else ():
+        if not piece(cfg, role).states or (role == "teacher" and (adapt.hidden or adapt.one_logit)):
+            under = f" under adapt {cfg.use.adapt}" if piece(cfg, role).states else ""
+            yield (
+                f"loss {cfg.use.loss} compares {inside}, which {role} {cfg.use[role]}{under} does not give; choose a "
+                "loss of logits (kd, dkd, dist, mse), or another"
+            )
+    for folder in knobs.teachers if loss.needs else ():
+        if not (Path(folder) / FILE).is_file():
+            yield f"distill.teachers names {folder}, which has no {FILE}; put it there, or leave it out"
     if cfg.prepare.copies and (piece(cfg, "data").size is not None or piece(cfg, "data").pairs):
         yield f"prepare.copies is for texts, one to a row, but data {cfg.use.data} are not; set it to 0"
     if knobs.vocabulary == "used" and piece(cfg, "data").size is not None:
@@ -131,10 +145,14 @@ def with_start(cfg: DictConfig) -> Iterator[str]:
             f"distill.start is teacher, but teacher {cfg.use.teacher} and student {cfg.use.student} are not of one "
             "origin; choose such a pair (minilm and minilm_2), or distill.start pretrained"
         )
-    elif teacher.layers or teacher.intermediate_size or adapt.hidden or adapt.one_logit or not teacher.pretrained:
-        yield (
-            f"distill.start is teacher, but teacher {cfg.use.teacher} is cut itself, has no weights, or adapt "
-            f"{cfg.use.adapt} gives it a head of its own; choose another, or distill.start pretrained"
-        )
+    else:
+        reasons = {
+            f"teacher {cfg.use.teacher} is cut itself": teacher.layers or teacher.intermediate_size,
+            f"teacher {cfg.use.teacher} has no weights": not teacher.pretrained,
+            f"teacher {cfg.use.teacher} is no plain stack of layers": not teacher.states,
+            f"adapt {cfg.use.adapt} gives it a head of its own": adapt.hidden or adapt.one_logit,
+        }
+        for reason in (r for r, holds in reasons.items() if holds):
+            yield f"distill.start is teacher, but {reason}; choose another, or distill.start pretrained"
     if cfg.fine_tune.folds > 1 or cfg.fine_tune.seeds > 1:
         yield "distill.start is teacher, but fine_tune makes several; set folds and seeds to 1, or start to pretrained"

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from decant import UserError
+from decant.clean import check_ids
 from decant.modality import Modality
 
 LEFT_OUT, REPLACED, SHORTENED = 0.1, 0.1, 0.25
@@ -27,10 +28,12 @@ def add(tables: dict[str, pd.DataFrame], count: int, modality: Modality, seed: i
     Raises:
         UserError: inputs that are no single texts.
     """
-    frames = [tables[s] for s in ("train", "unlabelled") if s in tables]
-    if modality.name != "text" or "pair" in frames[0]:
+    frames = {s: tables[s] for s in ("train", "unlabelled") if s in tables}
+    if modality.name != "text" or "pair" in frames["train"]:
         raise UserError("prepare.copies is for texts, one to a row; set it to 0 for images and pairs")
-    rows = pd.concat([frame[["row_id", "input"]] for frame in frames], ignore_index=True)
+    # ids are unique within a split alone
+    named = [frame.assign(row_id=f"{split} " + frame["row_id"].astype(str)) for split, frame in frames.items()]
+    rows = pd.concat([frame[["row_id", "input"]] for frame in named], ignore_index=True)
     generator = np.random.default_rng([seed, count])
     pool = [word for text in rows["input"] for word in text.split()]
     made = [
@@ -42,7 +45,9 @@ def add(tables: dict[str, pd.DataFrame], count: int, modality: Modality, seed: i
     copies = copies.assign(key=modality.keys(copies))
     known = set(pd.concat([frame["key"] for frame in tables.values()])) | {""}
     fresh = copies[~copies["key"].isin(known)].drop_duplicates("key")
-    tables["unlabelled"] = pd.concat([*frames[1:], fresh], ignore_index=True)
+    tables["unlabelled"] = pd.concat([*list(frames.values())[1:], fresh], ignore_index=True)
+    if problems := check_ids("unlabelled, with its copies,", tables["unlabelled"]):
+        raise UserError(problems)
 
 
 def changed(words: Sequence[str], pool: Sequence[str], generator: np.random.Generator) -> str:

@@ -21,7 +21,7 @@ from decant.distiller import Distiller
 from decant.loss import Loss
 from decant.loss.none import Alone
 from decant.modality import Row
-from decant.predictions import FILE, SOFT
+from decant.predictions import SOFT
 from decant.prune import Pruned
 from decant.sections import Distill, Export
 from decant.tables import Prepared
@@ -44,20 +44,23 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     examples = tables.read().examples()
     alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained")
     print(f"student: {cfg.use.loss}", flush=True)
+    export: Export = settings(cfg, "export")
+    if export.prune and cfg.trainer.devices != 1:
+        raise UserError(f"export.prune is for one device, found trainer.devices {cfg.trainer.devices}; set it to 0")
+    chosen = knobs if loss.needs else alone
     with run.replacing(OUT) as folder:
-        chosen = knobs if loss.needs else alone
         distil(cfg, chosen, folder, tracked, loss, ("validation", "test"))
-        if settings(cfg, "export").prune:
+        if export.prune:
             pruned(cfg, chosen, folder, tracked, loss)
-        if rank() == 0:
-            variants.write(cfg, folder, tables.read(), tracked)
-    tracked.model("student", OUT, examples)
     if loss.needs:
         print("control: the student alone", flush=True)
         with tracked.child("distill control") as control:
             with run.replacing(OUT / "control") as folder:
                 distil(cfg, alone, folder, control, Alone(), ("test",))
             control.model("control", OUT / "control", examples)
+    if rank() == 0:  # last: a file that is refused costs no training
+        variants.write(cfg, OUT, tables.read(), tracked)
+    tracked.model("student", OUT, examples)
 
 
 def distil(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:
@@ -68,7 +71,7 @@ def distil(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Lo
         if knobs.start == "teacher":
             weights = student.cut(TEACHER, weights, prepared, Path(made) / "cut")
         start = student.start(weights, knobs, prepared, Path(made) / "start")
-        learn(cfg, knobs, start, folder, tracked, loss, splits, Distiller)
+        teach(cfg, knobs, start, folder, tracked, loss, splits, Distiller)
 
 
 def pruned(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Loss) -> None:
@@ -79,15 +82,11 @@ def pruned(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Lo
         start = Path(shutil.copytree(folder, Path(made) / "start"))
         shutil.copy(PRETRAINED / "student/manifest.json", start)
         again = dataclasses.replace(knobs, epochs=export.prune_epochs)
-        learn(cfg, again, start, folder, child, loss, ("validation", "test"), partial(Pruned, share=export.prune))
-        if rank() == 0:
-            task: Task = piece(cfg, "task")
-            found = variants.figures(start, folder, tables.read(), task)
-            variants.told("pruned", found, tracked)
-            variants.gate({"pruned": found}, task, export.most_lost)
+        teach(cfg, again, start, folder, child, loss, ("validation", "test"), partial(Pruned, share=export.prune))
+        variants.told("pruned", variants.figures(start, folder, tables.read(), piece(cfg, "task")), tracked)
 
 
-def learn(
+def teach(
     cfg: DictConfig,
     knobs: Distill,
     start: Path,
@@ -124,9 +123,6 @@ def softened(cfg: DictConfig, knobs: Distill) -> Callable[[Rows, Prepared], list
     """The rows to train on with a teacher, unlabelled ones too, with its stored logits, or those of all teachers."""
     task: Task = piece(cfg, "task")
     folders = [TEACHER, *map(Path, knobs.teachers)]
-    for folder in folders[1:]:
-        if not (folder / FILE).is_file():
-            raise UserError(f"distill.teachers names {folder}, which has no {FILE}; put it there, or leave it out")
 
     def choose(rows: Rows, prepared: Prepared) -> list[Row]:
         for split in (s for s in SOFT if s in rows):

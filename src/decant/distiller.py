@@ -73,7 +73,7 @@ class Distiller(Learner):
         names = [k for k in terms if k.endswith("_weighted")]
         if index % EVERY or len(names) < 2:
             return
-        parameters = [p for p in self.parameters() if p.requires_grad]
+        parameters = [p for p in self.network.parameters() if p.requires_grad]  # not those of the loss
         for name in names:
             found = torch.autograd.grad(terms[name], parameters, retain_graph=True, allow_unused=True)
             norm = torch.stack([g.float().norm() for g in found if g is not None]).norm()

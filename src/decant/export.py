@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx as onnx_format
-import onnxruntime
 import torch
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime import quantization
@@ -211,16 +210,6 @@ def rounded(constant: TensorProto) -> tuple[TensorProto, TensorProto]:
     table = np.rint(values / scale).astype(np.int8)
     named = ((table, f"{constant.name}_int8"), (scale.astype(np.float32), f"{constant.name}_scale"))
     return numpy_helper.from_array(*named[0]), numpy_helper.from_array(*named[1])
-
-
-def logits(file: Path, encoder: Encoder, rows: Sequence[Row], threads: int) -> np.ndarray:
-    """What a graph says of `rows`, in their order: logits (N, C), float32, on `threads` of the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    cpu = torch.device("cpu")
-    return encoder.apply(rows, lambda batch: torch.from_numpy(session.run(["logits"], arrays(batch))[0]), cpu).numpy()
 
 
 def arrays(batch: Batch) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ Call = Callable[[Sequence[Any]], object]
 
 
 def measure(answers: Mapping[str, Call], inputs: Sequence[Any]) -> dict[str, dict[str, float]]:
-    """{role: latency_ms_p50, latency_ms_p95, throughput (inputs per second)}, in fp32."""
+    """{role: latency_ms_p50, latency_ms_p95, throughput (inputs per second)}."""
     inputs = [inputs[i % len(inputs)] for i in range(max(SINGLES, 32))]
     singles: dict[str, list[float]] = {role: [] for role in answers}
     batches: dict[str, list[float]] = {role: [] for role in answers}

@@ -85,14 +85,18 @@ def read(folder: Path, split: str, row_ids: Sequence[str], digest: str) -> np.nd
     file = folder / FILE
     with file.open("rb") as opened:  # pyarrow's own error does not name the file
         facts = json.loads((pq.read_schema(opened).metadata or {}).get(b"decant", b"{}"))
-    again = "run: dvc repro, or by hand the stages from there on"
-    if facts.get("data", {}).get(split) != digest:
+    again = "run: dvc repro, or by hand the stages from there on; or make those of another experiment again"
+    if split not in facts.get("data", {}):
+        raise UserError(f"{file} has no predictions on {split}; {again}")
+    if facts["data"][split] != digest:
         raise UserError(f"{file} was made from other {split} data than data/prepare holds now; {again}")
     for what, found in made_by(folder).items():
         if found and facts[what] and facts[what] != found:
             raise UserError(f"{file} was made by another {what} than lies in {folder} now; {again}")
     frame = pd.read_parquet(file, filters=[("split", "==", split)])
     position = dict(zip(frame["row_id"], range(len(frame)), strict=True))
+    if len(position) < len(frame) or not set(row_ids) <= set(position):
+        raise UserError(f"{file} does not hold each row of {split} once; {again}")
     return whole(frame, int(facts["classes"]))[[position[i] for i in row_ids]]
 
 

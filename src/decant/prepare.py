@@ -43,17 +43,18 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     task: Task = piece(cfg, "task")
     pretrain: Pretrain = piece(cfg, "pretrain")
     made = load(piece(cfg, "data"), task)
-    made.dropped["copies"] = splits.make(made.tables, knobs, task, cfg.seed)
+    made.dropped["labelled_copies"] = splits.make(made.tables, knobs, task, cfg.seed)
     # dropping leaks and cutting can take the last row of a class
     if problems := check_tables(made.tables, task):
         raise UserError(problems)
+    originals = dict(made.tables)
     if knobs.copies:
         copies.add(made.tables, knobs.copies, made.modality, cfg.seed)
     with run.replacing(OUT) as folder:
         encoded = write(made, task, folder)
         (folder / SOURCE.name).mkdir()
         if pretrain.needs_source:
-            write(source_of(cfg, pretrain, made.tables), pretrain.task, folder / SOURCE.name)
+            write(source_of(cfg, pretrain, originals), pretrain.task, folder / SOURCE.name)
         else:  # pretrain-load depends on this folder, and DVC keeps no empty one
             run.write_json(folder / SOURCE.name / "card.json", {"splits": {}})
     facts = run.read_json(OUT / "card.json")["splits"]

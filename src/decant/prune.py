@@ -26,8 +26,9 @@ class Pruned(Distiller):
             if name in self.masks:
                 weight.mul_(self.masks[name].to(weight.device))
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Undo what the step did to pruned weights."""
+    def optimizer_step(self, *args: Any, **options: Any) -> None:
+        """Undo what a step did to pruned weights, before they are averaged or scored."""
+        super().optimizer_step(*args, **options)
         self.apply_masks()
 
 

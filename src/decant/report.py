@@ -23,6 +23,10 @@ TITLES = {
 }
 TIMED = ("latency.json", "latency.png", "report.md")
 """What differs from run to run, and so is none of DVC's outputs."""
+NO_GAP = {
+    "none": "gap to close: none, the teacher is not better than the student alone",
+    "cannot tell": "gap to close: cannot tell whether the teacher is better than the student alone",
+}
 RETAINED = ("retained", "retained_low", "retained_high")
 COSTS = ("parameters", "MB", "ms p50", "ms p95", "inputs/s")
 
@@ -92,7 +96,7 @@ def gaps(metrics: dict[str, Any]) -> list[str]:
     lines = []
     for role, found in metrics.get("gap", {}).items():
         if found["closed"] is None:
-            lines.append("gap to close: none, the teacher is not better than the student alone")
+            lines.append(NO_GAP[found["gap"]])
             break
         low, high = ("without bound" if found[k] is None else f"{100 * found[k]:.0f}" for k in ("low", "high"))
         lines.append(
@@ -203,7 +207,7 @@ def headline(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, floa
         flat |= {f"teacher/members/{k}": v for k, v in found.items() if isinstance(v, float)}
         flat |= {f"teacher/members/held_out_{k}": found["held_out"][k] for k in ("mean", "std") if "held_out" in found}
     for role, found in metrics.get("gap", {}).items():
-        flat |= {f"{role}/gap_{k}": v for k, v in found.items() if v is not None}
+        flat |= {f"{role}/gap_{k}": v for k, v in found.items() if isinstance(v, float)}
     for role in ("onnx", "int8"):
         if f"{role}_student" in metrics["compare"]:
             flat[f"{role}/speedup"] = timings["teacher"]["latency_ms_p50"] / timings[role]["latency_ms_p50"]

@@ -3,6 +3,7 @@
 Nothing of the training code is imported: `decant predict` starts with this.
 """
 
+import codecs
 import csv
 import json
 import sys
@@ -117,7 +118,7 @@ def piped(images: bool) -> Iterator[Row]:
     """The standard input."""
     with open(sys.stdin.fileno(), "rb", closefd=False) as file:
         lines = Lines(file, "standard input")
-        objects = file.peek(1).lstrip()[:1] == b"{"
+        objects = file.peek(1).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
         yield from tagged(lines) if objects else plain(lines, images)
 
 

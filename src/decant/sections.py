@@ -1,6 +1,7 @@
 """The sections of params.yaml: what each knob means, and which values it takes."""
 
 from dataclasses import dataclass
+from os.path import normpath
 
 from decant import require
 
@@ -106,7 +107,7 @@ class Distill(Controlled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        outside = [t for t in self.teachers if not t.startswith("data/raw/")]
+        outside = [t for t in self.teachers if not normpath(t).startswith("data/raw/")]
         require(
             self,
             start=(self.start in ("pretrained", "teacher"), "pretrained or teacher"),
@@ -120,7 +121,7 @@ class Export:
     """Section `export`: the files that distill hands on for ONNX Runtime."""
 
     prune: float
-    """Share of the student's weights that become 0 before it trains on, in [0, 1); 0: none."""
+    """Share of the weights of the student's linear and convolutional layers that become 0, in [0, 1); it trains on."""
     prune_epochs: int
     """Passes of the training after that."""
     int8: bool

@@ -19,7 +19,6 @@ PAIRS = (
     ("onnx", "student"),
     ("int8", "student"),
     ("int8", "teacher"),
-    ("int8", "alone"),
 )
 CHUNK = 2**22
 """Drawn rows that are kept in memory at a time."""
@@ -65,13 +64,15 @@ def gap(role: str, scores: dict[str, Drawn], knobs: Evaluate) -> dict[str, Any]:
     """
     student, alone, teacher = (scores[r] for r in (role, "alone", "teacher"))
     width = teacher.resamples - alone.resamples
-    if ends(width, knobs.confidence)[0] <= 0:
-        return {"closed": None, "low": None, "high": None}
+    least, most = ends(width, knobs.confidence)
+    if least <= 0:
+        return {"closed": None, "low": None, "high": None, "gap": "none" if most <= 0 else "cannot tell"}
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = (student.resamples - alone.resamples) / width
     bounds = [ends(np.where(width > 0, shares, worst), knobs.confidence)[i] for i, worst in enumerate((-1e9, 1e9))]
     low, high = (b if abs(b) < 1e8 else None for b in bounds)
-    return {"closed": (student.exact - alone.exact) / (teacher.exact - alone.exact), "low": low, "high": high}
+    closed = (student.exact - alone.exact) / (teacher.exact - alone.exact)
+    return {"closed": closed, "low": low, "high": high, "gap": "there"}
 
 
 def ends(values: np.ndarray, confidence: float) -> tuple[float, float]:

@@ -89,7 +89,8 @@ def learn(
     rows = encoder.rows(prepared.frames)
     picked = {"train": chosen(rows, prepared), "validation": rows["validation"]}
     soft = [row.soft for row in picked["train"] if row.soft is not None]
-    task.start(network, np.stack([row.target for row in picked["train"]]), np.stack(soft) if soft else None)
+    if not run.read_json(start / "config.json").get("problem_type"):  # else its head has been trained
+        task.start(network, np.stack([row.target for row in picked["train"]]), np.stack(soft) if soft else None)
     if adapt.probe:
         prefix = "probe/" if adapt.tunes else ""
         probe(cfg, probing(knobs, adapt.probe), network, encoder, task, picked, build, tracked, prefix)

@@ -7,7 +7,7 @@ import numpy as np
 from omegaconf import DictConfig
 from transformers import PreTrainedModel
 
-from decant import UserError, export, folds, model, predictions
+from decant import UserError, answer, export, folds, model, predictions
 from decant.answer import FILE
 from decant.config import piece, settings
 from decant.modality import Encoder, Row
@@ -18,11 +18,12 @@ from decant.tracking import Run
 
 CALIBRATED = 16
 """Rows of a pass of the calibration."""
-SCORED = ("validation", "test")
 
 
 def write(cfg: DictConfig, folder: Path, prepared: Prepared, tracked: Run) -> None:
     """Write onnx/ and, if asked for, int8/ to the model directory `folder`: model.onnx and predictions.parquet each.
+
+    They are scored as they are served, from raw inputs; on test, for nothing is chosen by it but to hand on or not.
 
     Raises:
         UserError: a file that loses more of the headline figure on test than `export.most_lost`, or a network that
@@ -42,8 +43,8 @@ def write(cfg: DictConfig, folder: Path, prepared: Prepared, tracked: Run) -> No
         quantise(network, encoder, spread(rows["train"], knobs.calibration), whole, made["int8"])
     found = {}
     for role, file in made.items():
-        logits = {s: (prepared.ids(s), export.logits(file, encoder, rows[s], cfg.trainer.threads)) for s in SCORED}
-        predictions.write(file.parent, logits, prepared.digests)
+        served = answer.Model(folder, role, cfg.trainer.threads)(prepared.modality.raw(prepared.frames["test"]))
+        predictions.write(file.parent, {"test": (prepared.ids("test"), served)}, prepared.digests)
         found[role] = {**figures(folder, file.parent, prepared, task), "mb": file.stat().st_size / 1e6}
         told(role, found[role], tracked)
     gate(found, task, knobs.most_lost)

@@ -135,6 +135,8 @@ def embed(folder: Path, kept: list[int], max_length: int) -> None:
     if (file := folder / "model.safetensors").exists():
         rows = torch.tensor(kept)
         weights = load_file(file)
+        if sum("embed" in name and len(weight) == size for name, weight in weights.items()) != 1:
+            raise UserError(f"{folder} has no single table of word vectors; set distill.vocabulary to all")
         for name, weight in weights.items():
             if "embed" in name and len(weight) == size:
                 weights[name] = weight[rows].clone()

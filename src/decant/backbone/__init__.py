@@ -19,6 +19,8 @@ class Backbone(ABC):
     """`text` or `image`: what its network takes."""
     pairs: ClassVar[bool] = False
     """Whether it takes pairs of texts alone."""
+    states: ClassVar[bool] = True
+    """Whether its network gives hidden states and attention, or some of them."""
     cacheable: ClassVar[bool] = True
     """Whether its head reads one vector of the backbone's output, which can be computed once and kept."""
 

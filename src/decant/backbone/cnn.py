@@ -86,6 +86,7 @@ AutoModelForSequenceClassification.register(CNNConfig, CNNForSequenceClassificat
 class CNN(Origin):
     """A convolutional net over the tokenizer of the origin, and its word vectors, brought down to `embedding_size`."""
 
+    states = False
     embedding_size: int
     filters: dict[int, int]
     """How many of each width, in tokens; {}: the bag of words alone."""

@@ -100,6 +100,7 @@ AutoModelForSequenceClassification.register(LSTMConfig, LSTMForSequenceClassific
 class LSTM(Origin):
     """An LSTM over the tokenizer of the origin; no weights are taken."""
 
+    states = False
     embedding_size: int
     hidden_size: int
     dropout: float

@@ -20,6 +20,7 @@ class Siamese(HuggingFace):
 
     scale: float = 1.0
     pairs = True
+    states = False
     cacheable = False  # two averages over tokens
 
     def __post_init__(self) -> None:

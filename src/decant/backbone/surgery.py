@@ -1,4 +1,4 @@
-"""Changes to a loaded encoder that leave it an ordinary one: fewer layers, or one that averages."""
+"""Changes to a loaded encoder that leave it an ordinary one: fewer layers, narrower ones, or one that averages."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Attention: Wang et al., "MiniLM", NeurIPS 2020, arXiv:2002.10957; layer by layer as in TinyBERT (Jiao et al. 2020).
+"""Attention: Wang et al., "MiniLM", NeurIPS 2020, arXiv:2002.10957; layers paired as in TinyBERT (Jiao et al. 2020).
 
 L = a mean over pairs of layers, heads and tokens of KL(teacher's attention || student's) + w CE(student, target)
 
