@@ -110,9 +110,10 @@ def test_tables_keep_their_columns(form: str, texts: Path, tmp_path: Path) -> No
     assert rounded([r["probabilities"] for r in rows]) == rounded([a["probabilities"] for a in answers])
 
 
-def test_json_lines_on_the_standard_input_are_told_from_text(texts: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_json_lines_on_the_standard_input_are_told_from_text(encoding: str, texts: Path, tmp_path: Path) -> None:
     given = "\n".join(json.dumps({"text": t, "n": i}) for i, t in enumerate(TEXTS))
-    rows = found(predict(texts, cwd=tmp_path, given=given.encode()))
+    rows = found(predict(texts, cwd=tmp_path, given=given.encode(encoding)))
     assert [(r["text"], r["n"]) for r in rows] == [(t, i) for i, t in enumerate(TEXTS)]
 
 
