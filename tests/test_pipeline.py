@@ -110,8 +110,8 @@ def test_all_files_are_where_the_design_says(clone: Path) -> None:
         ("fine_tune/control", ("test",)),
         ("distill", ("validation", "test")),
         ("distill/control", ("test",)),
-        ("distill/onnx", ("validation", "test")),
-        ("distill/int8", ("validation", "test")),
+        ("distill/onnx", ("test",)),
+        ("distill/int8", ("test",)),
     ],
 )
 def test_predictions_hold_every_row_of_their_splits_once(clone: Path, name: str, splits: tuple[str, ...]) -> None:
