@@ -8,6 +8,9 @@ import numpy as np
 
 SINGLES = 60
 """Inputs sent one at a time, the same to each model."""
+BLOCK = 10
+"""Of them that a model gets in a row, after `WARM` that do not count: the threads of the one before still spin."""
+WARM = 3
 ROUNDS = 5
 """Batches of 32 per model; rounds take turns over the models, so that a busy neighbour hits all alike."""
 Call = Callable[[Sequence[Any]], object]
@@ -20,11 +23,13 @@ def measure(answers: Mapping[str, Call], inputs: Sequence[Any]) -> dict[str, dic
     batches: dict[str, list[float]] = {role: [] for role in answers}
     for answer in answers.values():
         answer(inputs[:32])  # warm up
-    for single in inputs[:SINGLES]:
+    for start in range(0, SINGLES, BLOCK):
         for role, answer in answers.items():
-            singles[role].append(seconds(answer, [single]))
+            block = inputs[:WARM] + inputs[start : start + BLOCK]
+            singles[role] += [seconds(answer, [single]) for single in block][WARM:]
     for _ in range(ROUNDS):
         for role, answer in answers.items():
+            answer(inputs[:32])
             batches[role].append(seconds(answer, inputs[:32]))
     return {
         role: {

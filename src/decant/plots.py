@@ -16,6 +16,8 @@ from matplotlib import pyplot as plt
 PNG = {"metadata": {"Software": None}, "dpi": 120}
 """No version in the file."""
 CONTROLS = ("floor", "scratch", "alone")
+MARKS = "vsDPoX*"
+"""Of the models, in the order of the report."""
 
 
 def headline(metrics: dict[str, Any], folder: Path) -> None:
@@ -46,16 +48,16 @@ def latency(metrics: dict[str, Any], timings: dict[str, Any], folder: Path) -> N
 
 def tradeoff(metrics: dict[str, Any], costs: dict[str, float], name: str, file: Path) -> None:
     """A point with its interval for each model, costs on a logarithmic axis."""
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     head = metrics["figures"]["headline"]
-    for role, title in titles(metrics).items():
+    for (role, title), shape in zip(titles(metrics).items(), MARKS, strict=False):
         value, ends = 100 * metrics[role][head], [100 * metrics[role]["interval"][k] for k in ("low", "high")]
-        shade = "#aaaaaa" if role in CONTROLS else "#4c72b0"
         spread = [[max(0.0, value - ends[0])], [max(0.0, ends[1] - value)]]
-        axes.errorbar(costs[role], value, spread, fmt="o", color=shade, capsize=3)
-        axes.annotate(title, (costs[role], value), (6, 6), textcoords="offset points", fontsize=8)
+        shade = {"color": "#999999"} if role in CONTROLS else {}
+        axes.errorbar(costs[role], value, spread, fmt=shape, markersize=8, capsize=3, label=title, **shade)
     axes.set(xscale="log", xlabel=name, ylabel=f"{dict(metrics['figures']['columns'])[head]} on test")
-    axes.margins(x=0.25)
+    axes.margins(x=0.1)
+    figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(file, **PNG)
     plt.close(figure)
 
