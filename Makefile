@@ -25,7 +25,7 @@ experiment: .venv/ready ## run the pipeline as a DVC experiment: make experiment
 test: .venv/ready ## all tests, end to end included
 	python -m pytest
 
-fast: .venv/ready ## the tests that take two minutes together
+fast: .venv/ready ## the quick tests, about five minutes
 	python -m pytest -m "not slow"
 
 lint: .venv/ready ## style, formatting and types

@@ -261,3 +261,14 @@ def test_a_file_that_loses_too_much_is_not_handed_on() -> None:
     assert len(e.value.problems) == 1
     with pytest.raises(UserError, match="loses nan points"):
         variants.gate({"int8": {**found["int8"], "lost": float("nan")}}, Classify(), 0.02)
+
+
+def test_a_head_that_has_been_trained_is_not_started_again(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr(Classify, "start", lambda self, network, target, soft: started.append(network))
+    distilled(tmp_path / "a", "distill.epochs=1")
+    assert len(started) == 1
+    distilled(tmp_path / "b", "distill.epochs=1", "distill.start=teacher")
+    assert len(started) == 1
