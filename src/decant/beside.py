@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
-from decant import UserError, model
+from decant import UserError, model, predictions
 from decant.loss import Output
 from decant.modality import Batch, Encoder
 from decant.tables import Prepared
@@ -23,7 +23,7 @@ class Beside:
     of the student's batch, translated to its own vocabulary; else what its own tokenizer makes of the whole row.
 
     Raises:
-        UserError: several teachers, whose states have no mean.
+        UserError: several teachers, whose states have no mean; a teacher of other data.
     """
 
     def __init__(self, folder: Path, prepared: Prepared, encoder: Encoder) -> None:
@@ -32,6 +32,8 @@ class Beside:
                 "fine_tune.folds or fine_tune.seeds made several teachers, and only their stored predictions can be "
                 "combined; choose a loss of logits and distill.consistent false, or one teacher"
             )
+        # nothing of these is used, but they say which data the teacher is of
+        predictions.read(folder, "train", prepared.ids("train"), prepared.digests["train"])
         self.network, _ = model.load(folder, prepared.modality)
         self.network.requires_grad_(False)
         # what the student reads may be more than the teacher learned from, not more than it can read

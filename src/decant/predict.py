@@ -34,6 +34,11 @@ def main(words: Sequence[str]) -> None:
     absent = [f"there is no file {name}" for name in options.files if name != "-" and not Path(name).exists()]
     if absent:
         raise UserError(absent)
+    if not options.model.is_dir():
+        raise UserError(
+            f"there is no folder {options.model}; --model names a finished model directory, such as data/distill "
+            "(and --variant one of its files)"
+        )
     model = Model(options.model, options.variant)
     with writing(options.output) as file, progress(options.files) as advance:
         write = OUTPUTS[options.format](file)
