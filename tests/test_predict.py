@@ -230,7 +230,7 @@ def test_a_failure_leaves_the_last_good_output(texts: Path, tmp_path: Path) -> N
     ("words", "code", "message"),
     [
         (["predct"], 2, "error: there is no command 'predct' (did you mean 'predict'?); expected one of: predict\n"),
-        (["predict", "--model", "absent"], 2, "error: absent holds neither of int8/model.onnx, onnx/model.onnx"),
+        (["predict", "--model", "absent"], 2, "error: there is no folder absent; --model names"),
         (["--help"], 0, ""),
     ],
 )
