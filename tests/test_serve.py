@@ -20,8 +20,8 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+from finished import LABELS, image_model, picture, text_model
 from mlflow.exceptions import MlflowException
-from test_answer import LABELS, image_model, picture, text_model
 
 from decant import model, tracking
 from decant.answer import Model
