@@ -43,9 +43,12 @@ class Loss(nn.Module, ABC):
     exclusive: bool = False
     """Whether it is for `Task.exclusive` tasks alone."""
 
-    @abstractmethod
+    scales: dict[str, Weight]
+    """The weight of each term, `hard` included."""
+
     def weights(self, progress: float) -> dict[str, float]:
-        """The weight of each term, `hard` included, at a share of the training in [0, 1]."""
+        """`scales` at a share of the training in [0, 1]."""
+        return {term: at(weight, progress) for term, weight in self.scales.items()}
 
     def bind(self, student: Output, teacher: Output, aligned: bool) -> None:
         """Make what depends on the two networks, from their outputs on a few rows; once, before training.

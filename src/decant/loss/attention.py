@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from decant import UserError
-from decant.loss import Loss, Output, Weight, at, check, check_layers, check_weights, uniform
+from decant.loss import Loss, Output, Weight, check, check_layers, check_weights, uniform
 from decant.loss.states import averaged
 from decant.task import Task
 
@@ -29,13 +29,9 @@ class Attention(Loss):
 
     def __init__(self, weight: Weight, hard_weight: Weight, layers: Sequence[Sequence[int]] | None) -> None:
         super().__init__()
-        self.weight, self.hard_weight, self.layers = weight, hard_weight, layers
+        self.layers, self.scales = layers, {"attention": weight, "hard": hard_weight}
         check_weights(weight=weight, hard_weight=hard_weight)
         check_layers(layers)
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """See `Loss.weights`."""
-        return {"attention": at(self.weight, progress), "hard": at(self.hard_weight, progress)}
 
     def bind(self, student: Output, teacher: Output, aligned: bool) -> None:
         """Choose the layers."""

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from decant import require
-from decant.loss import Loss, Output, Weight, at, check, check_weights
+from decant.loss import Loss, Output, Weight, check, check_weights
 from decant.task import Task
 
 FLAT = 1e-3
@@ -25,17 +25,10 @@ class DIST(Loss):
 
     def __init__(self, temperature: float, beta: Weight, gamma: Weight, hard_weight: Weight) -> None:
         super().__init__()
-        self.temperature, self.beta, self.gamma, self.hard_weight = temperature, beta, gamma, hard_weight
+        self.temperature = temperature
+        self.scales = {"inter_class": beta, "intra_class": gamma, "hard": hard_weight}
         require(self, temperature=(0 < temperature < float("inf"), "a finite number above 0"))
         check_weights(beta=beta, gamma=gamma, hard_weight=hard_weight)
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """See `Loss.weights`."""
-        return {
-            "inter_class": at(self.beta, progress),
-            "intra_class": at(self.gamma, progress),
-            "hard": at(self.hard_weight, progress),
-        }
 
     def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from decant import require
-from decant.loss import Loss, Output, Weight, at, check, check_weights
+from decant.loss import Loss, Output, Weight, check, check_weights
 from decant.task import Task
 
 
@@ -21,17 +21,10 @@ class DKD(Loss):
 
     def __init__(self, temperature: float, alpha: Weight, beta: Weight, hard_weight: Weight) -> None:
         super().__init__()
-        self.temperature, self.alpha, self.beta, self.hard_weight = temperature, alpha, beta, hard_weight
+        self.temperature = temperature
+        self.scales = {"target_class": alpha, "other_classes": beta, "hard": hard_weight}
         require(self, temperature=(0 < temperature < float("inf"), "a finite number above 0"))
         check_weights(alpha=alpha, beta=beta, hard_weight=hard_weight)
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """See `Loss.weights`."""
-        return {
-            "target_class": at(self.alpha, progress),
-            "other_classes": at(self.beta, progress),
-            "hard": at(self.hard_weight, progress),
-        }
 
     def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from decant import UserError
-from decant.loss import Loss, Output, Weight, at, check, check_layers, check_weights, uniform
+from decant.loss import Loss, Output, Weight, check, check_layers, check_weights, uniform
 from decant.loss.states import averaged, pooled, states
 from decant.task import Task
 
@@ -32,14 +32,10 @@ class Hint(Loss):
 
     def __init__(self, weight: Weight, hard_weight: Weight, layers: Sequence[Sequence[int]] | None) -> None:
         super().__init__()
-        self.weight, self.hard_weight, self.layers = weight, hard_weight, layers
+        self.layers, self.scales = layers, {"hint": weight, "hard": hard_weight}
         check_weights(weight=weight, hard_weight=hard_weight)
         check_layers(layers)
         self.projections = nn.ModuleList()
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """See `Loss.weights`."""
-        return {"hint": at(self.weight, progress), "hard": at(self.hard_weight, progress)}
 
     def bind(self, student: Output, teacher: Output, aligned: bool) -> None:
         """Choose the layers and draw a projection for each pair."""

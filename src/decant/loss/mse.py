@@ -8,7 +8,7 @@ over rows and classes. With a temperature that grows, kd comes to the same, apar
 import torch
 import torch.nn.functional as F
 
-from decant.loss import Loss, Output, Weight, at, check, check_weights
+from decant.loss import Loss, Output, Weight, check, check_weights
 from decant.task import Task
 
 
@@ -17,12 +17,8 @@ class MSE(Loss):
 
     def __init__(self, weight: Weight, hard_weight: Weight) -> None:
         super().__init__()
-        self.weight, self.hard_weight = weight, hard_weight
+        self.scales = {"mse": weight, "hard": hard_weight}
         check_weights(weight=weight, hard_weight=hard_weight)
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """See `Loss.weights`."""
-        return {"mse": at(self.weight, progress), "hard": at(self.hard_weight, progress)}
 
     def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""

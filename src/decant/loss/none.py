@@ -10,10 +10,7 @@ class Alone(Loss):
     """No teacher."""
 
     needs = ()
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """The hard term's."""
-        return {"hard": 1.0}
+    scales = {"hard": 1.0}
 
     def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
         """No term but the hard one."""

@@ -9,7 +9,7 @@ between any two others, of the last states averaged over tokens or space.
 import torch
 import torch.nn.functional as F
 
-from decant.loss import Loss, Output, Weight, at, check, check_weights
+from decant.loss import Loss, Output, Weight, check, check_weights
 from decant.loss.states import pooled
 from decant.task import Task
 
@@ -24,16 +24,8 @@ class Relation(Loss):
 
     def __init__(self, distance: Weight, angle: Weight, hard_weight: Weight) -> None:
         super().__init__()
-        self.distance, self.angle, self.hard_weight = distance, angle, hard_weight
+        self.scales = {"distance": distance, "angle": angle, "hard": hard_weight}
         check_weights(distance=distance, angle=angle, hard_weight=hard_weight)
-
-    def weights(self, progress: float) -> dict[str, float]:
-        """See `Loss.weights`."""
-        return {
-            "distance": at(self.distance, progress),
-            "angle": at(self.angle, progress),
-            "hard": at(self.hard_weight, progress),
-        }
 
     def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
