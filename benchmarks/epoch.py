@@ -2,7 +2,7 @@
 
 DECANT_DATA=<folder> python benchmarks/epoch.py banking77 [rounds=5] [key=value ...]
 
-The stages before have to have run: python benchmarks/students.py banking77 seed=0. Rounds take turns: one epoch alone,
+The stages before have to have run: python benchmarks/students.py banking77 seeds=0. Rounds take turns: one epoch alone,
 one with stored predictions, one with the teacher beside, each with its validation. Written to benchmarks/epoch.md.
 """
 

@@ -1,69 +1,119 @@
 """Students beside their teacher and beside themselves alone, over seeds, written to benchmarks/students.md.
 
-DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/students.py name[+other ...] [seed=0 ...] [key=value ...]
+DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/students.py name[+other ...] [seeds=0,1,2,3,4]
+    [teachers=all] [jobs=1] [key=value ...]
 
 Names are files of conf/experiment/. Those joined by + share their teacher: what differs begins with the student. Each
-seed runs the whole pipeline in a workspace of its own under .state/benchmarks/; a seed that is there already is read.
+seed runs the whole pipeline in a workspace of its own under .state/benchmarks/; stages that have run there do not run
+again. With teachers=all each student learns from the teachers of all seeds together; then they share the data of the
+first seed. With jobs=2 two seeds run at a time, each on a core of its own; evaluate, which measures time, runs alone.
 """
 
 import os
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import sections
 
 from decant import config, report, run, tracking
+from decant.distill import TEACHER
 from decant.report import pipes
 
-SEEDS = (0, 1, 2, 3, 4)
 SHARED = ("prepare", "fine_tune")
 """Stages whose output students share."""
 COLUMNS = ("model", "parameters", "MB", "x smaller", "x faster", "retained %", "lowest end of its intervals")
 Result = tuple[dict[str, Any], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Study:
+    """Experiments that share their teachers."""
+
+    names: list[str]
+    values: list[str]
+    seeds: list[int]
+    shared: bool
+    """Whether students learn from the teachers of all seeds."""
+    jobs: int
+
+    def main(self) -> None:
+        """Run what is missing and write a section for each name."""
+        for name in self.names:
+            for stage in tracking.STAGES:
+                if name == self.names[0] or stage not in SHARED:
+                    self.stage(name, stage)
+            text = section(name, self, [report.read(self.folder(seed) / f"{name}") for seed in self.seeds])
+            sections.write("students.md", self.title(name), text)
+
+    def title(self, name: str) -> str:
+        """What a section and, for the first name, a workspace is called."""
+        return sections.title(name, [*self.values, *(["teachers=all"] if self.shared else [])])
+
+    def folder(self, seed: int) -> Path:
+        """The workspace of a seed."""
+        return sections.workspace(f"students-{self.title(self.names[0])}-{seed}")
+
+    def stage(self, name: str, stage: str) -> None:
+        """Run a stage for all seeds."""
+        timed = stage == "evaluate"
+        cores: SimpleQueue[int] = SimpleQueue()
+        for core in sorted(os.sched_getaffinity(0))[: self.jobs]:
+            cores.put(core)
+        with ThreadPoolExecutor(1 if timed else self.jobs) as pool:
+            list(pool.map(partial(self.one, name, stage, None if timed or self.jobs == 1 else cores), self.seeds))
+
+    def one(self, name: str, stage: str, cores: "SimpleQueue[int] | None", seed: int) -> None:
+        """Run a stage for a seed, on one of `cores`, unless it has run."""
+        folder = self.folder(seed)
+        done = folder / f"{name}.{stage}"
+        if done.exists():
+            return
+        core = cores.get() if cores else None
+        execute(stage, self.words(name, stage, seed), folder, core)
+        if cores and core is not None:
+            cores.put(core)
+        if stage == "evaluate":
+            (folder / report.OUT).rename(folder / name)
+        done.touch()
+
+    def words(self, name: str, stage: str, seed: int) -> list[str]:
+        """The configuration of a stage."""
+        others = [str(self.folder(other) / TEACHER) for other in self.seeds if other != seed]
+        of_all = [f"distill.teachers=[{','.join(others)}]"] if self.shared else []
+        drawn = self.seeds[0] if self.shared and stage == "prepare" else seed
+        return [*config.experiment(name, sections.ROOT), *self.values, *of_all, f"seed={drawn}"]
+
+
 def main(words: list[str]) -> None:
-    """Run what is missing and write a section for each name."""
+    """Make each study that the command line names."""
     run.quiet()
     groups, values = sections.split(words)
-    seeds = [int(v.removeprefix("seed=")) for v in values if v.startswith("seed=")] or list(SEEDS)
-    values = [v for v in values if not v.startswith("seed=")]
+    own = {k: v for k, _, v in (word.partition("=") for word in values) if k in ("seeds", "teachers", "jobs")}
+    values = [word for word in values if word.partition("=")[0] not in own]
+    seeds = [int(seed) for seed in own.get("seeds", "0,1,2,3,4").split(",")]
+    jobs = int(own.get("jobs", 1))
+    if jobs > 1:
+        values.append("trainer.threads=1")
     for group in groups:
-        names = group.split("+")
-        found: dict[str, list[Result]] = {name: [] for name in names}
-        for seed in seeds:
-            folder = sections.workspace(sections.title(f"students-{names[0]}-{seed}", values))
-            for name in names:
-                found[name].append(result(name, [*values, f"seed={seed}"], folder, name == names[0]))
-        for name in names:
-            text = section(name, values, seeds, found[name])
-            sections.write("students.md", sections.title(name, values), text)
+        Study(group.split("+"), values, seeds, own.get("teachers") == "all", jobs).main()
 
 
-def result(name: str, values: list[str], folder: Path, first: bool) -> Result:
-    """Metrics and timings of one seed, made or read; without a network of its own to teach unless `first`."""
-    kept = folder / f"{name}.json"
-    if not kept.exists():
-        words = [*config.experiment(name, sections.ROOT), *values]
-        for stage in tracking.STAGES:
-            if first or stage not in SHARED:
-                execute(stage, words, folder)
-        run.write_json(kept, report.read(folder / report.OUT))
-    metrics, timings = run.read_json(kept)
-    return metrics, timings
-
-
-def execute(stage: str, words: list[str], folder: Path) -> None:
-    """Run a stage."""
+def execute(stage: str, words: list[str], folder: Path, core: int | None) -> None:
+    """Run a stage, on one core if one is named."""
     print(f"{folder.name}: {stage}", flush=True)
     env = {**os.environ, "DECANT_INVOCATION": f"{folder.name} {os.getpid()}"}
-    subprocess.run([sys.executable, "-m", f"decant.{stage}", *words], cwd=folder, env=env, check=True)
+    pinned = ["taskset", "--cpu-list", str(core)] if core is not None else []
+    subprocess.run([*pinned, sys.executable, "-m", f"decant.{stage}", *words], cwd=folder, env=env, check=True)
 
 
-def section(name: str, values: list[str], seeds: list[int], found: list[Result]) -> str:
+def section(name: str, study: Study, found: list[Result]) -> str:
     """The table of one experiment."""
     metrics = found[0][0]
     head = metrics["figures"]["headline"]
@@ -71,9 +121,10 @@ def section(name: str, values: list[str], seeds: list[int], found: list[Result])
     rows = [row(role, words, head, found) for role, words in report.titles(metrics).items()]
     closed = [m["gap"]["student"]["closed"] for m, _ in found if m.get("gap", {}).get("student", {}).get("closed")]
     lines = [
-        f"conf/experiment/{name}.yaml, seeds {', '.join(map(str, seeds))}: each its own teacher, student and controls; "
-        "mean and standard deviation over seeds.",
-        sections.machine(values),
+        f"conf/experiment/{name}.yaml, seeds {', '.join(map(str, study.seeds))}: each its own teacher, student and "
+        "controls; mean and standard deviation over seeds.",
+        *(["Each student learned from the teachers of all seeds together, on the same data."] if study.shared else []),
+        sections.machine(study.values),
         "Smaller, faster: than the teacher in fp32 PyTorch; p50 of one input at a time, taking turns; median of seeds.",
         f"Retained: of the teacher of the same seed; the lowest of the lower ends of the seeds' paired "
         f"{metrics['figures']['confidence']:.0%} intervals.",

@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -23,13 +25,17 @@ SMALL = {
 }
 
 
-def run(clone: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+def environment(clone: Path) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DECANT", "DVC", "GIT"))}
+    return {**clean, "PATH": path, "PYTHONPATH": str(clone / "src")}
+
+
+def run(clone: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         words,
         cwd=clone,
-        env={**clean, "PATH": path, "PYTHONPATH": str(clone / "src"), **env},
+        env={**environment(clone), **env},
         capture_output=True,
         text=True,
         check=False,
@@ -280,3 +286,26 @@ def test_a_batch_that_devices_cannot_share_is_refused(clone: Path) -> None:
     done = stage("fine_tune", "fine_tune.batch_size=15", "trainer=ddp_cpu", cwd=clone)
     assert done.returncode != 0
     assert "batch_size is 15, which 2 devices cannot share evenly" in done.stderr
+
+
+def test_ctrl_c_in_make_experiment_leaves_git_as_it_was(tmp_path: Path) -> None:
+    folder = make_clone(tmp_path / "clone")
+    (folder / "mine.txt").write_text("a file of the user's")
+    before = run(folder, "git", "symbolic-ref", "HEAD").stdout
+    process = subprocess.Popen(
+        [sys.executable, "-m", "decant.experiment", "-S", "fine_tune.epochs=1000"],
+        cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # in the background it is ignored
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 2/1000"):
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: make, decant, DVC and the stage get it
+            break
+    process.communicate(timeout=60)
+    assert process.returncode
+    assert run(folder, "git", "symbolic-ref", "HEAD").stdout == before
+    assert run(folder, "git", "diff", "--cached", "--quiet").returncode == 0
+    assert "?? mine.txt" in run(folder, "git", "status", "--short").stdout
+    with pytest.raises(ProcessLookupError):  # nothing goes on by itself
+        os.killpg(process.pid, 0)

@@ -7,6 +7,7 @@ python -m decant.experiment [--experiment name] [arguments of dvc exp run]
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ def main(words: list[str]) -> int:
     compatible.check(config.load([*values, *changed(arguments)]))
     arguments = [word for value in values for word in ("-S", value)] + arguments
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
-    code = subprocess.run(["dvc", "exp", "run", *arguments], check=False).returncode
+    code = patiently(["dvc", "exp", "run", *arguments])
     cfg = config.load()  # what -S made of it; where DVC failed, it may say why
     if code or "--dry" in arguments:
         return code
@@ -46,6 +47,18 @@ def main(words: list[str]) -> int:
             report.log(whole, metrics, timings)
             report.table(metrics, timings)
     return code
+
+
+def patiently(command: list[str]) -> int:
+    """Run to the end, and give the exit code: Ctrl-C is for DVC, which has git's branch and index to put back.
+
+    `subprocess.run` would kill it a quarter of a second after.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited
+    try:
+        return subprocess.Popen(command).wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def changed(arguments: list[str]) -> list[str]:
