@@ -109,6 +109,13 @@ def test_csv_can_be_read_back(texts: Path, tmp_path: Path) -> None:
     assert [json.loads(r["probabilities"])[r["label"]] for r in rows] == [float(r["score"]) for r in rows]
 
 
+def test_the_ending_of_the_output_says_its_format(texts: Path, tmp_path: Path) -> None:
+    for words in (["--output", "a.csv"], ["--output", "b.csv", "--format", "jsonl"], ["--output", "c.txt"]):
+        assert predict(texts, *words, cwd=tmp_path, given=b"one\n").returncode == 0
+    heads = [(tmp_path / name).read_text()[:5] for name in ("a.csv", "b.csv", "c.txt")]
+    assert heads == ["text,", '{"tex', '{"tex']
+
+
 def test_several_files_are_one_output(texts: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one\ntwo\n")
     (tmp_path / "b.csv").write_text("text,n\nthree,3\n")

@@ -59,11 +59,14 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=Path("data/distill"), help="model directory (%(default)s)")
     parser.add_argument("--variant", choices=VARIANTS, help="default: int8 where there is one")
     parser.add_argument("--column", action="append", help="that holds the input; of pairs, give it twice")
-    parser.add_argument("--format", choices=sorted(OUTPUTS), default="jsonl", help="of the output (%(default)s)")
+    parser.add_argument("--format", choices=sorted(OUTPUTS), help="of the output; default: by its ending, else jsonl")
     parser.add_argument("--top-k", type=positive, default=0, help="the probabilities of so many classes, too")
     parser.add_argument("--output", type=Path, help="file; default: standard output")
     parser.add_argument("--batch-size", type=positive, default=BATCH, help="inputs of a forward pass (%(default)s)")
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    ending = options.output.suffix.lower().removeprefix(".") if options.output else ""
+    options.format = options.format or (ending if ending in OUTPUTS else "jsonl")
+    return options
 
 
 def positive(word: str) -> int:
