@@ -1,12 +1,13 @@
 """Students beside their teacher and beside themselves alone, over seeds, written to benchmarks/students.md.
 
 DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/students.py name[+other ...] [seeds=0,1,2,3,4]
-    [teachers=all] [jobs=1] [key=value ...]
+    [teachers=all] [unlabelled=none] [jobs=1] [key=value ...]
 
 Names are files of conf/experiment/. Those joined by + share their teacher: what differs begins with the student. Each
 seed runs the whole pipeline in a workspace of its own under .state/benchmarks/; stages that have run there do not run
 again. With teachers=all each student learns from the teachers of all seeds together; then they share the data of the
-first seed. With jobs=2 two seeds run at a time, each on a core of its own; evaluate, which measures time, runs alone.
+first seed. With unlabelled=none students are trained on train alone. With jobs=2 two seeds run at a time, each on a
+core of its own; evaluate, which measures time, runs alone.
 """
 
 import os
@@ -28,6 +29,8 @@ from decant.report import pipes
 
 SHARED = ("prepare", "fine_tune")
 """Stages whose output students share."""
+OWN = ("seeds", "teachers", "unlabelled", "jobs")
+"""Words that are no overrides of the configuration."""
 COLUMNS = ("model", "parameters", "MB", "x smaller", "x faster", "retained %", "lowest end of its intervals")
 Result = tuple[dict[str, Any], dict[str, Any]]
 
@@ -41,6 +44,8 @@ class Study:
     seeds: list[int]
     shared: bool
     """Whether students learn from the teachers of all seeds."""
+    bare: bool
+    """Whether they do without unlabelled rows."""
     jobs: int
 
     def main(self) -> None:
@@ -54,7 +59,8 @@ class Study:
 
     def title(self, name: str) -> str:
         """What a section and, for the first name, a workspace is called."""
-        return sections.title(name, [*self.values, *(["teachers=all"] if self.shared else [])])
+        own = ["teachers=all"] * self.shared + ["unlabelled=none"] * self.bare
+        return sections.title(name, [*self.values, *own])
 
     def folder(self, seed: int) -> Path:
         """The workspace of a seed."""
@@ -62,23 +68,28 @@ class Study:
 
     def stage(self, name: str, stage: str) -> None:
         """Run a stage for all seeds."""
-        timed = stage == "evaluate"
-        cores: SimpleQueue[int] = SimpleQueue()
-        for core in sorted(os.sched_getaffinity(0))[: self.jobs]:
+        jobs = 1 if stage == "evaluate" else self.jobs
+        cores: SimpleQueue[int | None] = SimpleQueue()
+        for core in sorted(os.sched_getaffinity(0))[:jobs] if jobs > 1 else [None]:
             cores.put(core)
-        with ThreadPoolExecutor(1 if timed else self.jobs) as pool:
-            list(pool.map(partial(self.one, name, stage, None if timed or self.jobs == 1 else cores), self.seeds))
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(partial(self.one, name, stage, cores), self.seeds))
 
-    def one(self, name: str, stage: str, cores: "SimpleQueue[int] | None", seed: int) -> None:
+    def one(self, name: str, stage: str, cores: "SimpleQueue[int | None]", seed: int) -> None:
         """Run a stage for a seed, on one of `cores`, unless it has run."""
         folder = self.folder(seed)
         done = folder / f"{name}.{stage}"
         if done.exists():
             return
-        core = cores.get() if cores else None
-        execute(stage, self.words(name, stage, seed), folder, core)
-        if cores and core is not None:
+        core = cores.get()
+        try:
+            execute(stage, self.words(name, stage, seed), folder, core)
+        finally:
             cores.put(core)
+        if stage == "prepare" and self.bare:
+            card = run.read_json(folder / "data/prepare/card.json")
+            del card["splits"]["unlabelled"]
+            run.write_json(folder / "data/prepare/card.json", card)
         if stage == "evaluate":
             (folder / report.OUT).rename(folder / name)
         done.touch()
@@ -95,14 +106,15 @@ def main(words: list[str]) -> None:
     """Make each study that the command line names."""
     run.quiet()
     groups, values = sections.split(words)
-    own = {k: v for k, _, v in (word.partition("=") for word in values) if k in ("seeds", "teachers", "jobs")}
+    own = {k: v for k, _, v in (word.partition("=") for word in values) if k in OWN}
     values = [word for word in values if word.partition("=")[0] not in own]
     seeds = [int(seed) for seed in own.get("seeds", "0,1,2,3,4").split(",")]
     jobs = int(own.get("jobs", 1))
     if jobs > 1:
         values.append("trainer.threads=1")
     for group in groups:
-        Study(group.split("+"), values, seeds, own.get("teachers") == "all", jobs).main()
+        shared, bare = own.get("teachers") == "all", own.get("unlabelled") == "none"
+        Study(group.split("+"), values, seeds, shared, bare, jobs).main()
 
 
 def execute(stage: str, words: list[str], folder: Path, core: int | None) -> None:
