@@ -18,10 +18,10 @@ def place(name: str) -> Path:
 
 
 def workspace(name: str) -> Path:
-    """A folder under .state/benchmarks/ with this checkout's conf/, params.yaml and data/raw/."""
+    """A folder under .state/benchmarks/ with this checkout's conf/, params.yaml and what is in data/raw/."""
     folder = place(name)
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    for part in ("conf", "params.yaml", "data/raw"):
+    (folder / "data/raw").mkdir(parents=True, exist_ok=True)
+    for part in ("conf", "params.yaml", *(f"data/raw/{f.name}" for f in (ROOT / "data/raw").iterdir())):
         if not (folder / part).exists():
             (folder / part).symlink_to(ROOT / part)
     return folder

@@ -96,10 +96,19 @@ class Study:
 
     def words(self, name: str, stage: str, seed: int) -> list[str]:
         """The configuration of a stage."""
-        others = [str(self.folder(other) / TEACHER) for other in self.seeds if other != seed]
-        of_all = [f"distill.teachers=[{','.join(others)}]"] if self.shared else []
+        of_all = []
+        if self.shared and stage == "distill":
+            others = [self.linked(seed, other) for other in self.seeds if other != seed]
+            of_all = [f"distill.teachers=[{','.join(others)}]"]
         drawn = self.seeds[0] if self.shared and stage == "prepare" else seed
         return [*config.experiment(name, sections.ROOT), *self.values, *of_all, f"seed={drawn}"]
+
+    def linked(self, seed: int, other: int) -> str:
+        """The teacher of another seed, where the experiment of `seed` may read it."""
+        link = self.folder(seed) / f"data/raw/teacher_{other}"
+        if not link.is_symlink():
+            link.symlink_to(self.folder(other) / TEACHER)
+        return f"data/raw/{link.name}"
 
 
 def main(words: list[str]) -> None:
