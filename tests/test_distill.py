@@ -168,6 +168,8 @@ def test_a_student_cut_from_its_teacher_has_its_layers_and_head(workspace: Path,
     made = distill.student.cut(distill.TEACHER, Path("data/pretrain_load/student"), prepared, tmp_path / "cut")
     student, _ = model.load(made, prepared.modality)
     teacher, _ = model.load(distill.TEACHER, prepared.modality)
+    assert {m.p for m in student.modules() if isinstance(m, torch.nn.Dropout)} == {0.0}  # as minilm_2.yaml has it
+    assert {m.p for m in teacher.modules() if isinstance(m, torch.nn.Dropout)} == {0.1}
     assert torch.equal(student.classifier.weight, teacher.classifier.weight)
     layers = teacher.bert.encoder.layer
     for mine, whole in zip(student.bert.encoder.layer, (layers[0], layers[5], layers[6]), strict=True):

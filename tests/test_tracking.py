@@ -66,6 +66,15 @@ def test_stages_of_one_invocation_share_a_parent_that_holds_the_config(place: Pa
     assert {"hardware", "threads", "versions", "git.commit", "data.digest"} <= set(parents[0].data.tags)
 
 
+def test_the_name_that_stages_know_the_experiment_by_stays(place: Path, cfg, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("bold-name", ""):  # a stage, then make experiment, to which DVC does not tell it
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        with tracking.parent(cfg):
+            pass
+    (whole,) = store.find("tags.`decant.invocation` != ''")
+    assert whole.data.tags["dvc.experiment"] == "bold-name"
+
+
 def test_output_made_by_an_earlier_invocation_is_linked_as_restored(
     place: Path, cfg, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,8 +32,7 @@ class Beside:
                 "fine_tune.folds or fine_tune.seeds made several teachers, and only their stored predictions can be "
                 "combined; choose a loss of logits and distill.consistent false, or one teacher"
             )
-        # nothing of these is used, but they say which data the teacher is of
-        predictions.read(folder, "train", prepared.ids("train"), prepared.digests["train"])
+        predictions.verify(folder, "train", prepared.digests["train"])
         self.network, _ = model.load(folder, prepared.modality)
         self.network.requires_grad_(False)
         # what the student reads may be more than the teacher learned from, not more than it can read

@@ -106,12 +106,12 @@ def teach(
                 f"augment {cfg.use.augment} changes the student's tokens, which the teacher beside it does not know; "
                 "choose augment none, or a student with the teacher's tokenizer"
             )
-    chosen = labelled if not loss.needs else unlabelled if teacher else softened(cfg, knobs)
+    chosen = labelled if not loss.needs else everything if teacher else softened(cfg, knobs)
     build = partial(learner, loss=loss, teacher=teacher)
     train(cfg, knobs, start, folder, tracked, build, chosen=chosen, splits=splits)
 
 
-def unlabelled(rows: Rows, prepared: Prepared) -> list[Row]:
+def everything(rows: Rows, prepared: Prepared) -> list[Row]:
     """The rows to train on with a teacher, unlabelled ones too, numbered."""
     chosen = rows["train"] + rows.get("unlabelled", [])
     for number, row in enumerate(chosen):
@@ -130,7 +130,7 @@ def softened(cfg: DictConfig, knobs: Distill) -> Callable[[Rows, Prepared], list
             logits = each[0] if len(each) == 1 else task.ensemble(np.stack(each))
             for row, soft in zip(rows[split], logits, strict=True):
                 row.soft = soft
-        return unlabelled(rows, prepared)
+        return everything(rows, prepared)
 
     return choose
 

@@ -23,6 +23,7 @@ SOFT = ("train", "unlabelled")
 """Splits whose logits are soft targets alone; those of the others are scored."""
 MODEL = ("model.safetensors", "model.onnx", "config.json")
 ENCODER = ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
+AGAIN = "run: dvc repro, or by hand the stages from there on; or make those of another experiment again"
 
 
 @dataclass(frozen=True)
@@ -79,25 +80,35 @@ def read(folder: Path, split: str, row_ids: Sequence[str], digest: str) -> np.nd
     """Logits (N, C), float32, that `folder` holds for `row_ids` of a split, in that order.
 
     Raises:
+        UserError: see `verify`; or they do not hold each row once.
+    """
+    classes = verify(folder, split, digest)
+    file = folder / FILE
+    frame = pd.read_parquet(file, filters=[("split", "==", split)])
+    position = dict(zip(frame["row_id"], range(len(frame)), strict=True))
+    if len(position) < len(frame) or not set(row_ids) <= set(position):
+        raise UserError(f"{file} does not hold each row of {split} once; {AGAIN}")
+    return whole(frame, classes)[[position[i] for i in row_ids]]
+
+
+def verify(folder: Path, split: str, digest: str) -> int:
+    """The number of logits of each prediction that `folder` holds for a split.
+
+    Raises:
         UserError: the predictions are of other data than that of `digest`, or of another model or preprocessing than
             lies beside them.
     """
     file = folder / FILE
     with file.open("rb") as opened:  # pyarrow's own error does not name the file
         facts = json.loads((pq.read_schema(opened).metadata or {}).get(b"decant", b"{}"))
-    again = "run: dvc repro, or by hand the stages from there on; or make those of another experiment again"
     if split not in facts.get("data", {}):
-        raise UserError(f"{file} has no predictions on {split}; {again}")
+        raise UserError(f"{file} has no predictions on {split}; {AGAIN}")
     if facts["data"][split] != digest:
-        raise UserError(f"{file} was made from other {split} data than data/prepare holds now; {again}")
+        raise UserError(f"{file} was made from other {split} data than data/prepare holds now; {AGAIN}")
     for what, found in made_by(folder).items():
         if found and facts[what] and facts[what] != found:
-            raise UserError(f"{file} was made by another {what} than lies in {folder} now; {again}")
-    frame = pd.read_parquet(file, filters=[("split", "==", split)])
-    position = dict(zip(frame["row_id"], range(len(frame)), strict=True))
-    if len(position) < len(frame) or not set(row_ids) <= set(position):
-        raise UserError(f"{file} does not hold each row of {split} once; {again}")
-    return whole(frame, int(facts["classes"]))[[position[i] for i in row_ids]]
+            raise UserError(f"{file} was made by another {what} than lies in {folder} now; {AGAIN}")
+    return int(facts["classes"])
 
 
 def whole(frame: pd.DataFrame, classes: int) -> np.ndarray:

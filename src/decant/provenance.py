@@ -13,11 +13,12 @@ import torch
 def provenance() -> dict[str, str]:
     """Tags that say which code, on which machine, made a run."""
     lock = Path("dvc.lock")
+    experiment = os.environ.get("DVC_EXP_NAME")  # stages have it; what runs after them must not wipe it out
     return {
         "git.commit": _git("rev-parse", "HEAD"),
         "git.dirty": str(bool(_git("status", "--porcelain"))),
         "dvc.lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
-        "dvc.experiment": os.environ.get("DVC_EXP_NAME", "none"),
+        **({"dvc.experiment": experiment} if experiment else {}),
         "hardware": hardware(),
         "threads": str(torch.get_num_threads()),
         "versions": versions("torch", "transformers", "pytorch-lightning", "dvc", "mlflow"),

@@ -28,7 +28,7 @@ def start(weights: Path, knobs: Distill, prepared: Prepared, folder: Path) -> Pa
 
 
 def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
-    """The layers of the fine-tuned `teacher` that the manifest of `student` names, its head too, in `folder`.
+    """What the manifest of `student` names of the fine-tuned `teacher`, layers, neurons and its head, in `folder`.
 
     Raises:
         UserError: a student that is no part of its teacher.
@@ -52,6 +52,7 @@ def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
         surgery.cut(network, mine["layers"] + ([depth - 1] if mine["pooling"] == "mean" else []))
     if mine["intermediate_size"] is not None:
         surgery.narrow(network, mine["intermediate_size"])
+    network.config.update(mine["config"])
     folder.mkdir(parents=True)
     model.save(network, encoder.processor, folder)
     run.write_json(folder / "manifest.json", mine)

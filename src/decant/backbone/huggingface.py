@@ -70,6 +70,7 @@ class HuggingFace(Origin):
             "layers": self.layers,
             "intermediate_size": self.intermediate_size,
             "pooling": self.pooling,
+            "config": self.config,
         }
 
     def processor(self, source: Path) -> Any:
