@@ -277,6 +277,8 @@ def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "evaluate did not have to run" in done.stdout
     assert "Test results" in done.stdout
+    (address,) = re.findall("as MLflow serves it: (.*)", done.stdout)
+    assert address == f"runs:/{next(r for r in runs(clone) if r.info.run_name == 'distill').info.run_id}/student"
     assert len(runs(clone)) == before + 1
     shown = {f.name for f in (clone / "mlartifacts" / runs(clone)[-1].info.run_id / "artifacts").iterdir()}
     assert shown == {"latency.json", "latency.png", "metrics.json", "plots", "report.md"}

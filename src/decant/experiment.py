@@ -46,6 +46,8 @@ def main(words: list[str]) -> int:
             metrics, timings = report.read()
             report.log(whole, metrics, timings)
             report.table(metrics, timings)
+    if made := tracking.made_by("distill"):
+        print(f"The student, as MLflow serves it: runs:/{made.info.run_id}/student")
     return code
 
 
