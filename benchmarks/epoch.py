@@ -2,8 +2,9 @@
 
 DECANT_DATA=<folder> python benchmarks/epoch.py banking77 [rounds=5] [key=value ...]
 
-The stages before have to have run: python benchmarks/students.py banking77 seeds=0. Rounds take turns: one epoch alone,
-one with stored predictions, one with the teacher beside, each with its validation. Written to benchmarks/epoch.md.
+The stages before run in the workspace of benchmarks/students.py, unless they have. Rounds take turns: one epoch alone,
+one with stored predictions, one with the teacher beside, each on train alone, with its validation. Written to
+benchmarks/epoch.md.
 """
 
 import os
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import sections
+from students import Study, without_unlabelled
 
 from decant import config, distill, run
 from decant.loss import Loss
@@ -41,11 +43,15 @@ def main(words: list[str]) -> None:
     (name,), values = sections.split(words)
     rounds = next((int(v.partition("=")[2]) for v in values if v.startswith("rounds=")), 5)
     values = [v for v in values if not v.startswith("rounds=")]
-    os.chdir(sections.place(f"students-{name}-0"))
+    study = Study(name, [], values, [0], shared=False, jobs=1)
+    for stage in ("prepare", "pretrain_load", "fine_tune"):
+        study.stage(name, stage)
+    os.chdir(study.folder(0))
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for _ in range(rounds):
-        for kind, loss in KINDS.items():
-            found[kind].append(measured([*config.experiment(name), *values, f"use.loss={loss}"]))
+    with without_unlabelled(Path()):
+        for _ in range(rounds):
+            for kind, loss in KINDS.items():
+                found[kind].append(measured([*config.experiment(name), *values, f"use.loss={loss}"]))
     sections.write("epoch.md", sections.title(name, values), section(name, values, found))
 
 
