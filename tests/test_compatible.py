@@ -76,7 +76,6 @@ CASES = [
     (["distill.start=teacher", "use.student=lstm"], "teacher minilm and student lstm are not of one origin"),
     (["distill.start=teacher", "use.teacher=minilm_4"], "teacher minilm_4 is cut itself"),
     (["distill.start=teacher", "use.teacher=tiny", "use.student=tiny"], "has no weights"),
-    (["distill.start=teacher", "fine_tune.folds=2"], "fine_tune makes several"),
     (["distill.start=teacher", "use.loss=none", "use.student=lstm"], None),
 ]
 

@@ -1,5 +1,6 @@
 """The distill stage on three real intents: losses learn, the teacher stays as it is, students start as they say."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,16 @@ def test_a_student_cut_from_its_teacher_has_its_layers_and_head(workspace: Path,
         rows = {tuple(row) for row in whole.intermediate.dense.weight.tolist()}
         assert len(mine.intermediate.dense.weight) == 448
         assert all(tuple(row) in rows for row in mine.intermediate.dense.weight.tolist())
+
+
+def test_a_student_of_several_teachers_is_cut_from_the_first(workspace: Path, tmp_path: Path) -> None:
+    prepared, start = tables.read(), Path("data/pretrain_load/student")
+    for name in ("seed_10", "seed_2"):
+        shutil.copytree(distill.TEACHER, tmp_path / "teachers" / name, ignore=shutil.ignore_patterns("control"))
+    (tmp_path / "teachers/seed_10/model.safetensors").write_bytes(b"the tenth, not the first")
+    one = distill.student.cut(distill.TEACHER, start, prepared, tmp_path / "one")
+    first = distill.student.cut(tmp_path / "teachers", start, prepared, tmp_path / "first")
+    assert (first / "model.safetensors").read_bytes() == (one / "model.safetensors").read_bytes()
 
 
 def several(folder: Path, prepared: Prepared, shift: float) -> Path:

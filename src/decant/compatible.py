@@ -154,5 +154,3 @@ def with_start(cfg: DictConfig) -> Iterator[str]:
         }
         for reason in (r for r, holds in reasons.items() if holds):
             yield f"distill.start is teacher, but {reason}; choose another, or distill.start pretrained"
-    if cfg.fine_tune.folds > 1 or cfg.fine_tune.seeds > 1:
-        yield "distill.start is teacher, but fine_tune makes several; set folds and seeds to 1, or start to pretrained"

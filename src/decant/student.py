@@ -8,6 +8,7 @@ import pandas as pd
 from decant import UserError, model, run, vocabulary
 from decant.backbone import surgery
 from decant.modality.text import columns
+from decant.predictions import members
 from decant.sections import Distill
 from decant.tables import Prepared
 
@@ -30,6 +31,8 @@ def start(weights: Path, knobs: Distill, prepared: Prepared, folder: Path) -> Pa
 def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
     """What the manifest of `student` names of the fine-tuned `teacher`, layers, neurons and its head, in `folder`.
 
+    Of several teachers it is the first.
+
     Raises:
         UserError: a student that is no part of its teacher.
     """
@@ -41,9 +44,7 @@ def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
             f"{whole['origin']}; expected one origin, with its layers uncut for the teacher: choose such a pair "
             "(minilm and minilm_2), or distill.start pretrained"
         )
-    if not (teacher / "model.safetensors").exists():
-        raise UserError("distill.start is teacher, but there are several teachers; set it to pretrained")
-    network, encoder = model.load(teacher, prepared.modality)
+    network, encoder = model.load(members(teacher)[0], prepared.modality)
     depth = getattr(network.config, "num_hidden_layers", None)
     if mine["layers"] is not None:
         if depth is None:
