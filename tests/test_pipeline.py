@@ -15,6 +15,8 @@ import pytest
 import yaml
 from conftest import ROOT, stage
 
+from decant.provenance import digest
+
 pytestmark = pytest.mark.slow
 ORDER = ["prepare", "pretrain-load", "fine-tune", "distill", "evaluate"]
 SMALL = {
@@ -278,7 +280,8 @@ def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
     assert "evaluate did not have to run" in done.stdout
     assert "Test results" in done.stdout
     (address,) = re.findall("as MLflow serves it: (.*)", done.stdout)
-    assert address == f"runs:/{next(r for r in runs(clone) if r.info.run_name == 'distill').info.run_id}/student"
+    made = client(clone).get_run(address.removeprefix("runs:/").removesuffix("/student"))
+    assert (made.info.run_name, made.data.tags["decant.digest"]) == ("distill", digest(clone / "data/distill"))
     assert len(runs(clone)) == before + 1
     shown = {f.name for f in (clone / "mlartifacts" / runs(clone)[-1].info.run_id / "artifacts").iterdir()}
     assert shown == {"latency.json", "latency.png", "metrics.json", "plots", "report.md"}
