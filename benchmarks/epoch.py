@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import sections
-from students import Study, without_unlabelled
+from study import BARE, Study, Variant
 
 from decant import config, distill, run
 from decant.loss import Loss
@@ -43,15 +43,16 @@ def main(words: list[str]) -> None:
     (name,), values = sections.split(words)
     rounds = next((int(v.partition("=")[2]) for v in values if v.startswith("rounds=")), 5)
     values = [v for v in values if not v.startswith("rounds=")]
-    study = Study(name, [], values, [0], shared=False, jobs=1)
-    for stage in ("prepare", "pretrain_load", "fine_tune"):
-        study.stage(name, stage)
-    os.chdir(study.folder(0))
+    whole, bare = Variant.parse(name, name), Variant.parse(BARE, name)
+    study = Study([whole, bare], values, seeds=[0], ensemble=False, jobs=1)
+    study.check()
+    study.make(whole, ("prepare", "fine_tune"))
+    study.make(bare, ("pretrain_load",))
+    os.chdir(study.folder(bare, 0))
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    with without_unlabelled(Path()):
-        for _ in range(rounds):
-            for kind, loss in KINDS.items():
-                found[kind].append(measured([*config.experiment(name), *values, f"use.loss={loss}"]))
+    for _ in range(rounds):
+        for kind, loss in KINDS.items():
+            found[kind].append(measured([*study.words(bare, 0), f"use.loss={loss}"]))
     sections.write("epoch.md", sections.title(name, values), section(name, values, found))
 
 

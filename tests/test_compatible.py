@@ -73,6 +73,7 @@ CASES = [
     ([*IMAGES, "prepare.copies=2"], "prepare.copies is for texts, one to a row, but data digits are not"),
     ([*PAIRS, "prepare.copies=2"], "prepare.copies is for texts, one to a row, but data stsb are not"),
     (["distill.start=teacher"], None),
+    (["distill.start=teacher", "fine_tune.seeds=2"], None),
     (["distill.start=teacher", "use.student=lstm"], "teacher minilm and student lstm are not of one origin"),
     (["distill.start=teacher", "use.teacher=minilm_4"], "teacher minilm_4 is cut itself"),
     (["distill.start=teacher", "use.teacher=tiny", "use.student=tiny"], "has no weights"),

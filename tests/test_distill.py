@@ -22,6 +22,7 @@ from decant import (
     predictions,
     prepare,
     pretrain_load,
+    run,
     tables,
     variants,
 )
@@ -178,6 +179,18 @@ def test_a_student_cut_from_its_teacher_has_its_layers_and_head(workspace: Path,
         rows = {tuple(row) for row in whole.intermediate.dense.weight.tolist()}
         assert len(mine.intermediate.dense.weight) == 448
         assert all(tuple(row) in rows for row in mine.intermediate.dense.weight.tolist())
+
+
+def test_what_a_teacher_alone_changes_does_not_reach_its_student(workspace: Path, tmp_path: Path) -> None:
+    """With weights of its own it is another student than the one cut from its teacher, else."""
+    start = Path(shutil.copytree("data/pretrain_load", tmp_path / "pretrain_load")) / "student"
+    manifest = run.read_json(start.parent / "teacher/manifest.json")
+    run.write_json(start.parent / "teacher/manifest.json", manifest | {"config": {"layer_norm_eps": 0.5}})
+    teacher = Path(shutil.copytree(distill.TEACHER, tmp_path / "fine_tune"))
+    run.write_json(teacher / "config.json", run.read_json(teacher / "config.json") | {"layer_norm_eps": 0.5})
+    distill.student.cut(teacher, start, tables.read(), tmp_path / "cut")
+    found, own = (run.read_json(folder / "config.json") for folder in (tmp_path / "cut", start))
+    assert found["layer_norm_eps"] == own["layer_norm_eps"] != 0.5
 
 
 def test_a_student_of_several_teachers_is_cut_from_the_first(workspace: Path, tmp_path: Path) -> None:

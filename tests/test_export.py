@@ -220,6 +220,16 @@ def test_rows_of_an_embedding_have_a_scale_each() -> None:
     assert scale[:2, 0].tolist() == pytest.approx([2e-3 / 127, 100 / 127])
 
 
+def test_filters_of_a_convolution_have_a_scale_each() -> None:
+    kernel = np.linspace(-1, 1, 64 * 16 * 3, dtype=np.float32).reshape(64, 16, 3)
+    positions = kernel.reshape(1, 64, 48)
+    for constant, scales in ((kernel, (64, 1, 1)), (positions, (1, 64, 1))):
+        made = export.rounded(onnx.numpy_helper.from_array(constant, "t"))
+        numbers, scale = (onnx.numpy_helper.to_array(t) for t in made)
+        assert scale.shape == scales
+        assert np.abs(numbers * scale - constant).max() <= scale.max() / 2 * (1 + 1e-5)
+
+
 MAKE = """
 import sys
 from pathlib import Path

@@ -307,6 +307,8 @@ def test_ctrl_c_in_make_experiment_leaves_git_as_it_was(tmp_path: Path) -> None:
         if line.startswith("epoch 2/1000"):
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does: make, decant, DVC and the stage get it
             break
+    else:
+        pytest.fail("the experiment ended before its second epoch")
     process.communicate(timeout=60)
     assert process.returncode
     assert run(folder, "git", "symbolic-ref", "HEAD").stdout == before

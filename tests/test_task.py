@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
-from scipy.special import expit
+from scipy.special import expit, softmax
 from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import classification_report, f1_score, precision_recall_fscore_support, root_mean_squared_error
@@ -26,6 +26,7 @@ from decant.sections import Evaluate, Prepare
 from decant.splits import cut, keep_labels
 from decant.tables import Prepared
 from decant.task import Task
+from decant.task.classify import Classify
 from decant.task.multilabel import MultiLabel
 from decant.task.regress import Regress, correlation, moments, pearson
 
@@ -378,6 +379,16 @@ def test_one_label_alone_is_scored_and_fitted() -> None:
     assert MULTI.scores(scores, hot, ["a"], 10)["micro_f1"] == pytest.approx(f1_score(hot[:, 0], scores[:, 0] > 0))
     fitted = MULTI.linear(1.0).fit(SCORES, hot)
     assert MULTI.linear_logits(fitted, SCORES).shape == (80, 1)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_logits_of_a_floor_that_is_sure_are_finite(classes: int) -> None:
+    task, inputs = Classify(), 1e4 * np.eye(classes)
+    fitted = task.linear(1.0).fit(inputs, np.arange(classes))
+    found = task.linear_logits(fitted, inputs)
+    assert np.isfinite(found).all()  # scikit-learn's logarithm of a probability of 0 is not
+    near = task.linear_logits(fitted, inputs / 1e4)
+    assert softmax(near, axis=1) == pytest.approx(fitted.predict_proba(inputs / 1e4), abs=1e-6)
 
 
 def test_the_floor_of_labels_is_a_logistic_regression_each() -> None:

@@ -56,7 +56,9 @@ def patiently(command: list[str]) -> int:
 
     `subprocess.run` would kill it a quarter of a second after.
     """
-    before = signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.SIG_IGN:  # as it is in the background; DVC inherits it
+        signal.signal(signal.SIGINT, lambda *_: None)
     try:
         return subprocess.Popen(command).wait()
     finally:

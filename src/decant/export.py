@@ -199,14 +199,16 @@ def constants_int8(graph: GraphProto) -> None:
 
 def big(constant: TensorProto) -> bool:
     """Whether it is a table of float32 and worth 8 bits."""
-    rows = len(constant.dims) > 1 and constant.dims[-1] > 1
-    return bool(constant.data_type == TensorProto.FLOAT and rows and np.prod(constant.dims) >= LARGE)
+    sizes = [size for size in constant.dims if size > 1]
+    return bool(constant.data_type == TensorProto.FLOAT and len(sizes) > 1 and np.prod(sizes) >= LARGE)
 
 
 def rounded(constant: TensorProto) -> tuple[TensorProto, TensorProto]:
-    """(..., R, H) in int8, and the scales of its rows (..., R, 1)."""
+    """(R, ...) in int8, and the scales of its rows, or filters (R, 1, ...); axes of one entry may go before."""
     values = numpy_helper.to_array(constant)
-    scale = np.maximum(np.abs(values).max(-1, keepdims=True) / 127, np.finfo(np.float32).tiny)
+    rows = next(axis for axis, size in enumerate(values.shape) if size > 1)
+    largest = np.abs(values).max(tuple(range(rows + 1, values.ndim)), keepdims=True)
+    scale = np.maximum(largest / 127, np.finfo(np.float32).tiny)
     table = np.rint(values / scale).astype(np.int8)
     named = ((table, f"{constant.name}_int8"), (scale.astype(np.float32), f"{constant.name}_scale"))
     return numpy_helper.from_array(*named[0]), numpy_helper.from_array(*named[1])

@@ -95,8 +95,9 @@ def verify(folder: Path, split: str, digest: str) -> int:
     """The number of logits of each prediction that `folder` holds for a split.
 
     Raises:
-        UserError: the predictions are of other data than that of `digest`, or of another model or preprocessing than
-            lies beside them.
+        OSError: there are no predictions.
+        UserError: there are none on this split, or of other data than that of `digest`, or of another model or
+            preprocessing than lies beside them.
     """
     file = folder / FILE
     with file.open("rb") as opened:  # pyarrow's own error does not name the file

@@ -53,7 +53,9 @@ def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
         surgery.cut(network, mine["layers"] + ([depth - 1] if mine["pooling"] == "mean" else []))
     if mine["intermediate_size"] is not None:
         surgery.narrow(network, mine["intermediate_size"])
-    network.config.update(mine["config"])
+    # what either yaml changes is as the student's says: with other weights it is the same network
+    own = run.read_json(student / "config.json")
+    network.config.update({key: own[key] for key in {**whole["config"], **mine["config"]} if key in own})
     folder.mkdir(parents=True)
     model.save(network, encoder.processor, folder)
     run.write_json(folder / "manifest.json", mine)

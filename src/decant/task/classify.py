@@ -118,8 +118,9 @@ class Classify(Task):
         return LogisticRegression(C=strength, max_iter=1000)
 
     def linear_logits(self, estimator: Any, inputs: Any) -> np.ndarray:
-        """Log-probabilities."""
-        return estimator.predict_log_proba(inputs).astype(np.float32)
+        """Of the same probabilities; their logarithm would be endless where one is 0."""
+        found = estimator.decision_function(inputs).astype(np.float32)
+        return found if found.ndim == 2 else np.stack([np.zeros_like(found), found], axis=1)
 
     def scores(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> dict[str, Any]:
         """Accuracy, macro and per-class precision, recall and F1, and calibration error, all in [0, 1].
