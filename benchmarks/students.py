@@ -74,8 +74,8 @@ def section(variant: Variant, study: Study) -> str:
     lines = [
         f"`python benchmarks/students.py {command(study)}`",
         "",
-        f"conf/experiment/{variant.name}.yaml, seeds {', '.join(map(str, study.seeds))}; mean and standard deviation "
-        "over seeds.",
+        f"conf/experiment/{variant.name}.yaml, "
+        + (f"seeds {', '.join(map(str, study.seeds))}; mean and standard deviation." if found[1:] else "one seed."),
         together(study, title) if study.ensemble else "Each seed has data, teacher, student and controls of its own.",
         *(["Without the unlabelled rows."] if variant.bare else []),
         sections.machine([*study.values, *variant.changes]),
