@@ -52,14 +52,13 @@ def asked(name: str, words: list[str]) -> Study:
     values = [word for word in values if word.partition("=")[0] not in own]
     if own.get("teachers", "all") != "all":
         raise UserError(f"teachers={own['teachers']}, expected teachers=all, or nothing: each seed its own")
-    jobs = int(own.get("jobs", 1))
     first, *others = name.split("+")
     return Study(
         variants=[Variant.parse(text, first) for text in (first, *others)],
-        values=[*values, *["trainer.threads=1"] * (jobs > 1)],
+        values=values,
         seeds=[int(seed) for seed in own.get("seeds", "0,1,2,3,4").split(",")],
         ensemble="teachers" in own,
-        jobs=jobs,
+        jobs=int(own.get("jobs", 1)),
     )
 
 
@@ -78,7 +77,7 @@ def section(variant: Variant, study: Study) -> str:
         + (f"seeds {', '.join(map(str, study.seeds))}; mean and standard deviation." if found[1:] else "one seed."),
         together(study, title) if study.ensemble else "Each seed has data, teacher, student and controls of its own.",
         *(["Without the unlabelled rows."] if variant.bare else []),
-        sections.machine([*study.values, *variant.changes]),
+        sections.machine(study.changes(variant)),
         "Smaller, faster: than the teacher in fp32 PyTorch; p50 of one input at a time, taking turns; median of seeds.",
         f"Retained: of the teacher of the same seed; the lowest of the lower ends of the seeds' paired "
         f"{metrics['figures']['confidence']:.0%} intervals.",
@@ -94,7 +93,7 @@ def command(study: Study) -> str:
     """The words that `asked` makes this of."""
     words = ["+".join(variant.text for variant in study.variants), f"seeds={','.join(map(str, study.seeds))}"]
     words += ["teachers=all"] * study.ensemble
-    return " ".join([*words, f"jobs={study.jobs}", *study.values[: -1 if study.jobs > 1 else None]])
+    return " ".join([*words, f"jobs={study.jobs}", *study.values])
 
 
 def together(study: Study, title: str) -> str:

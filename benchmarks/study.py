@@ -83,6 +83,10 @@ class Study:
                     f"{', '.join(wrong)}; name it by itself"
                 )
 
+    def changes(self, variant: Variant) -> list[str]:
+        """Overrides of its experiment; a seed that shares the machine has one core."""
+        return [*self.values, *["trainer.threads=1"] * (self.jobs > 1), *variant.changes]
+
     def composed(self, variant: Variant, seed: int) -> DictConfig:
         """The configuration of a seed of a variant."""
         return config.load(self.words(variant, seed), sections.ROOT)
@@ -92,11 +96,11 @@ class Study:
         others = [f"data/raw/teacher_{other}" for other in self.seeds if other != seed] if self.ensemble else []
         teachers = [f"distill.teachers=[{','.join(others)}]"] if others else []
         named = config.experiment(variant.name, sections.ROOT)
-        return [*named, *self.values, *variant.changes, *teachers, f"seed={seed}"]
+        return [*named, *self.changes(variant), *teachers, f"seed={seed}"]
 
     def title(self, variant: Variant) -> str:
         """What its section is called."""
-        words = [*self.values, *variant.changes, *[BARE] * variant.bare, *["teachers=all"] * self.ensemble]
+        words = [*self.changes(variant), *[BARE] * variant.bare, *["teachers=all"] * self.ensemble]
         return sections.title(variant.name, words)
 
     def folder(self, variant: Variant, seed: int) -> Path:
@@ -127,7 +131,7 @@ class Study:
             # students that learn from the teachers of all seeds have one set of data
             drawn = [self.seeds[0] if self.ensemble and stage == "prepare" else seed for seed in self.seeds]
             words = [self.words(variant, seed) for seed in drawn]
-            whole = [self.composed(variant, seed) for seed in drawn]  # here, for Hydra composes in one thread alone
+            whole = [config.load(w, sections.ROOT) for w in words]  # here, for Hydra composes in one thread alone
             with ThreadPoolExecutor(jobs) as pool:
                 list(pool.map(partial(once, stage, cores), folders, words, whole))
 

@@ -64,10 +64,12 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="file; default: standard output")
     parser.add_argument("--batch-size", type=positive, default=BATCH, help="inputs of a forward pass (%(default)s)")
     options = parser.parse_args(words)
-    ending = options.output.suffix.lower() if options.output else ""
-    if ending in (".tsv", ".parquet") and not options.format:  # which this command would not read back
-        raise UserError(f"{options.output} cannot be written as {ending}; choose .{' or .'.join(OUTPUTS)}, or --format")
-    options.format = options.format or (ending.removeprefix(".") if ending.removeprefix(".") in OUTPUTS else "jsonl")
+    ending = options.output.suffix.lower().removeprefix(".") if options.output else ""
+    if ending in ("tsv", "parquet") and not options.format:  # which this command would not read back
+        raise UserError(
+            f"{options.output} cannot be written as .{ending}; choose .{' or .'.join(OUTPUTS)}, or --format"
+        )
+    options.format = options.format or (ending if ending in OUTPUTS else "jsonl")
     return options
 
 
