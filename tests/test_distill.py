@@ -1,5 +1,6 @@
 """The distill stage on three real intents: losses learn, the teacher stays as it is, students start as they say."""
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ from decant import (
     tables,
     variants,
 )
+from decant.adapt.full import Full
+from decant.loss import Loss
 from decant.provenance import digest
 from decant.sections import Distill
 from decant.tables import Prepared
@@ -43,7 +46,7 @@ SMALL = [
     *("use.data=toy", "use.student=minilm_2", "use.scratch=tiny", "trainer=cpu", "data.unlabelled=some.csv"),
     *(f"{stage}.{knob}" for stage in ("fine_tune", "distill") for knob in ("batch_size=8", "max_length=32")),
     *("fine_tune.epochs=3", "fine_tune.control_epochs=1", "distill.epochs=3", "distill.control_epochs=1"),
-    *("distill.vocabulary=used", "export.most_lost=1.0"),
+    *("distill.vocabulary=used", "distill.dropout=0.0", "export.most_lost=1.0"),
 ]
 
 
@@ -170,8 +173,6 @@ def test_a_student_cut_from_its_teacher_has_its_layers_and_head(workspace: Path,
     made = distill.student.cut(distill.TEACHER, Path("data/pretrain_load/student"), prepared, tmp_path / "cut")
     student, _ = model.load(made, prepared.modality)
     teacher, _ = model.load(distill.TEACHER, prepared.modality)
-    assert {m.p for m in student.modules() if isinstance(m, torch.nn.Dropout)} == {0.0}  # as minilm_2.yaml has it
-    assert {m.p for m in teacher.modules() if isinstance(m, torch.nn.Dropout)} == {0.1}
     assert torch.equal(student.classifier.weight, teacher.classifier.weight)
     layers = teacher.bert.encoder.layer
     for mine, whole in zip(student.bert.encoder.layer, (layers[0], layers[5], layers[6]), strict=True):
@@ -191,6 +192,40 @@ def test_what_a_teacher_alone_changes_does_not_reach_its_student(workspace: Path
     distill.student.cut(teacher, start, tables.read(), tmp_path / "cut")
     found, own = (run.read_json(folder / "config.json") for folder in (tmp_path / "cut", start))
     assert found["layer_norm_eps"] == own["layer_norm_eps"] != 0.5
+
+
+@pytest.mark.parametrize("vocabulary", ["used", "all"])
+def test_dropout_is_that_of_the_recipe_or_of_the_yaml(vocabulary: str, workspace: Path, tmp_path: Path) -> None:
+    weights, prepared = Path("data/pretrain_load/student"), tables.read()
+    before = digest(weights)
+    for dropout, expected in ((None, 0.1), (0.0, 0.0), (0.3, 0.3)):
+        cfg = config.load([*SMALL, f"distill.vocabulary={vocabulary}"])
+        knobs = dataclasses.replace(config.settings(cfg, "distill"), dropout=dropout)
+        made = distill.student.start(weights, knobs, prepared, tmp_path / str(dropout))
+        network = Classify().model(made, prepared.labels, prepared.modality.auto(), Full())
+        assert {m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)} == {expected}
+        assert network.config.attention_probs_dropout_prob == expected
+    assert digest(weights) == before
+
+
+def test_the_control_keeps_its_own_dropout(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, float | None]] = []
+
+    def noted(cfg: Any, knobs: Distill, folder: Path, tracked: Run, loss: Loss, splits: Any) -> None:
+        asked.append((type(loss).__name__, knobs.dropout))
+
+    monkeypatch.setattr(distill, "distil", noted)
+    monkeypatch.setattr(distill.variants, "write", lambda *_: None)
+    monkeypatch.setattr(distill, "OUT", tmp_path / "distill")
+    distill.main(config.load([*SMALL, "distill.dropout=0.2"]), Run())
+    distill.main(config.load([*SMALL, "distill.dropout=0.2", "use.loss=none"]), Run())
+    assert asked == [("KD", 0.2), ("Alone", None), ("Alone", None)]
+
+
+def test_a_network_that_drops_nothing_cannot_be_told_to(tmp_path: Path) -> None:
+    run.write_json(tmp_path / "config.json", {"model_type": "resnet", "classifier_dropout": None})
+    with pytest.raises(UserError, match="but a resnet names no dropout; set it to null"):
+        distill.student.drop(tmp_path / "config.json", 0.1)
 
 
 def test_a_student_of_several_teachers_is_cut_from_the_first(workspace: Path, tmp_path: Path) -> None:

@@ -36,13 +36,14 @@ TEACHER = Path("data/fine_tune")
 def main(cfg: DictConfig, tracked: Run) -> None:
     """Write the student to data/distill/ and, unless it is alone anyway, the control to data/distill/control/.
 
-    Alone means the same in both places: `control_epochs`, and weights that no teacher has touched.
+    Alone means the same in both places: `control_epochs`, weights that no teacher has touched, and its own dropout,
+    for what little there is to learn from it would else learn by heart.
     """
     compatible.check(cfg)
     knobs: Distill = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
     examples = tables.read().examples()
-    alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained")
+    alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained", dropout=None)
     print(f"student: {cfg.use.loss}", flush=True)
     export: Export = settings(cfg, "export")
     if export.prune and cfg.trainer.devices != 1:

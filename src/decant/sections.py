@@ -100,6 +100,8 @@ class Distill(Controlled):
     """Whose layers the student starts from: `pretrained`, its own weights; `teacher`, the same layers, fine-tuned."""
     vocabulary: str
     """`all` tokens of the student's tokenizer, or those `used` by train and unlabelled texts, and single characters."""
+    dropout: float | None
+    """Dropout of a student that a teacher helps, in [0, 1); null, and for the control always: as its yaml says."""
     consistent: bool
     """Run the teacher beside the student, on the same augmented input (Beyer et al. 2022, arXiv:2106.05237)."""
     teachers: list[str]
@@ -112,6 +114,7 @@ class Distill(Controlled):
             self,
             start=(self.start in ("pretrained", "teacher"), "pretrained or teacher"),
             vocabulary=(self.vocabulary in ("all", "used"), "all or used"),
+            dropout=(self.dropout is None or 0 <= self.dropout < 1, "in [0, 1), or null"),
             teachers=(not outside, "folders under data/raw/, which DVC watches"),
         )
 

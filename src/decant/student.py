@@ -1,4 +1,4 @@
-"""Where a student starts: from its own weights or its teacher's, with all tokens or those that are used."""
+"""Where a student starts: from its own weights or its teacher's, with all tokens or those used, and its dropout."""
 
 import shutil
 from pathlib import Path
@@ -17,15 +17,44 @@ def start(weights: Path, knobs: Distill, prepared: Prepared, folder: Path) -> Pa
     """The model directory that a student is trained from; `weights`: whose, before the vocabulary is cut.
 
     It is `weights` itself, or made in `folder`.
+
+    Raises:
+        UserError: `knobs` ask for what this student does not have.
     """
-    if knobs.vocabulary == "all":
+    if knobs.vocabulary == "all" and knobs.dropout is None:
         return weights
     shutil.copytree(weights, folder)
+    if knobs.dropout is not None:
+        drop(folder / "config.json", knobs.dropout)
+    if knobs.vocabulary == "used":
+        trim(folder, knobs, prepared)
+    return folder
+
+
+def trim(folder: Path, knobs: Distill, prepared: Prepared) -> None:
+    """Cut the vocabulary of a model directory, in place, to what train and unlabelled texts use."""
     frames = [prepared.frames[s] for s in ("train", "unlabelled") if s in prepared.frames]
     texts = pd.concat([frame[c] for frame in frames for c in columns(frame)])
     kept = vocabulary.trim(folder, texts.tolist(), knobs.max_length)
     print(f"vocabulary: {kept:,} tokens kept", flush=True)
-    return folder
+
+
+def drop(file: Path, share: float) -> None:
+    """Set all dropout that a config.json knows to `share`, in place.
+
+    Raises:
+        UserError: it knows none.
+    """
+    config = run.read_json(file)
+    parts = [config, config.get("body", {})]  # of a network of ours, that of its backbone, too
+    found = [
+        (part, key) for part in parts for key, v in part.items() if "dropout" in key and isinstance(v, float | int)
+    ]
+    if not found:
+        raise UserError(f"distill.dropout is {share}, but a {config['model_type']} names no dropout; set it to null")
+    for part, key in found:
+        part[key] = share
+    run.write_json(file, config)
 
 
 def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
