@@ -46,13 +46,13 @@ def main(words: list[str]) -> None:
     whole, bare = Variant.parse(name, name), Variant.parse(BARE, name)
     study = Study([whole, bare], values, seeds=[0], ensemble=False, jobs=1)
     study.check()
-    study.make(whole, ("prepare", "fine_tune"))
+    study.make(whole, ("prepare", "pretrain_load", "fine_tune"))
     study.make(bare, ("pretrain_load",))
     os.chdir(study.folder(bare, 0))
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for _ in range(rounds):
         for kind, loss in KINDS.items():
-            found[kind].append(measured([*study.words(bare, 0), f"use.loss={loss}"]))
+            found[kind].append(measured([*study.words(bare, 0, "distill"), f"use.loss={loss}"]))
     sections.write("epoch.md", sections.title(name, values), section(name, values, found))
 
 

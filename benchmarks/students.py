@@ -10,6 +10,7 @@ seeds together; then they share the data of the first seed. With jobs=2 two seed
 own; evaluate, which measures time, runs alone. Stages that have run do not run again (see study.py).
 """
 
+import re
 import statistics
 import sys
 from typing import Any
@@ -37,6 +38,8 @@ def main(words: list[str]) -> None:
     """
     run.quiet()
     studies = [asked(word, words) for word in words if "=" not in word.partition("+")[0]]
+    if not studies:
+        raise UserError("no experiment is named, expected a file of conf/experiment/, such as support")
     for study in studies:
         study.check()
     for study in studies:
@@ -52,11 +55,14 @@ def asked(name: str, words: list[str]) -> Study:
     values = [word for word in values if word.partition("=")[0] not in own]
     if own.get("teachers", "all") != "all":
         raise UserError(f"teachers={own['teachers']}, expected teachers=all, or nothing: each seed its own")
+    seeds = own.get("seeds", "0,1,2,3,4")
+    if not re.fullmatch(r"\d+(,\d+)*", seeds) or any(word.startswith("seed=") for word in values):
+        raise UserError(f"seeds={seeds}, expected numbers joined by commas, and no seed=")
     first, *others = name.split("+")
     return Study(
         variants=[Variant.parse(text, first) for text in (first, *others)],
         values=values,
-        seeds=[int(seed) for seed in own.get("seeds", "0,1,2,3,4").split(",")],
+        seeds=[int(seed) for seed in seeds.split(",")],
         ensemble="teachers" in own,
         jobs=int(own.get("jobs", 1)),
     )
@@ -69,7 +75,7 @@ def section(variant: Variant, study: Study) -> str:
     head = metrics["figures"]["headline"]
     title = dict(metrics["figures"]["columns"])[head]
     rows = [row(role, words, head, found) for role, words in report.titles(metrics).items()]
-    closed = [m["gap"]["student"]["closed"] for m, _ in found if m.get("gap", {}).get("student", {}).get("closed")]
+    shares = closed(found)
     lines = [
         f"`python benchmarks/students.py {command(study)}`",
         "",
@@ -81,8 +87,8 @@ def section(variant: Variant, study: Study) -> str:
         "Smaller, faster: than the teacher in fp32 PyTorch; p50 of one input at a time, taking turns; median of seeds.",
         f"Retained: of the teacher of the same seed; the lowest of the lower ends of the seeds' paired "
         f"{metrics['figures']['confidence']:.0%} intervals.",
-        f"Gap between student alone and teacher: {len(closed)} of {len(found)} seeds have one"
-        + (f", of which the student closes {100 * statistics.mean(closed):.0f} % on average." if closed else "."),
+        f"Gap between student alone and teacher: {len(shares)} of {len(found)} seeds have one"
+        + (f", of which the student closes {100 * statistics.mean(shares):.0f} % on average." if shares else "."),
         "",
         *pipes((COLUMNS[0], title, "each", *COLUMNS[1:]), rows),
     ]
@@ -111,13 +117,19 @@ def together(study: Study, title: str) -> str:
     )
 
 
+def closed(found: list[Result]) -> list[float]:
+    """The share of the gap between alone and teacher that the student closes, of each seed that has a gap."""
+    shares = [m.get("gap", {}).get("student", {}).get("closed") for m, _ in found]
+    return [share for share in shares if share is not None]
+
+
 def row(role: str, words: str, head: str, found: list[Result]) -> list[str]:
     """A model over the seeds."""
     scores = [100 * m[role][head] for m, _ in found]
     smaller = [m["teacher"]["size_mb"] / m[role]["size_mb"] for m, _ in found]
     faster = [t["teacher"]["latency_ms_p50"] / t[role]["latency_ms_p50"] for _, t in found]
     pairs = [m["compare"].get(f"{role}_teacher") for m, _ in found]
-    kept = [100 * p["retained"] for p in pairs if p]
+    kept, lows = ([100 * p[k] for p in pairs if p and p[k] is not None] for k in ("retained", "retained_low"))
     return [
         words,
         around(scores),
@@ -127,7 +139,7 @@ def row(role: str, words: str, head: str, found: list[Result]) -> list[str]:
         f"{statistics.median(smaller):.1f}",
         f"{statistics.median(faster):.1f}",
         around(kept) if kept else "",
-        f"{min(100 * p['retained_low'] for p in pairs if p):.1f}" if kept else "",
+        f"{min(lows):.1f}" if lows else "",
     ]
 
 
@@ -138,4 +150,7 @@ def around(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit("\n".join(error.problems))

@@ -89,11 +89,12 @@ class Study:
 
     def composed(self, variant: Variant, seed: int) -> DictConfig:
         """The configuration of a seed of a variant."""
-        return config.load(self.words(variant, seed), sections.ROOT)
+        return config.load(self.words(variant, seed, "distill"), sections.ROOT)
 
-    def words(self, variant: Variant, seed: int) -> list[str]:
-        """It as a stage takes it."""
-        others = [f"data/raw/teacher_{other}" for other in self.seeds if other != seed] if self.ensemble else []
+    def words(self, variant: Variant, seed: int, stage: str) -> list[str]:
+        """It as a stage takes it; before distill the teachers of the other seeds are still to be made."""
+        ready = self.ensemble and stage in ("distill", "evaluate")
+        others = [f"data/raw/teacher_{other}" for other in self.seeds if other != seed] if ready else []
         teachers = [f"distill.teachers=[{','.join(others)}]"] if others else []
         named = config.experiment(variant.name, sections.ROOT)
         return [*named, *self.changes(variant), *teachers, f"seed={seed}"]
@@ -130,7 +131,7 @@ class Study:
             folders = [self.folder(variant, seed) for seed in self.seeds]
             # students that learn from the teachers of all seeds have one set of data
             drawn = [self.seeds[0] if self.ensemble and stage == "prepare" else seed for seed in self.seeds]
-            words = [self.words(variant, seed) for seed in drawn]
+            words = [self.words(variant, seed, stage) for seed in drawn]
             whole = [config.load(w, sections.ROOT) for w in words]  # here, for Hydra composes in one thread alone
             with ThreadPoolExecutor(jobs) as pool:
                 list(pool.map(partial(once, stage, cores), folders, words, whole))
@@ -144,8 +145,14 @@ def once(stage: str, cores: Cores, folder: Path, words: list[str], cfg: DictConf
     """
     marker = folder / f"{stage}.yaml"
     if marker.exists():
-        if differences := differing(config.flat(OmegaConf.load(marker)), config.flat(cfg)):
-            raise UserError(f"{marker} is of another configuration: {', '.join(differences)}; remove {folder} to go on")
+        found = differing(config.flat(OmegaConf.load(marker)), config.flat(cfg))
+        if stage in SHARED:
+            found = [key for key in found if not key.startswith(STUDENT)]
+        if found:
+            raise UserError(
+                f"{marker} is of another configuration: {', '.join(found)}; remove it, and those of the stages after "
+                f"{stage}, to make them again"
+            )
         return
     core = cores.get()
     try:

@@ -26,6 +26,8 @@ CASES = [
     ([*IMAGES, "use.augment=word_swap"], "augment word_swap is for text data, but data digits is image"),
     (["use.task=regress", "use.augment=r_drop"], "augment r_drop compares probabilities over classes, but the task is"),
     (["use.task=multilabel", "use.augment=r_drop"], "augment r_drop compares probabilities over classes"),
+    (["distill.dropout=0.0", "use.augment=r_drop"], "augment r_drop compares two passes with other dropout"),
+    (["distill.dropout=0.0", "use.augment=r_drop", "use.loss=none"], None),
     (["use.adapt=head", "use.augment=r_drop"], "so it would not see augment r_drop"),
     *[
         (["use.teacher=lstm", f"use.adapt={name}"], f"adapt {name} builds on pretrained weights, but use.teacher lstm")

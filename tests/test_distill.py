@@ -130,7 +130,10 @@ def test_a_student_with_another_tokenizer_learns_from_states(workspace: Path, tm
     try:
         words_alone(start)
         words = ["use.loss=relation", "distill.vocabulary=all"]
-        assert 0 <= distilled(tmp_path / "a", *words) <= 1
+        noted = Noted()
+        distilled(tmp_path / "a", *words, run=noted)
+        for term in ("distance", "angle"):
+            assert noted.kept[f"train/{term}"][-1] < 0.6 * noted.kept[f"train/{term}"][0]
         with pytest.raises(UserError, match="loss attention compares tokens one by one"):
             distilled(tmp_path / "b", "use.loss=attention", "distill.vocabulary=all")
         with pytest.raises(UserError, match="augment words changes the student's tokens"):
@@ -208,6 +211,15 @@ def test_dropout_is_that_of_the_recipe_or_of_the_yaml(vocabulary: str, workspace
     assert digest(weights) == before
 
 
+def test_a_student_cut_from_its_teacher_drops_what_the_recipe_says(workspace: Path, tmp_path: Path) -> None:
+    prepared, knobs = tables.read(), config.settings(config.load(SMALL), "distill")
+    cut = distill.student.cut(distill.TEACHER, Path("data/pretrain_load/student"), prepared, tmp_path / "cut")
+    made = distill.student.start(cut, knobs, prepared, tmp_path / "made")
+    for folder, expected in ((distill.TEACHER, 0.1), (cut, 0.1), (made, 0.0)):
+        network, _ = model.load(folder, prepared.modality)
+        assert {m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)} == {expected}
+
+
 def test_the_control_keeps_its_own_dropout(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, float | None]] = []
 
@@ -220,12 +232,6 @@ def test_the_control_keeps_its_own_dropout(workspace: Path, tmp_path: Path, monk
     distill.main(config.load([*SMALL, "distill.dropout=0.2"]), Run())
     distill.main(config.load([*SMALL, "distill.dropout=0.2", "use.loss=none"]), Run())
     assert asked == [("KD", 0.2), ("Alone", None), ("Alone", None)]
-
-
-def test_a_network_that_drops_nothing_cannot_be_told_to(tmp_path: Path) -> None:
-    run.write_json(tmp_path / "config.json", {"model_type": "resnet", "classifier_dropout": None})
-    with pytest.raises(UserError, match="but a resnet names no dropout; set it to null"):
-        distill.student.drop(tmp_path / "config.json", 0.1)
 
 
 def test_a_student_of_several_teachers_is_cut_from_the_first(workspace: Path, tmp_path: Path) -> None:

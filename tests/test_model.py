@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from test_datamodule import Tokens
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from decant import model, run, serve
+from decant import UserError, model, run, serve
 from decant.backbone.image import Image
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.learner import rate
@@ -77,3 +77,13 @@ def test_what_a_stage_writes_can_be_read_by_others(tmp_path: Path, monkeypatch: 
         save_file({"weight": torch.zeros(2)}, folder / "inner/model.safetensors")  # for its owner alone
     assert Path("out").stat().st_mode & 0o777 == 0o755
     assert Path("out/inner/model.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_dropout_is_set_wherever_a_configuration_names_one() -> None:
+    config = {"model_type": "x", "dropout": 0.3, "attn_pdrop": 0.1, "token_dropout": True, "classifier_dropout": None,
+              "body": {"hidden_dropout_prob": 0.1, "layers": 2}}  # fmt: skip
+    found = model.with_dropout(config, 0.0)
+    assert found == config | {"dropout": 0.0, "attn_pdrop": 0.0, "body": {"hidden_dropout_prob": 0.0, "layers": 2}}
+    assert config["dropout"] == 0.3
+    with pytest.raises(UserError, match="but a resnet names no dropout; set it to null"):
+        model.with_dropout({"model_type": "resnet", "classifier_dropout": None}, 0.1)

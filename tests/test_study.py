@@ -4,6 +4,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+import students
 import study
 from conftest import ROOT
 from study import Study, Variant
@@ -32,7 +33,55 @@ def test_a_variant_of_another_teacher_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_students_learn_from_the_teachers_of_the_other_seeds() -> None:
-    assert "distill.teachers=[data/raw/teacher_0]" in asked("support").words(Variant.parse("support", "support"), 1)
+    variant = Variant.parse("support", "support")
+    assert "distill.teachers=[data/raw/teacher_0]" in asked("support").words(variant, 1, "distill")
+    for stage in ("prepare", "pretrain_load", "fine_tune"):  # which refuse teachers that are still to be made
+        assert not [w for w in asked("support").words(variant, 1, stage) if "teacher_0" in w]
+
+
+def test_what_was_made_before_a_knob_of_the_student_changed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(study.subprocess, "run", lambda command, **_: calls.append(command))
+    cores: study.Cores = SimpleQueue()
+    cores.put(None)
+    other = Study(asked("support").variants, ["distill.epochs=9"], [0, 1], ensemble=True, jobs=1)
+    for stage in ("prepare", "fine_tune", "pretrain_load"):
+        study.once(stage, cores, tmp_path, [], asked("support").composed(asked("support").variants[0], 0))
+        if stage in study.SHARED:
+            study.once(stage, cores, tmp_path, [], other.composed(other.variants[0], 0))
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["seeds=0-4"], "seeds=0-4, expected numbers"), (["seed=3"], "and no seed="), (["teachers=2"], "teachers=2")],
+)
+def test_words_that_would_make_another_study_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        students.asked("support", words)
+    with pytest.raises(UserError, match="no experiment is named"):
+        students.main(["jobs=2"])
+
+
+def test_a_student_that_closes_nothing_counts_and_a_share_that_is_not_known_is_left_out() -> None:
+    def result(closed: float | None, retained: float | None) -> students.Result:
+        model = {"accuracy": 0.5, "size_mb": 1.0, "parameters": 1}
+        pair = {"retained": retained, "retained_low": retained}
+        return (
+            {
+                "teacher": model,
+                "student": model,
+                "compare": {"student_teacher": pair},
+                "gap": {"student": {"closed": closed}},
+            },
+            {"teacher": {"latency_ms_p50": 2.0}, "student": {"latency_ms_p50": 1.0}},
+        )
+
+    found = [result(0.0, 0.5), result(0.5, None), result(None, None)]
+    assert students.closed(found) == [0.0, 0.5]
+    assert students.row("student", "student", "accuracy", found)[-2:] == ["50.00", "50.0"]
 
 
 def test_a_bare_variant_has_the_data_without_what_is_unlabelled(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
+from decant import UserError
 from decant.adapt import Adapt
 from decant.backbone import mlp_head
 from decant.modality import Encoder, Modality, Row
@@ -38,6 +39,27 @@ def with_head(auto: Any, folder: Path, adapt: Adapt, **head: Any) -> PreTrainedM
     new, dropped = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     print(f"{folder}: {model.num_parameters():,} parameters, new: {new}, dropped: {dropped or 'nothing'}")
     return model
+
+
+def with_dropout(config: dict[str, Any], share: float) -> dict[str, Any]:
+    """What is in a config.json, with `share` in [0, 1) for all dropout that it knows.
+
+    Raises:
+        UserError: it knows none.
+    """
+    parts = [config, config.get("body", {})]  # of a network of ours, that of its backbone, too
+    known = [{key for key, value in part.items() if is_dropout(key, value)} for part in parts]
+    if not any(known):
+        raise UserError(f"distill.dropout is {share}, but a {config['model_type']} names no dropout; set it to null")
+    whole, body = ({**part, **dict.fromkeys(keys, share)} for part, keys in zip(parts, known, strict=True))
+    return whole | ({"body": body} if body else {})
+
+
+def is_dropout(key: str, value: Any) -> bool:
+    """Whether an entry of a config.json is a share that is dropped, not a switch."""
+    return (
+        ("dropout" in key or key.endswith("pdrop")) and isinstance(value, float | int) and not isinstance(value, bool)
+    )
 
 
 def load(folder: Path, modality: Modality) -> tuple[PreTrainedModel, Encoder]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from decant import compatible, run
+from decant import compatible, model, run
 from decant.backbone import Backbone
 from decant.config import ROLES, piece, settings
 from decant.pretrain import Pretrain
@@ -31,6 +31,9 @@ def main(cfg: DictConfig, tracked: Run) -> None:
                 print(f"pretraining: {cfg.use.pretrain} on {cfg.use.source}", flush=True)
                 pretrain.train(cfg, settings(cfg, "pretrain_load"), folder, tracked)
                 amend(folder, {"pretrain": cfg.use.pretrain, "source": cfg.use.source})
+        if role == "student" and piece(cfg, "loss").needs and cfg.distill.dropout is not None:
+            # what it cannot drop is told before a teacher is trained
+            model.with_dropout(run.read_json(OUT / role / "config.json"), cfg.distill.dropout)
         manifest = run.read_json(OUT / role / "manifest.json")
         print(f"{role}: {cfg.use[role]} ({manifest['origin']})")
         tracked.tags({f"{role}.{key}": value for key, value in manifest.items()})

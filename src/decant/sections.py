@@ -101,7 +101,7 @@ class Distill(Controlled):
     vocabulary: str
     """`all` tokens of the student's tokenizer, or those `used` by train and unlabelled texts, and single characters."""
     dropout: float | None
-    """Dropout of a student that a teacher helps, in [0, 1); null, and for the control always: as its yaml says."""
+    """Dropout of a student that a teacher helps, in [0, 1); null, and for the control always: its own."""
     consistent: bool
     """Run the teacher beside the student, on the same augmented input (Beyer et al. 2022, arXiv:2106.05237)."""
     teachers: list[str]

@@ -25,7 +25,8 @@ def start(weights: Path, knobs: Distill, prepared: Prepared, folder: Path) -> Pa
         return weights
     shutil.copytree(weights, folder)
     if knobs.dropout is not None:
-        drop(folder / "config.json", knobs.dropout)
+        file = folder / "config.json"
+        run.write_json(file, model.with_dropout(run.read_json(file), knobs.dropout))
     if knobs.vocabulary == "used":
         trim(folder, knobs, prepared)
     return folder
@@ -37,24 +38,6 @@ def trim(folder: Path, knobs: Distill, prepared: Prepared) -> None:
     texts = pd.concat([frame[c] for frame in frames for c in columns(frame)])
     kept = vocabulary.trim(folder, texts.tolist(), knobs.max_length)
     print(f"vocabulary: {kept:,} tokens kept", flush=True)
-
-
-def drop(file: Path, share: float) -> None:
-    """Set all dropout that a config.json knows to `share`, in place.
-
-    Raises:
-        UserError: it knows none.
-    """
-    config = run.read_json(file)
-    parts = [config, config.get("body", {})]  # of a network of ours, that of its backbone, too
-    found = [
-        (part, key) for part in parts for key, v in part.items() if "dropout" in key and isinstance(v, float | int)
-    ]
-    if not found:
-        raise UserError(f"distill.dropout is {share}, but a {config['model_type']} names no dropout; set it to null")
-    for part, key in found:
-        part[key] = share
-    run.write_json(file, config)
 
 
 def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:

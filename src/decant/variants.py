@@ -87,7 +87,7 @@ def gate(found: dict[str, dict[str, float]], task: Task, most: float) -> None:
     bad = [
         f"{role} loses {100 * f['lost']:.2f} points of {task.monitor} on test ({100 * f[f'test_{task.monitor}']:.2f} "
         f"left, largest difference of a logit {f['largest_difference']:.3g}), more than export.most_lost, "
-        f"{100 * most:g}: raise it, or lower export.prune or set export.int8 to false"
+        f"{most:g}, allows: raise it, or lower export.prune or set export.int8 to false"
         for role, f in found.items()
         if not f["lost"] <= most
     ]

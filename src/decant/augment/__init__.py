@@ -42,6 +42,8 @@ class Augment(nn.Module):
     """`text`, `image`, or None: both."""
     exclusive: bool = False
     """Whether it is for `Task.exclusive` tasks alone."""
+    drops: bool = False
+    """Whether it needs a network with dropout."""
     mixes: bool = False
     """Whether rows are mixed: the batch then has `partner` and `share` (see `MixAugment`)."""
 

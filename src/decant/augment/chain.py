@@ -35,6 +35,7 @@ class Chain(Augment):
         self.steps = nn.ModuleList(steps)
         self.modality = next(iter(kinds), None)
         self.exclusive = any(s.exclusive for s in steps)
+        self.drops = any(s.drops for s in steps)
         self.mixes = bool(mixing)
 
     def bind(self, encoder: Encoder) -> None:

@@ -24,12 +24,10 @@ def disagreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 class RDrop(Augment):
-    """A second pass; both have to be right and to agree. `alpha`, above 0, weighs the agreement.
-
-    It needs a network with dropout.
-    """
+    """A second pass; both have to be right and to agree. `alpha`, above 0, weighs the agreement."""
 
     exclusive = True
+    drops = True
 
     def __init__(self, alpha: float) -> None:
         super().__init__()
