@@ -43,4 +43,4 @@ constraints: ## pin the newest versions that go together, from a fresh environme
 	@touch .venv/ready
 
 clean: ## remove outputs and caches of runs; .venv, MLflow runs and DVC's cache stay
-	rm -rf data/prepare data/pretrain_load data/fine_tune data/distill data/evaluate .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .state/prepare .state/pretrain_load .state/fine_tune .state/distill .state/evaluate data/prepare data/pretrain_load data/fine_tune data/distill data/evaluate .pytest_cache .mypy_cache .ruff_cache

@@ -24,7 +24,7 @@ from transformers import (
     pipeline,
 )
 
-from decant import UserError, clean, config, model, prepare, pretrain_load, serve, tracking
+from decant import UserError, clean, config, mlflow_model, model, prepare, pretrain_load, serve
 from decant.adapt.full import Full
 from decant.backbone.huggingface import HuggingFace
 from decant.data import numbered
@@ -273,7 +273,7 @@ def test_the_signature_names_what_the_server_gives(name: str, tmp_path: Path, ba
     model.save(network, Text().encoder(bare).processor, tmp_path)
     server = serve.Server()
     server.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
-    wanted = tracking.ANSWERS[json.loads((tmp_path / "config.json").read_text()).get("problem_type")]
+    wanted = mlflow_model.ANSWERS[json.loads((tmp_path / "config.json").read_text()).get("problem_type")]
     assert list(server.predict(None, FIRST).columns) == list(wanted)
     assert server.predict(None, []).empty
 

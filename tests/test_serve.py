@@ -23,7 +23,7 @@ import pytest
 from finished import LABELS, image_model, picture, text_model
 from mlflow.exceptions import MlflowException
 
-from decant import model, tracking
+from decant import mlflow_model, model, tracking
 from decant.answer import Model
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.modality.text import Text
@@ -128,7 +128,7 @@ def test_a_logged_model_holds_what_serving_needs_and_no_training_code(name: str,
     assert {Path(f).name for f in files if f.startswith("artifacts/model/")} == {"config.json", "model.onnx", *encoder}
     assert f"artifacts/model/{variant}/model.onnx" in files
     code = {f for f in files if f.endswith(".py")}
-    assert code == {"serve.py", *(f"code/decant/{name}" for name in tracking.SHIPPED)}
+    assert code == {"serve.py", *(f"code/decant/{name}" for name in mlflow_model.SHIPPED)}
     needed = (folder / "requirements.txt").read_text().split()
     assert all("==" in line for line in needed)
     assert {line.partition("==")[0] for line in needed} == {

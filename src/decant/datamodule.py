@@ -41,6 +41,8 @@ class LengthBuckets(Sampler[list[int]]):
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, rank: int, world: int) -> None:
         self.lengths, self.batch_size, self.rank, self.world = lengths, batch_size, rank, world
         self.sampler = EpochShuffle(len(lengths), seed)  # the name Lightning looks for
+        self.passed = 0
+        """Batches at the start of the next pass that are left out: a training that goes on has had them."""
 
     def batches(self) -> list[list[int]]:
         """The global batches of the epoch."""
@@ -54,7 +56,8 @@ class LengthBuckets(Sampler[list[int]]):
         return [batches[i] for i in shuffle.permutation(len(batches))]
 
     def __iter__(self) -> Iterator[list[int]]:
-        for batch in self.batches():
+        passed, self.passed = self.passed, 0
+        for batch in self.batches()[passed:]:
             yield batch[self.rank :: self.world]
 
     def __len__(self) -> int:
@@ -76,6 +79,8 @@ class Data(pl.LightningDataModule):
         super().__init__()
         self.train, self.validation, self.encoder, self.seed = train, validation, encoder, seed
         self.batch_size, self.shrink = batch_size, shrink
+        self.place = (0, 0)
+        """Epoch and batch that training begins with."""
         if batch_size > len(train) and not shrink:
             raise UserError(f"batch_size is {batch_size}, but there are only {len(train)} training rows; lower it")
 
@@ -101,6 +106,8 @@ class Data(pl.LightningDataModule):
         trainer = self._trainer()
         lengths = [self.encoder.length(r.input) for r in self.train]
         buckets = LengthBuckets(lengths, self.batch_size, self.seed, trainer.global_rank, trainer.world_size)
+        epoch, buckets.passed = self.place
+        buckets.sampler.set_epoch(epoch)  # Lightning does it after it has asked for the first batch
         return DataLoader(self.train, batch_sampler=buckets, collate_fn=self.encoder.collate)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Batch]:

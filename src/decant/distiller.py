@@ -78,7 +78,7 @@ class Distiller(Learner):
             found = torch.autograd.grad(terms[name], parameters, retain_graph=True, allow_unused=True)
             norm = torch.stack([g.float().norm() for g in found if g is not None]).norm()
             self.norms[name].append(float(norm))
-            self.log(f"train/{name.removesuffix('_weighted')}_gradient", norm, on_step=False, on_epoch=True)
+            self.means.add({f"{name.removesuffix('_weighted')}_gradient": norm}, 1)
 
     def idle(self) -> list[str]:
         """A warning for each term that contributes less than `LEAST` of all gradients, in size."""
@@ -91,6 +91,14 @@ class Distiller(Learner):
             for name, norm in means.items()
             if norm < LEAST * total and any(w[name] for w in weights)
         ]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was measured."""
+        checkpoint["norms"] = dict(self.norms)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on measuring."""
+        self.norms |= checkpoint["norms"]
 
     def on_train_end(self) -> None:
         """Say which terms were idle."""

@@ -73,7 +73,8 @@ class Filler(FineTuner):
     @torch.no_grad()
     def on_train_start(self) -> None:
         """Log one pass over validation before the first step: what the epochs are compared with."""
-        super().on_train_start()
+        if self.global_step:  # a training that goes on
+            return
         batches, logger = self.trainer.val_dataloaders, self.trainer.logger
         assert batches is not None
         assert logger is not None

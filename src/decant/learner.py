@@ -15,6 +15,7 @@ from decant import UserError
 from decant.adapt import Adapt
 from decant.augment import Augment
 from decant.blocks import blocks
+from decant.callbacks import Means
 from decant.modality import Batch, Batches
 from decant.sections import Training
 from decant.task import Task
@@ -42,16 +43,12 @@ class Learner(pl.LightningModule, ABC):
         self.adapt, self.augment = adapt, augment
         self.measured = task.metrics(network.config.num_labels)
         self.blocks = blocks(network)
-        self.frozen: set[int] = set()
+        self.frozen: set[int] | None = None
+        self.means = Means()
         self.kept_norms = set(filter(has_statistics, norms(network))) if adapt.batch_norm == "frozen" else set()
         for norm in norms(network):
             # MobileNets come with 0.997, TensorFlow's meaning of the word: here it would forget all but the last batch
             norm.momentum = BATCH_NORM
-
-    def on_train_start(self) -> None:
-        """Give each device randomness of its own: else all drop the same units and crop the same corner."""
-        if self.global_rank:
-            torch.manual_seed(torch.initial_seed() + self.global_rank)
 
     @abstractmethod
     def terms(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
@@ -88,8 +85,7 @@ class Learner(pl.LightningModule, ABC):
         terms |= extra | {"loss": terms["loss"] + sum(extra.values())}
         if index % 50 == 0 and not torch.isfinite(terms["loss"]):  # each check waits for the device
             raise UserError(f"the loss is {terms['loss'].item()}; lower lr or clip of this stage in params.yaml")
-        self.log_dict({f"train/{k}": v for k, v in terms.items()}, on_step=False, on_epoch=True,
-                      batch_size=len(batch["target"]), sync_dist=True)  # fmt: skip
+        self.means.add(terms, len(batch["target"]))
         return terms["loss"]
 
     def examine(self, terms: dict[str, torch.Tensor], index: int) -> None:
@@ -153,7 +149,7 @@ class Learner(pl.LightningModule, ABC):
 
         What is frozen has no say in the norm, and AdamW neither moves it nor remembers its gradients.
         """
-        for parameter in (p for block in self.frozen for p in self.blocks[block]):
+        for parameter in (p for block in self.frozen or () for p in self.blocks[block]):
             parameter.grad = None
         torch.nn.utils.clip_grad_norm_(self.parameters(), self.knobs.clip)
 

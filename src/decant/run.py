@@ -14,11 +14,13 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from types import FrameType, ModuleType
 from typing import Any
 
+import psutil
 import torch
 import transformers
 from omegaconf import DictConfig
@@ -38,6 +40,8 @@ def stage(name: str, main: Main) -> None:
     """
     quiet()
     signal.signal(signal.SIGTERM, _terminate)
+    if above := psutil.Process(os.getppid()) if tracking.rank() else tracking.dvc():
+        Thread(target=end_with, args=(above,), daemon=True).start()
     try:
         cfg = config.load(sys.argv[1:])
         gc.freeze()  # all is imported by now; at exit, too, nobody need look through it
@@ -63,6 +67,13 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
     sys.exit(128 + signum)
 
 
+def end_with(above: psutil.Process) -> None:
+    """End this process when the one above it is gone, killed without a chance to say so."""
+    with suppress(psutil.NoSuchProcess):
+        above.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def quiet() -> None:
     """Leave out what libraries say to their own developers."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forks and threads do not mix
@@ -76,6 +87,7 @@ def quiet() -> None:
     transformers.utils.logging.set_verbosity_error()  # it would warn of every new head, which is the point
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data is in memory
     warnings.filterwarnings("ignore", message=".*number of training batches.*")  # we log per epoch
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # datamodule.py goes on by itself
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on new torch
     warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")  # targets have no gaps
 

@@ -1,15 +1,11 @@
 """What a person sees in MLflow: one parent run per invocation of the pipeline, a nested run per stage."""
 
-import json
 import os
 import platform
-import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -17,24 +13,12 @@ import mlflow.pyfunc
 import pandas as pd
 import psutil
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.models import ModelSignature, infer_signature
-from mlflow.types.schema import AnyType, ColSpec, Schema
 from omegaconf import DictConfig, OmegaConf
 
+from decant import mlflow_model, state
 from decant.provenance import digest, provenance
 from decant.store import connect, find, owner, redacted
 
-ANSWERS: dict[str | None, dict[str, list[Any]]] = {
-    None: {"label": ["a"], "score": [0.5]},
-    "single_label_classification": {"label": ["a"], "score": [0.5]},
-    "multi_label_classification": {"labels": [["a", "b"]], "scores": [[0.9, 0.8]]},
-    "regression": {"score": [0.5]},
-}
-"""What a served model gives, by the `problem_type` in its config."""
-PACKAGE = Path(__file__).parent
-SHIPPED = ("__init__.py", "answer.py", "inputs.py", "pixels.py")
-RUNTIME = ["mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers"]
-"""What `serve.py` imports, of decant's and of others'."""
 STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")
 
 
@@ -51,15 +35,21 @@ def rank() -> int:
 class Run:
     """A run in the store; every method does nothing without one (`run_id` None: ranks above 0)."""
 
-    def __init__(self, run_id: str | None = None, parent: "Run | None" = None) -> None:
-        self.run_id = run_id
-        self.parent = parent
+    def __init__(
+        self, run_id: str | None = None, parent: "Run | None" = None, state: Path | None = None, again: bool = False
+    ) -> None:
+        self.run_id, self.parent = run_id, parent
+        self.state = state
+        """Where what it trains is kept meanwhile; none: nowhere."""
+        self.again = again
+        """Whether it goes on with a run that was killed."""
+        self.seen = logged(run_id) if again and run_id else set()
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log `values` as one batch."""
+        """Log `values` as one batch; those that were logged before a kill stay as they are."""
         if self.run_id:
             now = int(time.time() * 1000)
-            batch = [Metric(k, float(v), now, step) for k, v in values.items()]
+            batch = [Metric(k, float(v), now, step) for k, v in values.items() if (k, step) not in self.seen]
             mlflow.MlflowClient().log_batch(self.run_id, metrics=batch)
 
     def tags(self, values: Mapping[str, Any]) -> None:
@@ -83,65 +73,44 @@ class Run:
             mlflow.log_input(data, context=split)
 
     def model(self, name: str, folder: Path, examples: list[Any]) -> None:
-        """Log the model directory as an MLflow model of `examples` and their like: texts, pairs, bytes of images."""
-        if not self.run_id:
-            return
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        with TemporaryDirectory() as place:
-            exported = served(folder, Path(place, "model"))
-            training = ["torch", "transformers"] + ["timm", "torchvision"] * ("pretrained_cfg" in config)
-            whole = "architecture_module" in config and not exported  # transformers does not know it
-            mlflow.pyfunc.log_model(
-                name=name,
-                python_model=str(PACKAGE / "serve.py"),
-                artifacts={"model": str(Path(place, "model"))},
-                code_paths=[str(PACKAGE if whole else copied(PACKAGE, Path(place, "decant"), SHIPPED))],
-                signature=signature(examples, ANSWERS[config.get("problem_type")]),
-                input_example=examples,
-                pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in RUNTIME + training * (not exported)],
-            )
+        """Log the model directory as an MLflow model, with `examples` of inputs, unless that was done before a kill."""
+        if self.run_id and not (self.again and mlflow_model.exists(self.run_id, name)):
+            mlflow_model.log(name, folder, examples)
 
     @contextmanager
     def child(self, name: str) -> Iterator["Run"]:
         """A run nested in this one, closed when the block ends, however it ends."""
+        kept = self.state and self.state / name.replace(" ", "_")
         if not self.run_id:
-            yield Run(parent=self)
+            yield Run(parent=self, state=kept)
             return
-        run = mlflow.start_run(run_name=name, nested=True, tags=owner())
-        status = "FAILED"
-        try:
-            yield Run(run.info.run_id, self)
-            status = "FINISHED"
-        except (KeyboardInterrupt, SystemExit):
-            status = "KILLED"
-            raise
-        finally:
-            mlflow.end_run(status)
+        query = f"tags.`mlflow.parentRunId` = '{self.run_id}' and attributes.run_name = '{name}'"
+        known = next((run.info.run_id for run in find(query)), None) if self.again else None
+        with opened(name, known) as run_id:
+            yield Run(run_id, self, kept, again=known is not None)
 
 
-def signature(examples: list[Any], answer: dict[str, list[Any]]) -> ModelSignature:
-    """Of a served model; inputs are of any type, for MLflow would make a text of a number: `Server` refuses it."""
-    given = infer_signature(None, pd.DataFrame(answer), {"top_k": 0})
-    names = list(examples[0]) if isinstance(examples[0], dict) else [None]
-    return ModelSignature(Schema([ColSpec(AnyType(), name) for name in names]), given.outputs, given.params)
+@contextmanager
+def opened(name: str, known: str | None, tags: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """The id of a run nested in the one that is open, new or `known`; closed when the block ends, however it ends."""
+    tags = {"mlflow.parentRunId": mlflow.active_run().info.run_id, **(tags or {}), **owner()}
+    run = mlflow.start_run(run_id=known, run_name=None if known else name, nested=True, tags=tags)
+    status = "FAILED"
+    try:
+        yield run.info.run_id
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
 
 
-def served(folder: Path, place: Path) -> bool:
-    """Copy to `place` what a server needs of a model directory; whether ONNX Runtime serves it."""
-    variant = next((v for v in ("int8", "onnx") if (folder / v / "model.onnx").exists()), None)
-    left = {folder / "predictions.parquet"} | ({folder / "model.safetensors"} if variant else set())
-    copied(folder, place, sorted(f.name for f in {*folder.iterdir()} - left if f.is_file()))
-    if variant:
-        copied(folder / variant, place / variant, ["model.onnx"])
-    return bool(variant)
-
-
-def copied(folder: Path, place: Path, names: Iterable[str]) -> Path:
-    """`place`, with copies of the named files of `folder`."""
-    place.mkdir()
-    for name in names:
-        shutil.copy(folder / name, place)
-    return place
+def logged(run_id: str) -> set[tuple[str, int]]:
+    """Name and step of every metric that a run has."""
+    client = mlflow.MlflowClient()
+    names = client.get_run(run_id).data.metrics
+    return {(name, m.step) for name in names for m in client.get_metric_history(run_id, name)}
 
 
 @contextmanager
@@ -151,22 +120,45 @@ def stage(name: str, cfg: DictConfig) -> Iterator[Run]:
     Raises:
         UserError: a store that cannot be used, before any work.
     """
+    kept = state.place(name, cfg)
     if rank():
-        yield Run()
+        yield Run(state=kept)
         return
-    with parent(cfg) as whole, whole.child(name.replace("_", "-")) as run:
-        run.tags({"decant.stage": name})
+    connect()
+    known = killed(kept)
+    state.begin(kept)
+    above = known and known.data.tags.get("mlflow.parentRunId")
+    tags = {"decant.stage": name, "decant.state": str(kept)}  # from its first moment: it may be killed in the next
+    with (
+        parent(cfg, above) as whole,
+        opened(name.replace("_", "-"), known and known.info.run_id, tags) as run_id,
+    ):
+        run = Run(run_id, whole, kept, again=known is not None)
         log_config(run, {name: cfg.get(name, {}), "use": cfg.use, "seed": cfg.seed, "trainer": cfg.trainer})
         yield run
         run.tags({"decant.digest": digest(output(name))})
+    if name == "evaluate":
+        state.clear()
+
+
+def killed(kept: Path) -> Any:
+    """The run of a stage that was killed, whose state is kept there; None: there is none in this store."""
+    found = find(f"tags.`decant.state` = '{kept}'") if kept.exists() else []
+    return found[0] if found else None
 
 
 @contextmanager
-def parent(cfg: DictConfig) -> Iterator[Run]:
-    """The run of this invocation, found or made; RUNNING only while a stage is."""
+def parent(cfg: DictConfig, earlier: str | None = None) -> Iterator[Run]:
+    """The run of this invocation, found or made; RUNNING only while a stage is.
+
+    `earlier`: that of an invocation which was killed in the stage that goes on now.
+    """
     connect()
     key = invocation()
     known = find(f"tags.`decant.invocation` = '{key}'")
+    if earlier and not known:
+        mlflow.MlflowClient().set_tag(earlier, "decant.invocation", key)
+        known = [mlflow.get_run(earlier)]
     use = cfg.use
     name = f"{use.data}: {use.teacher} > {use.student}, {use.loss}"
     if known:
@@ -215,13 +207,14 @@ def invocation() -> str:
     """
     if given := os.environ.get("DECANT_INVOCATION"):
         return given
-    top = psutil.Process()
-    if "DVC_STAGE" in os.environ:
-        for process in top.parents():
-            if any(Path(word).name.startswith("dvc") for word in process.cmdline()[:3]):
-                top = process
-                break
+    top = dvc() or psutil.Process()
     return f"{platform.node()} {top.pid} {top.create_time()}"
+
+
+def dvc() -> psutil.Process | None:
+    """The DVC process that this one is a stage of; None: it was started by hand."""
+    above = psutil.Process().parents() if "DVC_STAGE" in os.environ else []
+    return next((p for p in above if any(Path(word).name.startswith("dvc") for word in p.cmdline()[:3])), None)
 
 
 def output(name: str) -> Path:

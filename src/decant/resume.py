@@ -1,0 +1,71 @@
+"""The state of a training is kept while it runs, and one that was killed goes on from there (see state.py)."""
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from decant.datamodule import Data
+
+
+class Keep(Callback):
+    """Keeps the state of a training at the end of each epoch, and every `minutes` between.
+
+    In `folder` there is one file, named by its sha256: a torn one is known by its name.
+    """
+
+    def __init__(self, folder: Path, minutes: float) -> None:
+        self.folder, self.minutes = folder, minutes
+        self.saved = time.monotonic()
+
+    def latest(self) -> Path | None:
+        """The state to go on from; none: there is none that is whole."""
+        for file in sorted(self.folder.glob("*.ckpt")):
+            with file.open("rb") as content:
+                whole = hashlib.file_digest(content, "sha256").hexdigest() == file.stem
+            if whole:
+                print(f"going on from {file}", flush=True)
+                return file
+            print(f"{file} is torn, and not used", flush=True)
+        return None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Between two steps, never at an epoch's last: Lightning would then go on without its validation."""
+        loop = trainer.fit_loop.epoch_loop
+        if loop.batch_progress.is_last_batch or loop._should_accumulate():
+            return
+        due = time.monotonic() - self.saved >= 60 * self.minutes
+        if trainer.strategy.reduce_boolean_decision(due, all=False):
+            self.keep(trainer, trainer.current_epoch, loop.batch_progress.current.ready)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:  # noqa: D102
+        self.keep(trainer, trainer.current_epoch + 1, 0)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """The place in the data; Lightning keeps none."""
+        checkpoint["place"] = self.place
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """For the batches that are to come; they are set up before Lightning would know."""
+        data: Data = trainer.datamodule  # type: ignore[attr-defined]
+        data.place = tuple(checkpoint["place"])
+
+    def keep(self, trainer: pl.Trainer, epoch: int, passed: int) -> None:
+        """Write the state from which a training goes on with this epoch, after as many of its batches."""
+        self.place = (epoch, passed)
+        fresh = self.folder / "fresh"
+        trainer.save_checkpoint(fresh)
+        if trainer.is_global_zero:
+            with fresh.open("rb") as content:
+                name = hashlib.file_digest(content, "sha256").hexdigest()
+            older = set(self.folder.glob("*.ckpt")) - {fresh.rename(self.folder / f"{name}.ckpt")}
+            for file in older:
+                file.unlink()
+        self.saved = time.monotonic()

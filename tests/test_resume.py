@@ -1,0 +1,150 @@
+"""A training that was killed and goes on ends with the bytes of one that ran in one piece."""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_adapt
+
+from decant import config, distill
+from decant.adapt import Adapt
+from decant.config import piece, settings
+from decant.distiller import Distiller
+from decant.fine_tune import FineTuner
+from decant.provenance import digest
+from decant.resume import Keep
+from decant.tracking import Run
+from decant.train import train
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:The number of training batches"),
+    pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable"),
+]
+WORDS = ["trainer=cpu", "trainer.precision=32-true", "trainer.save_minutes=0"]
+STAGES = [
+    f"{stage}.{knob}"
+    for stage in ("fine_tune", "distill")
+    for knob in ("batch_size=8", "max_length=16", "epochs=3", "control_epochs=3", "lr=1e-2")
+]
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing below may catch it."""
+
+
+class Noted(Run):
+    """Keeps what would be logged, and drops what was, as a run that goes on does."""
+
+    def __init__(self, state: Path | None) -> None:
+        super().__init__(state=state)
+        self.kept: dict[tuple[str, int], float] = {}
+
+    def metrics(self, values: Any, step: int = 0) -> None:
+        for key, value in values.items():
+            self.kept.setdefault((key, step), value)
+
+
+class Fragile:
+    """Dies once, after so many batches."""
+
+    left: int | None = None
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if Fragile.left is not None:
+            Fragile.left -= 1
+            if Fragile.left == 0:
+                Fragile.left = None
+                raise Killed
+
+
+class FragileTuner(Fragile, FineTuner): ...
+
+
+class FragileDistiller(Fragile, Distiller): ...
+
+
+@pytest.fixture
+def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(project)
+    return project
+
+
+def tuned(kind: str, adapt: str, words: list[str], folder: Path, tracked: Run) -> None:
+    cfg = config.load([*WORDS, *STAGES, f"use.adapt={adapt}", *words])
+    how: Adapt = piece(cfg, "adapt")
+    knobs = settings(cfg, "fine_tune")
+    train(cfg, knobs, Path("data/pretrain_load/teacher"), folder, tracked, FragileTuner, how)
+
+
+def dying(make: Any, project: Path, batches: list[int]) -> tuple[Noted, Noted]:
+    """Made in one piece to `whole`, and to `parts` with a kill after so many batches of each attempt."""
+    whole, parts = Noted(None), Noted(project / ".state")
+    make(project / "whole", whole)
+    for left in batches:
+        Fragile.left = left
+        with pytest.raises(Killed):
+            make(project / "parts", parts)
+    make(project / "parts", parts)
+    assert digest(project / "parts") == digest(project / "whole")
+    return whole, parts
+
+
+@pytest.mark.parametrize("minutes", [0, 60])
+@pytest.mark.parametrize(
+    ("kind", "adapt", "words"),
+    [
+        ("text", "full", []),
+        ("text", "full", ["fine_tune.ema=0.9"]),
+        ("text", "gradual", []),
+        ("text", "layerwise", []),
+        ("text", "lora", []),
+        ("text", "probe_then_full", []),
+        ("text", "full", ["use.augment=words"]),
+        ("image", "gradual", ["use.augment=images"]),
+        ("image", "full", ["use.augment=mixup", "fine_tune.ema=0.9"]),
+        ("image", "full", ["adapt.batch_norm=frozen"]),
+    ],
+)
+def test_every_way_to_train_goes_on_as_if_nothing_had_happened(
+    kind: str, adapt: str, words: list[str], minutes: int, tiny: Path
+) -> None:
+    test_adapt.prepared(kind, 3)
+    test_adapt.teacher(test_adapt.BACKBONES[kind])
+    make = partial(tuned, kind, adapt, [*words, f"trainer.save_minutes={minutes}"])
+    whole, parts = dying(make, tiny, [2, 3, 1] if not minutes else [5, 4])
+    told = {k: v for k, v in whole.kept.items() if "seconds" not in k[0]}
+    assert {k: v for k, v in parts.kept.items() if "seconds" not in k[0]} == pytest.approx(told, rel=1e-5)
+
+
+def taught(words: list[str], folder: Path, tracked: Run) -> None:
+    cfg = config.load([*WORDS, *STAGES, *words])
+    knobs = settings(cfg, "distill")
+    start = Path("data/pretrain_load/teacher")
+    distill.teach(cfg, knobs, start, folder, tracked, piece(cfg, "loss"), ("test",), FragileDistiller)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["use.loss=kd"], ["use.loss=hint"], ["use.loss=sum"], ["use.augment=words", "distill.consistent=true"]],
+    ids=" ".join,
+)
+def test_a_student_goes_on_learning_from_its_teacher(words: list[str], tiny: Path) -> None:
+    test_adapt.prepared("text", 3)
+    test_adapt.teacher(test_adapt.BACKBONES["text"])
+    tuned("text", "full", ["fine_tune.epochs=1"], Path("data/fine_tune"), Run())
+    dying(partial(taught, words), tiny, [2, 3, 1])
+
+
+def test_a_torn_state_is_known_and_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep = Keep(tmp_path, 5)
+    assert keep.latest() is None
+    content = b"half of a state"
+    (tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt").write_bytes(content[:-1])
+    assert keep.latest() is None
+    assert "is torn, and not used" in capsys.readouterr().out
+    (tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt").write_bytes(content)
+    assert keep.latest() == tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt"
