@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import test_adapt
 
-from decant import config, distill
+from decant import config, distill, resume
 from decant.adapt import Adapt
 from decant.config import piece, settings
 from decant.distiller import Distiller
@@ -70,6 +70,7 @@ class FragileDistiller(Fragile, Distiller): ...
 @pytest.fixture
 def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project)
+    monkeypatch.setattr(resume, "SECOND", 0.0)  # epochs here are short
     return project
 
 

@@ -10,6 +10,9 @@ from pytorch_lightning.callbacks import Callback
 
 from decant.datamodule import Data
 
+SECOND = 1.0
+"""Epochs that take less are not kept one by one: writing would take longer than training."""
+
 
 class Keep(Callback):
     """Keeps the state of a training at the end of each epoch, and every `minutes` between.
@@ -37,12 +40,16 @@ class Keep(Callback):
         loop = trainer.fit_loop.epoch_loop
         if loop.batch_progress.is_last_batch or loop._should_accumulate():
             return
-        due = time.monotonic() - self.saved >= 60 * self.minutes
-        if trainer.strategy.reduce_boolean_decision(due, all=False):
+        if self.due(trainer, 60 * self.minutes):
             self.keep(trainer, trainer.current_epoch, loop.batch_progress.current.ready)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:  # noqa: D102
-        self.keep(trainer, trainer.current_epoch + 1, 0)
+        if self.due(trainer, SECOND) or trainer.current_epoch + 1 == trainer.max_epochs:
+            self.keep(trainer, trainer.current_epoch + 1, 0)
+
+    def due(self, trainer: pl.Trainer, seconds: float) -> bool:
+        """Whether so many have passed since the last time, on any of the devices; all of them hear the same."""
+        return trainer.strategy.reduce_boolean_decision(time.monotonic() - self.saved >= seconds, all=False)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
