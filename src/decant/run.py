@@ -26,7 +26,7 @@ import transformers
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from decant import UserError, config, tracking
+from decant import UserError, config, state, tracking
 from decant.tracking import Run
 
 Main = Callable[[DictConfig, Run], None]
@@ -36,7 +36,7 @@ def stage(name: str, main: Main) -> None:
     """Run `main` as stage `name` with the overrides of the command line; never returns on an error.
 
     Exit code 2 for what the user can put right, 1 for a fault of ours (with its traceback), 143 when
-    terminated. The MLflow run is closed in each case.
+    terminated, 130 after Ctrl-C (1 in the midst of training). The MLflow run is closed in each case.
     """
     quiet()
     signal.signal(signal.SIGTERM, _terminate)
@@ -51,6 +51,11 @@ def stage(name: str, main: Main) -> None:
             keep_memory()
         with tracking.stage(name, cfg) as tracked:
             main(cfg, tracked)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if any((state.STATE / name).rglob("*.ckpt")):
+            kept = "what was trained so far is kept, and the same command goes on from there"
+            print(f"decant: stopped; {kept}", file=sys.stderr)
+        sys.exit(stop.code if isinstance(stop, SystemExit) else 130)
     except FileNotFoundError as error:
         if not str(error.filename).startswith("data/"):
             raise

@@ -137,7 +137,7 @@ def stage(name: str, cfg: DictConfig) -> Iterator[Run]:
         log_config(run, {name: cfg.get(name, {}), "use": cfg.use, "seed": cfg.seed, "trainer": cfg.trainer})
         yield run
         run.tags({"decant.digest": digest(output(name))})
-    if name == "evaluate":
+    if name == "evaluate" or "DVC_STAGE" not in os.environ:  # by hand there is nobody who would still take the output
         state.clear()
 
 
