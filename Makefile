@@ -6,7 +6,7 @@ PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DECANT_TRAINER := $(TRAINER)
 
-.PHONY: help setup experiment test fast lint ui constraints clean
+.PHONY: help setup experiment verify test fast lint ui constraints clean
 
 help: ## what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,8 +19,11 @@ setup: .venv/ready ## make .venv and install what constraints.txt pins
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-experiment: .venv/ready ## run the pipeline as a DVC experiment: make experiment EXPERIMENT=digits ARGS="-S seed=1" TRAINER=cpu
-	@python -m decant.experiment $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(ARGS)
+experiment: .venv/ready ## run the pipeline as a DVC experiment: make experiment EXPERIMENT=digits ARGS="-S distill.epochs=8" SEEDS=5 TRAINER=cpu
+	@python -m decant.experiment $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+
+verify: .venv/ready ## make the committed experiment again from nothing, and compare its bytes
+	@decant verify
 
 test: .venv/ready ## all tests, end to end included
 	python -m pytest

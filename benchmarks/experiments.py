@@ -14,7 +14,7 @@ from pathlib import Path
 
 import sections
 
-from decant import config, report, run, tracking
+from decant import config, report, run, state
 
 
 def main(words: list[str]) -> None:
@@ -23,7 +23,7 @@ def main(words: list[str]) -> None:
     for name in names:
         title = sections.title(name, values)
         folder = sections.workspace(title)
-        seconds = {stage: execute(stage, name, values, folder) for stage in tracking.STAGES}
+        seconds = {stage: execute(stage, name, values, folder) for stage in state.READS}
         sections.write("experiments.md", title, section(name, values, folder, seconds))
 
 

@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 
 from decant import run
 from decant.report import pipes
-from decant.tracking import STAGES
+from decant.state import READS
 
 WAYS = ("SIGKILL", "SIGTERM", "Ctrl-C", "SIGKILL of DVC")
 COLUMNS = ("seed", "killed, how, seconds into the stage", "trainings that went on", "outputs", "runs in MLflow")
@@ -45,7 +45,7 @@ def main(words: list[str]) -> int:
     with TemporaryDirectory() as place:
         whole = cloned(Path(place, "whole"), values)
         assert repro(whole).wait() == 0, (whole / "log.txt").read_text()
-        took = {stage: durations(whole)[stage] + IMPORTS for stage in STAGES}
+        took = {stage: durations(whole)[stage] + IMPORTS for stage in READS}
         made = [one(Path(place, str(number)), values, whole, took, seed + number) for number in range(rounds)]
     rows = [[*row[:1], "; ".join(row[1]), *row[2:]] for row in made]
     head = f"{sum(len(row[1]) for row in made)} kills; seeds {seed} to {seed + rounds - 1}."

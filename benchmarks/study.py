@@ -19,7 +19,7 @@ from queue import SimpleQueue
 import sections
 from omegaconf import DictConfig, OmegaConf
 
-from decant import UserError, compatible, config, run, tracking
+from decant import UserError, compatible, config, run, state
 from decant.distill import TEACHER
 from decant.tables import PREPARED
 
@@ -119,7 +119,7 @@ class Study:
             link(folder / f"data/raw/teacher_{other}", whole / TEACHER)
         return folder
 
-    def make(self, variant: Variant, stages: Iterable[str] = tracking.STAGES) -> None:
+    def make(self, variant: Variant, stages: Iterable[str] = state.READS) -> None:
         """Run what is missing of it for all seeds; evaluate, which measures time, one seed after the other."""
         for stage in stages:
             if variant != self.variants[0] and stage in SHARED:

@@ -12,13 +12,11 @@ from decant import UserError, config, store, tracking
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh store in a folder of its own, with MLflow pointed away from it again afterwards."""
+    """A folder of its own, in which no store is made yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("DECANT_INVOCATION", str(tmp_path))
-    yield tmp_path
-    while mlflow.active_run():
-        mlflow.end_run()
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +65,7 @@ def test_stages_of_one_invocation_share_a_parent_that_holds_the_config(place: Pa
 
 
 def test_the_name_that_stages_know_the_experiment_by_stays(place: Path, cfg, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.connect()
     for name in ("bold-name", ""):  # a stage, then make experiment, to which DVC does not tell it
         monkeypatch.setenv("DVC_EXP_NAME", name)
         with tracking.parent(cfg):

@@ -65,6 +65,48 @@ class Means(Callback):
         self.sums = state_dict["sums"]
 
 
+class Guard(Callback):
+    """Stops a training whose loss is not finite, or has exploded, before its state is kept.
+
+    Raises:
+        Diverged: it is.
+    """
+
+    TIMES = 100
+    """Of the first batch's loss (or of 1, where that is less): beyond this it has exploded."""
+
+    def __init__(self) -> None:
+        self.first = 0.0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:  # noqa: D102
+        if trainer.fit_loop.epoch_loop.batch_idx % 50:  # each look waits for the device
+            return
+        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
+        self.first = self.first or loss
+        self.check(loss, trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: "Learner") -> None:  # type: ignore[override]  # noqa: D102
+        self.check(float(trainer.callback_metrics["train/loss"]), trainer)
+        if not all(p.isfinite().all() for p in pl_module.network.parameters()):
+            raise Diverged(f"weights are not finite after epoch {trainer.current_epoch + 1}")
+
+    def check(self, loss: float, trainer: pl.Trainer) -> None:
+        """Of a loss."""
+        if not loss <= self.TIMES * max(self.first, 1.0):
+            epoch = trainer.current_epoch + 1
+            raise Diverged(f"the loss is {loss:.3g} in epoch {epoch}, and was {self.first:.3g} at first")
+
+    def state_dict(self) -> State:  # noqa: D102
+        return {"first": self.first}
+
+    def load_state_dict(self, state_dict: State) -> None:  # noqa: D102
+        self.first = state_dict["first"]
+
+
+class Diverged(Exception):
+    """A training that nothing can come of."""
+
+
 class Best(Callback):
     """Keeps the weights of the last epoch that is as good on validation as the best, in memory.
 
@@ -120,7 +162,8 @@ class Ema(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: "Learner", *_: Any) -> None:  # type: ignore[override]  # noqa: D102
         assert self.average is not None
-        self.average.update_parameters(pl_module.network)
+        if not trainer.fit_loop.epoch_loop._should_accumulate():
+            self.average.update_parameters(pl_module.network)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: "Learner") -> None:  # type: ignore[override]  # noqa: D102
         assert self.average is not None

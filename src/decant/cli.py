@@ -6,7 +6,12 @@ from importlib import import_module
 
 from decant import UserError, guess
 
-COMMANDS = {"predict": "labels for texts or images in files, by a finished model"}
+COMMANDS = {
+    "predict": "labels for texts or images in files, by a finished model",
+    "compare": "whether one experiment is better than another, with intervals and p-values",
+    "verify": "whether the committed experiment, made again from nothing, has the same bytes",
+    "deliver": "what MLflow has not been told yet, because its server was away",
+}
 """Each is a module of this name, imported when it is asked for."""
 
 
@@ -15,7 +20,7 @@ def main() -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as cat does: `decant predict ... | head` ends quietly
     command, *rest = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help"):
-        print("usage: decant COMMAND ...\n", *(f"  {name}\t{what}" for name, what in COMMANDS.items()), sep="\n")
+        print("usage: decant COMMAND ...\n", *(f"  {name:9}{what}" for name, what in COMMANDS.items()), sep="\n")
         return 0
     try:
         if command not in COMMANDS:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import pytorch_lightning as pl
@@ -35,18 +36,21 @@ class LengthBuckets(Sampler[list[int]]):
     """Batches of rows of like length, in random order; each device takes its share of every batch.
 
     Shuffled rows are cut into pools, a pool is sorted by length and cut into batches, and the batches are
-    shuffled. All batches are full: the rows left over (fewer than a batch, others each epoch) wait.
+    shuffled. All batches are full: the rows left over (fewer than a batch, others each epoch) wait. A device gets its
+    share of a batch in `parts`, whose gradients are added up.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, rank: int, world: int) -> None:
-        self.lengths, self.batch_size, self.rank, self.world = lengths, batch_size, rank, world
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, rank: int, world: int, parts: int = 1
+    ) -> None:
+        self.lengths, self.batch_size, self.rank, self.world, self.parts = lengths, batch_size, rank, world, parts
         self.sampler = EpochShuffle(len(lengths), seed)  # the name Lightning looks for
         self.passed = 0
-        """Batches at the start of the next pass that are left out: a training that goes on has had them."""
+        """Parts at the start of the next pass that are left out: a training that goes on has had them."""
 
     def batches(self) -> list[list[int]]:
         """The global batches of the epoch."""
-        order = list(self.sampler)[: len(self) * self.batch_size]
+        order = list(self.sampler)[: len(self.lengths) // self.batch_size * self.batch_size]
         pool = POOL * self.batch_size
         batches = []
         for start in range(0, len(order), pool):
@@ -57,11 +61,11 @@ class LengthBuckets(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         passed, self.passed = self.passed, 0
-        for batch in self.batches()[passed:]:
-            yield batch[self.rank :: self.world]
+        shares = (batch[self.rank :: self.world] for batch in self.batches())
+        yield from islice((share[part :: self.parts] for share in shares for part in range(self.parts)), passed, None)
 
     def __len__(self) -> int:
-        return len(self.lengths) // self.batch_size
+        return len(self.lengths) // self.batch_size * self.parts
 
 
 class Data(pl.LightningDataModule):
@@ -90,22 +94,25 @@ class Data(pl.LightningDataModule):
         Raises:
             UserError: the global batch does not divide by the devices.
         """
-        world = self._trainer().world_size
+        world, parts = self._trainer().world_size, self._trainer().accumulate_grad_batches
         if world > len(self.validation):
             raise UserError(f"{world} devices cannot share {len(self.validation)} validation rows; use fewer devices")
         if self.shrink and self.batch_size > len(self.train):
-            self.batch_size = len(self.train) // world * world
-        if self.batch_size % world:
+            self.batch_size = len(self.train) // (world * parts) * world * parts
+        if self.batch_size % (world * parts) or not self.batch_size:
+            shares = world * parts
             raise UserError(
-                f"batch_size is {self.batch_size}, which {world} devices cannot share evenly; choose a multiple of "
-                f"{world} (for example {math.ceil(self.batch_size / world) * world}) or other devices"
+                f"batch_size is {self.batch_size}, which {world} devices cannot share evenly in {parts} parts each; "
+                f"choose a multiple of {shares} (for example {max(1, math.ceil(self.batch_size / shares)) * shares}), "
+                "other devices, or another accumulate in conf/trainer/"
             )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Full batches of like lengths."""
         trainer = self._trainer()
         lengths = [self.encoder.length(r.input) for r in self.train]
-        buckets = LengthBuckets(lengths, self.batch_size, self.seed, trainer.global_rank, trainer.world_size)
+        place, parts = (trainer.global_rank, trainer.world_size), trainer.accumulate_grad_batches
+        buckets = LengthBuckets(lengths, self.batch_size, self.seed, *place, parts)
         epoch, buckets.passed = self.place
         buckets.sampler.set_epoch(epoch)  # Lightning does it after it has asked for the first batch
         return DataLoader(self.train, batch_sampler=buckets, collate_fn=self.encoder.collate)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 from transformers import PreTrainedModel
 
-from decant import answer, floor, folds, latency, model, plots, predictions, report, run, statistics, tables
+from decant import answer, floor, folds, latency, model, paired, plots, predictions, report, run, statistics, tables
 from decant.config import piece, settings
 from decant.predictions import members
 from decant.sections import Evaluate
@@ -30,7 +30,7 @@ EXPORTED = {role: MODELS["student"] / role for role in ("onnx", "int8")}
 
 
 def main(cfg: DictConfig, tracked: Run) -> None:
-    """Write metrics.json and plots/ (the same bytes again), and `report.TIMED` (timings differ)."""
+    """Write metrics.json, rows.parquet and plots/ (the same bytes again), and `report.TIMED` (timings differ)."""
     knobs: Evaluate = settings(cfg, "evaluate")
     task: Task = piece(cfg, "task")
     prepared = tables.read()
@@ -65,6 +65,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         task.plots(logits["student"], target, prepared.labels, folder)
         if "per_class" in metrics["student"]:
             report.per_class(metrics, prepared.labels).to_csv(folder / "per_class.csv", index=False)
+    paired.write(report.OUT / paired.FILE, test, {r: task.sums(v, target) for r, v in logits.items()}, cfg, prepared)
     plots.latency(metrics, timings, report.OUT)
     report.write(metrics, timings, prepared.labels)
     tracked.dataset(test, "test", prepared.digests["test"])

@@ -1,8 +1,9 @@
 """`make experiment`: `dvc exp run`, then the result, also when DVC took all of it from its cache.
 
-python -m decant.experiment [--experiment name] [arguments of dvc exp run]
+python -m decant.experiment [--experiment name] [--seeds count] [arguments of dvc exp run]
 
-`name` is a file of conf/experiment/: every value of params.yaml for one experiment; -S comes on top.
+`name` is a file of conf/experiment/: every value of params.yaml for one experiment; -S comes on top. With `count`
+seeds, see seeds.py.
 """
 
 import argparse
@@ -14,13 +15,14 @@ import time
 
 import mlflow
 
-from decant import UserError, compatible, config, report, run, store, tracking
+from decant import UserError, compatible, config, report, run, seeds, store, tracking
 
 
 def main(words: list[str]) -> int:
-    """Run, and show what came out; the exit code is DVC's."""
+    """Run what the words say, for one seed or several; the exit code is DVC's."""
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--experiment")
+    parser.add_argument("--seeds", type=int, default=1)
     own, arguments = parser.parse_known_args(words)
     values = config.experiment(own.experiment) if own.experiment else []
     if lost := [a for a in arguments if a.partition("=")[0] in ("--temp", "--queue", "--run-all")]:
@@ -29,8 +31,19 @@ def main(words: list[str]) -> int:
             "leave it out, or run dvc exp run yourself with MLFLOW_TRACKING_URI set to an absolute store"
         )
     # told before anything runs, and before DVC writes -S into params.yaml
-    compatible.check(config.load([*values, *changed(arguments)]))
+    cfg = config.load([*values, *changed(arguments)])
+    compatible.check(cfg)
     arguments = [word for value in values for word in ("-S", value)] + arguments
+    if own.seeds == 1:
+        return one(arguments)
+    if own.seeds < 1 or any(word.startswith("seed=") for word in changed(arguments)):
+        raise UserError(f"SEEDS is {own.seeds}, expected 2 or more, and no -S seed=: the seeds are 0 to SEEDS - 1")
+    seeds.several(own.seeds, cfg, lambda seed: one([*arguments, "-S", f"seed={seed}"]))
+    return 0
+
+
+def one(arguments: list[str]) -> int:
+    """Run one experiment, and show what came out; the exit code is DVC's."""
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
     code = patiently(["dvc", "exp", "run", *arguments])
     cfg = config.load()  # what -S made of it; where DVC failed, it may say why
@@ -39,6 +52,7 @@ def main(words: list[str]) -> int:
     if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
         print("Not every stage is up to date, so there is no result to show; dvc status says which.")
         return code
+    store.connect()
     with tracking.parent(cfg) as whole:  # in either case: dvc.lock is whole only now
         if not made_now():
             print("evaluate did not have to run: its result was made before, and is restored.")

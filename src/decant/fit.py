@@ -14,10 +14,11 @@ from pytorch_lightning.loggers.logger import Logger
 from transformers import PreTrainedModel
 
 from decant import UserError
-from decant.callbacks import Best, Clock, Draws, Ema, EpochLine
+from decant.callbacks import Best, Clock, Diverged, Draws, Ema, EpochLine, Guard
 from decant.datamodule import Data
 from decant.learner import Learner
 from decant.resume import Keep
+from decant.sections import SECTIONS, Training
 from decant.tracking import Run
 
 for name in ("pytorch_lightning", "lightning.pytorch"):
@@ -65,7 +66,7 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
         logger=RunLogger(tracked, prefix),
         callbacks=[
             *(Draws(cfg.seed), learner.means, best, *averaging, RichProgressBar() if bar else EpochLine(), clock),
-            *([keep] if keep else []),  # last: what the others hold is then of the same moment
+            *(Guard(), *([keep] if keep else [])),  # last: what the others hold is then of the same moment
         ],
         enable_progress_bar=bar,
         enable_model_summary=False,
@@ -74,15 +75,24 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
         deterministic=True,
         num_sanity_val_steps=0,
     )
-    trainer.fit(learner, data, ckpt_path=keep.latest() if keep else None, weights_only=True)
+    try:
+        trainer.fit(learner, data, ckpt_path=keep.latest() if keep else None, weights_only=True)
+    except Diverged as error:
+        raise UserError(f"{error}; {advice(learner.knobs)}; {keep.said() if keep else 'nothing was kept'}") from error
     torch.manual_seed(cfg.seed)  # whether it went on or ran in one piece, what comes after draws the same
     if not best.weights or not all(v.isfinite().all() for v in best.weights.values()):
-        raise UserError("the trained network is not finite; lower lr or clip of this stage in params.yaml")
+        raise UserError(f"no epoch ended with figures on validation that are finite; {advice(learner.knobs)}")
     learner.network.load_state_dict(best.weights)
     found = {f"best/{learner.task.monitor}": best.score, "best/epoch": best.epoch + 1}
     found |= {"epoch_seconds": statistics.median(clock.seconds)}
     tracked.metrics({f"{prefix}{k}": v for k, v in found.items()})
     return learner.network.to(trainer.strategy.root_device)
+
+
+def advice(knobs: Training) -> str:
+    """What to do where a training diverged."""
+    section = next(name for name, kind in SECTIONS.items() if type(knobs) is kind)
+    return f"lower {section}.lr (now {knobs.lr:g}) or {section}.clip (now {knobs.clip:g}) in params.yaml"
 
 
 def hardware(cfg: DictConfig) -> dict[str, Any]:
@@ -95,6 +105,7 @@ def hardware(cfg: DictConfig) -> dict[str, Any]:
     assert isinstance(chosen, dict)
     for own in ("threads", "save_minutes"):
         chosen.pop(own)
+    chosen["accumulate_grad_batches"] = chosen.pop("accumulate")
     count, devices = torch.cuda.device_count(), chosen["devices"]
     wanted = max(devices) + 1 if isinstance(devices, list) else int(devices)
     if chosen["accelerator"] == "gpu" and wanted > count > 0:

@@ -11,7 +11,7 @@ from typing import Any
 import mlflow
 import mlflow.pyfunc
 import pandas as pd
-from mlflow.models import ModelSignature, infer_signature
+from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types.schema import AnyType, ColSpec, Schema
 
 ANSWERS: dict[str | None, dict[str, list[Any]]] = {
@@ -27,15 +27,18 @@ RUNTIME = ["mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers"]
 """What `serve.py` imports, of decant's and of others'."""
 
 
-def log(name: str, folder: Path, examples: list[Any]) -> None:
-    """Log a model directory to the run that is open; `examples` of its inputs: texts, pairs, bytes of images."""
+def log(run_id: str, name: str, folder: Path, examples: list[Any]) -> None:
+    """Log a model directory to a run; `examples` of its inputs: texts, pairs, bytes of images."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     with TemporaryDirectory() as place:
         exported = served(folder, Path(place, "model"))
         training = ["torch", "transformers"] + ["timm", "torchvision"] * ("pretrained_cfg" in config)
         whole = "architecture_module" in config and not exported  # transformers does not know it
-        mlflow.pyfunc.log_model(
+        Model.log(  # as mlflow.pyfunc.log_model does, which takes the run that is open
+            artifact_path=None,
             name=name,
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
             python_model=str(PACKAGE / "serve.py"),
             artifacts={"model": str(Path(place, "model"))},
             code_paths=[str(PACKAGE if whole else copied(PACKAGE, Path(place, "decant"), SHIPPED))],

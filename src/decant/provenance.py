@@ -1,13 +1,22 @@
-"""Which code, data and machine made a run."""
+"""Which code, data and machine made a run; where the outputs in dvc.lock were made first, in provenance.json."""
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig, OmegaConf
+
+FILE = Path("provenance.json")
+DECIDING = (
+    *("torch", "transformers", "pytorch-lightning", "tokenizers", "safetensors", "peft", "kornia", "pillow"),
+    *("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "matplotlib", "onnx", "onnxruntime", "onnxscript"),
+)
+"""Libraries whose version may change the bytes of an output."""
 
 
 def provenance() -> dict[str, str]:
@@ -25,6 +34,34 @@ def provenance() -> dict[str, str]:
     }
 
 
+def environment(cfg: DictConfig) -> dict[str, str]:
+    """What decides the bytes of an output, beside what dvc.lock holds: equal here, equal there."""
+    trainer = OmegaConf.to_container(cfg.trainer, resolve=True)
+    assert isinstance(trainer, dict)
+    devices = torch.cuda.device_count() if trainer["accelerator"] != "cpu" else 0
+    return {
+        "processor": model_name(),
+        "accelerator": torch.cuda.get_device_name(0) if devices else "none",
+        "python": platform.python_version(),
+        **{f"trainer.{key!s}": str(value) for key, value in trainer.items() if key != "save_minutes"},
+        **{name: _version(name) for name in DECIDING},
+    }
+
+
+def record(stage: str, made: str, cfg: DictConfig) -> None:
+    """Write down where DVC had the output of a stage made; `made`: its digest. Equal bytes stay where they were."""
+    known = recorded()
+    if "DVC_STAGE" in os.environ and known.get(stage, {}).get("digest") != made:
+        known[stage] = {"digest": made, **environment(cfg)}
+        FILE.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+
+
+def recorded(root: Path = Path()) -> dict[str, dict[str, str]]:
+    """Environment and `digest` of each stage, as they were written down under `root`; empty: they were not."""
+    file = root / FILE
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
 def versions(*packages: str) -> str:
     """The installed versions of distributions, in words."""
     return ", ".join(f"{name} {version(name)}" for name in packages)
@@ -38,11 +75,23 @@ def hardware() -> str:
 
 def processor() -> str:
     """The processor in words: what latencies are measured on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores of {model_name()}"
+
+
+def model_name() -> str:
+    """What the processor calls itself."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores of {names[0] if names else platform.machine()}"
+    return names[0] if names else platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _git(*words: str) -> str:
@@ -58,5 +107,6 @@ def digest(path: Path) -> str:
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             total.update(f"{file.relative_to(path)}\0".encode())
-            total.update(hashlib.sha256(file.read_bytes()).digest())
+            with file.open("rb") as content:
+                total.update(hashlib.file_digest(content, "sha256").digest())
     return total.hexdigest()

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from decant import run
+from decant import paired, run
 from decant.tracking import Run
 
 OUT = Path("data/evaluate")
@@ -146,16 +146,33 @@ def speed(metrics: dict[str, Any], timings: dict[str, Any]) -> list[str]:
 
 def table(metrics: dict[str, Any], timings: dict[str, Any]) -> None:
     """Print the result."""
-    grid = Table(title="Test results")
-    for i, column in enumerate(columns(metrics)):
-        grid.add_column(column, justify="right" if i else "left")
-    for row in rows(metrics, timings):
-        grid.add_row(*row)
-    console = Console(width=None if Console().is_terminal else 140)
-    console.print(grid)
+    console = terminal()
+    heads, lines = columns(metrics), rows(metrics, timings)
+    whole = grid("Test results", heads, lines)
+    if console.measure(whole).maximum <= console.width:
+        console.print(whole)
+    else:  # what an answer is worth, and what it costs
+        cut = len(heads) - len(COSTS)
+        console.print(grid("Test results", heads[:cut], [line[:cut] for line in lines]))
+        console.print(grid("Costs", [heads[0], *COSTS], [[line[0], *line[cut:]] for line in lines]))
     for line in members(metrics) + speed(metrics, timings) + sentences(metrics):
         console.print(line, highlight=False, soft_wrap=True)
     console.print("Report: data/evaluate/report.md. All runs: make ui", highlight=False)
+
+
+def terminal() -> Console:
+    """The terminal, or a page of 140 columns."""
+    return Console(width=None if Console().is_terminal else 140)
+
+
+def grid(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    """A table for the terminal; all but the first column are figures."""
+    found = Table(title=title)
+    for i, head in enumerate(heads):
+        found.add_column(head, justify="right" if i else "left")
+    for line in lines:
+        found.add_row(*line)
+    return found
 
 
 def pipes(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -191,7 +208,7 @@ def markdown(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]
 def log(target: Run, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
     """Log the headline and the files of `OUT` to a run."""
     target.metrics(headline(metrics, timings))
-    for name in ("metrics.json", *TIMED):
+    for name in ("metrics.json", paired.FILE, *TIMED):
         target.artifact(OUT / name)
     target.artifact(OUT / "plots", "plots")
 

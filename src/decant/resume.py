@@ -1,6 +1,5 @@
 """The state of a training is kept while it runs, and one that was killed goes on from there (see state.py)."""
 
-import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from decant import run
 from decant.datamodule import Data
 
 SECOND = 1.0
@@ -27,13 +27,16 @@ class Keep(Callback):
     def latest(self) -> Path | None:
         """The state to go on from; none: there is none that is whole."""
         for file in sorted(self.folder.glob("*.ckpt")):
-            with file.open("rb") as content:
-                whole = hashlib.file_digest(content, "sha256").hexdigest() == file.stem
-            if whole:
+            if run.sha256(file) == file.stem:
                 print(f"going on from {file}", flush=True)
                 return file
             print(f"{file} is torn, and not used", flush=True)
         return None
+
+    def said(self) -> str:
+        """What is kept, for a message."""
+        kept = next(self.folder.glob("*.ckpt"), None)
+        return f"the last good state is kept in {kept}" if kept else "there is no state from before"
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Between two steps, never at an epoch's last: Lightning would then go on without its validation."""
@@ -70,9 +73,8 @@ class Keep(Callback):
         fresh = self.folder / "fresh"
         trainer.save_checkpoint(fresh)
         if trainer.is_global_zero:
-            with fresh.open("rb") as content:
-                name = hashlib.file_digest(content, "sha256").hexdigest()
-            older = set(self.folder.glob("*.ckpt")) - {fresh.rename(self.folder / f"{name}.ckpt")}
+            kept = fresh.rename(self.folder / f"{run.sha256(fresh)}.ckpt")
+            older = set(self.folder.glob("*.ckpt")) - {kept}
             for file in older:
                 file.unlink()
         self.saved = time.monotonic()

@@ -1,6 +1,7 @@
 """How a stage runs: config, threads, errors and exit codes, outputs that are replaced whole, its MLflow run."""
 
 import ctypes
+import errno
 import gc
 import hashlib
 import inspect
@@ -8,16 +9,18 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import signal
 import sys
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
-from types import FrameType, ModuleType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any
 
 import psutil
@@ -27,9 +30,13 @@ from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from decant import UserError, config, state, tracking
+from decant.store import redacted
 from decant.tracking import Run
 
 Main = Callable[[DictConfig, Run], None]
+FULL = re.compile("No space left on device|disk is full|os error 28")
+SHORT = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
+"""What libraries say that have no error class for it."""
 
 
 def stage(name: str, main: Main) -> None:
@@ -49,7 +56,7 @@ def stage(name: str, main: Main) -> None:
         threads(cfg.trainer.threads)
         if name != "evaluate":  # it measures latency, as a server without this has it
             keep_memory()
-        with tracking.stage(name, cfg) as tracked:
+        with explained(name), tracking.stage(name, cfg) as tracked:
             main(cfg, tracked)
     except (KeyboardInterrupt, SystemExit) as stop:
         if any((state.STATE / name).rglob("*.ckpt")):
@@ -62,10 +69,35 @@ def stage(name: str, main: Main) -> None:
         sys.exit(f"decant: no {error.filename}, which an earlier stage writes; run: dvc repro {name.replace('_', '-')}")
     except UserError as error:
         for problem in error.problems:
-            print(f"decant: {problem}", file=sys.stderr)
+            print(f"decant: {redacted(problem)}", file=sys.stderr)
         if "DVC_STAGE" in os.environ:
             print("decant: outputs that DVC cleared away come back with: dvc checkout", file=sys.stderr)
         sys.exit(2)
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Say of what a stage has run out, memory or disk, and what to do.
+
+    Raises:
+        UserError: instead of what libraries raise then, each its own.
+    """
+    try:
+        yield
+    except Exception as error:
+        first = str(error).partition("\n")[0]
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or FULL.search(str(error)):
+            raise UserError(
+                f"the disk is full ({shutil.disk_usage('.').free / 1e6:.0f} MB are free here): {first}; free some (dvc "
+                "gc --workspace clears old outputs from DVC's cache) and run the same again: what was kept of a "
+                "training is not lost"
+            ) from error
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or SHORT.search(str(error)):
+            raise UserError(
+                f"not enough memory: {first}; raise accumulate in conf/trainer/ (the same batch in smaller parts), or "
+                f"lower {name}.batch_size or {name}.max_length in params.yaml"
+            ) from error
+        raise
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
@@ -80,7 +112,8 @@ def end_with(above: psutil.Process) -> None:
 
 
 def quiet() -> None:
-    """Leave out what libraries say to their own developers."""
+    """Leave out what libraries say to their own developers, and credentials."""
+    sys.excepthook = _hook
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forks and threads do not mix
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on a GPU
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -95,6 +128,10 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # datamodule.py goes on by itself
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on new torch
     warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")  # targets have no gaps
+
+
+def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def threads(count: int) -> None:
@@ -173,7 +210,8 @@ def read_json(file: Path) -> Any:
 
 def sha256(file: Path) -> str:
     """Hexadecimal digest of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def code(source: type | ModuleType) -> str:

@@ -14,6 +14,11 @@ from mlflow.exceptions import MlflowException
 
 from decant import UserError
 
+SECRET = "token|secret|password|passwd|key|credential|signature"
+"""What the name of a variable, or of a part of a URI, says of its value."""
+REQUESTS = {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "30"}
+"""Of MLflow's client: it would try for minutes, and a training wait for it (see deliver.py)."""
+
 
 def connect(root: Path | None = None) -> str:
     """Point MLflow at `MLFLOW_TRACKING_URI` or <root>/mlflow.db and its experiment; return the URI.
@@ -25,6 +30,8 @@ def connect(root: Path | None = None) -> str:
     os.environ.pop("MLFLOW_RUN_ID", None)  # it would win over the parent given here
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
     if uri.startswith(("http://", "https://")):
+        for name, value in REQUESTS.items():
+            os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
         _reach(uri)
     elif not uri.startswith(("sqlite:////", "postgresql", "mysql", "databricks")):
         raise UserError(
@@ -32,12 +39,10 @@ def connect(root: Path | None = None) -> str:
             f"sqlite:////path/mlflow.db or the http:// address of a server; unset it to use {root / 'mlflow.db'}"
         )
     mlflow.set_tracking_uri(uri)
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "decant")
-    state = root / ".state"
+    name = experiment_name()
     try:
-        state.mkdir(exist_ok=True)
         # several processes that meet a fresh SQLite file destroy it
-        with FileLock(state / "mlflow.lock"):
+        with FileLock(lock(uri, root)):
             if mlflow.get_experiment_by_name(name) is None:
                 artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
                 # else the UI opens on its page for language-model traces, which stays empty
@@ -48,6 +53,15 @@ def connect(root: Path | None = None) -> str:
         raise UserError(f"the MLflow store {redacted(uri)} cannot be used: {error}") from error
     close_dead()
     return uri
+
+
+def lock(uri: str, root: Path) -> Path:
+    """The file that is locked while a store may be made: beside a SQLite file, which other projects may share."""
+    if uri.startswith("sqlite:"):
+        file = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+        return file.with_name(f"{file.name}.lock")
+    (root / ".state").mkdir(exist_ok=True)
+    return root / ".state/mlflow.lock"
 
 
 def _reach(uri: str) -> None:
@@ -62,14 +76,29 @@ def _reach(uri: str) -> None:
 
 
 def redacted(text: str) -> str:
-    """`text` without the credentials of URIs in it."""
-    return re.sub(r"://[^/@\s]*@", "://", text)
+    """`text` without credentials: those of URIs, and the values of variables that are one by their name."""
+    text = re.sub(r"://[^/@\s]*@", "://", text)
+    text = re.sub(rf"([?&][^=&\s]*(?:{SECRET})[^=&\s]*=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE)
+    for name, value in os.environ.items():
+        if len(value) >= 8 and re.search(SECRET, name, re.IGNORECASE):  # a shorter one may stand for something else
+            text = text.replace(value, "***")
+    return text
+
+
+def experiment_name() -> str:
+    """Of MLflow's experiment that runs are kept in."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME", "decant")
+
+
+def experiment() -> Any:
+    """MLflow's experiment of that name."""
+    return mlflow.get_experiment_by_name(experiment_name())
 
 
 def find(query: str) -> list[Any]:
     """Runs of the experiment that match, newest first."""
-    experiment = mlflow.get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", "decant"))
-    return mlflow.MlflowClient().search_runs([experiment.experiment_id], query, order_by=["attributes.start_time DESC"])
+    place = [experiment().experiment_id]
+    return mlflow.MlflowClient().search_runs(place, query, order_by=["attributes.start_time DESC"])
 
 
 def owner() -> dict[str, str]:
@@ -82,11 +111,12 @@ def close_dead() -> None:
     """Close the runs of processes of this machine that were killed without a chance to do so."""
     for run in find("attributes.status = 'RUNNING'"):
         host, pid, started = (run.data.tags.get("decant.process", "? 0 0")).split()
-        if host == platform.node() and not _alive(int(pid), float(started)):
+        if host == platform.node() and not alive(int(pid), float(started)):
             mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
 
 
-def _alive(pid: int, started: float) -> bool:
+def alive(pid: int, started: float) -> bool:
+    """Whether a process of this machine, and no later one of its number, still runs."""
     try:
         return abs(psutil.Process(pid).create_time() - started) < 1
     except psutil.NoSuchProcess:

@@ -3,23 +3,24 @@
 import os
 import platform
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import mlflow.pyfunc
+import mlflow.data
 import pandas as pd
 import psutil
-from mlflow.entities import Metric, Param, RunTag
 from omegaconf import DictConfig, OmegaConf
 
-from decant import mlflow_model, state
-from decant.provenance import digest, provenance
+from decant import deliver, messages, provenance, state
+from decant.provenance import digest
 from decant.store import connect, find, owner, redacted
 
-STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")
+SEEDS_RUN = "DECANT_SEEDS_RUN"
+"""The variable that holds the id of a run of several seeds, while those run."""
 
 
 def rank() -> int:
@@ -43,39 +44,40 @@ class Run:
         """Where what it trains is kept meanwhile; none: nowhere."""
         self.again = again
         """Whether it goes on with a run that was killed."""
-        self.seen = logged(run_id) if again and run_id else set()
+        self.seen = messages.logged(str(run_id)) if again and run_id in messages.GIVEN.values() else set()
+
+    def say(self, word: str, **values: Any) -> None:
+        """Tell MLflow (see deliver.py)."""
+        if self.run_id:
+            deliver.mine().say(word, self.run_id, **values)
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log `values` as one batch; those that were logged before a kill stay as they are."""
-        if self.run_id:
-            now = int(time.time() * 1000)
-            batch = [Metric(k, float(v), now, step) for k, v in values.items() if (k, step) not in self.seen]
-            mlflow.MlflowClient().log_batch(self.run_id, metrics=batch)
+        now = milliseconds()
+        self.say("metrics", values=[(k, float(v), now, step) for k, v in values.items() if (k, step) not in self.seen])
+
+    def params(self, values: Any) -> None:
+        """Log a config as dotted parameters."""
+        self.say("params", values=flatten(OmegaConf.to_container(OmegaConf.create(values))))
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags."""
-        if self.run_id:
-            batch = [RunTag(k, str(v)) for k, v in values.items()]
-            mlflow.MlflowClient().log_batch(self.run_id, tags=batch)
+        self.say("tags", values={k: str(v) for k, v in values.items()})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file or the content of a folder to the run."""
-        if self.run_id:
-            log = "log_artifacts" if path.is_dir() else "log_artifact"
-            getattr(mlflow.MlflowClient(), log)(self.run_id, str(path), folder)
+        self.say("artifact", path=str(path), folder=folder)
 
     def dataset(self, frame: pd.DataFrame, split: str, sha256: str) -> None:
         """Name a split as an input of the run; `sha256` of its table says which data."""
-        if self.run_id:
-            # a path would say which machine; MLflow's own digest leaves out images, and takes 36 characters at most
-            source = mlflow.data.code_dataset_source.CodeDatasetSource({"decant.split": split})
-            data = mlflow.data.from_pandas(frame, source=source, targets="target", name=split, digest=sha256[:32])
-            mlflow.log_input(data, context=split)
+        # a path would say which machine; MLflow's own digest leaves out images, and takes 36 characters at most
+        source = mlflow.data.code_dataset_source.CodeDatasetSource({"decant.split": split})
+        data = mlflow.data.from_pandas(frame, source=source, targets="target", name=split, digest=sha256[:32])
+        self.say("dataset", values=dict(data._to_mlflow_entity()), split=split)
 
     def model(self, name: str, folder: Path, examples: list[Any]) -> None:
         """Log the model directory as an MLflow model, with `examples` of inputs, unless that was done before a kill."""
-        if self.run_id and not (self.again and mlflow_model.exists(self.run_id, name)):
-            mlflow_model.log(name, folder, examples)
+        self.say("model", path=str(folder), name=name, examples=examples)
 
     @contextmanager
     def child(self, name: str) -> Iterator["Run"]:
@@ -85,32 +87,31 @@ class Run:
             yield Run(parent=self, state=kept)
             return
         query = f"tags.`mlflow.parentRunId` = '{self.run_id}' and attributes.run_name = '{name}'"
-        known = next((run.info.run_id for run in find(query)), None) if self.again else None
-        with opened(name, known) as run_id:
-            yield Run(run_id, self, kept, again=known is not None)
+        with opened(name, {"mlflow.parentRunId": self.run_id}, query if self.again else None) as run_id:
+            yield Run(run_id, self, kept, again=self.again)
 
 
 @contextmanager
-def opened(name: str, known: str | None, tags: Mapping[str, Any] | None = None) -> Iterator[str]:
-    """The id of a run nested in the one that is open, new or `known`; closed when the block ends, however it ends."""
-    tags = {"mlflow.parentRunId": mlflow.active_run().info.run_id, **(tags or {}), **owner()}
-    run = mlflow.start_run(run_id=known, run_name=None if known else name, nested=True, tags=tags)
+def opened(name: str, tags: Mapping[str, str], query: str | None = None) -> Iterator[str]:
+    """The id of a run, closed when the block ends, however it ends: a new one, or the one that `query` finds."""
+    run_id = f"late-{uuid.uuid4()}"
+    run = Run(run_id)
+    run.say("begin", name=name, tags={**tags, **owner()}, start=milliseconds(), query=query)
+    run_id = messages.GIVEN.get(run_id, run_id)
     status = "FAILED"
     try:
-        yield run.info.run_id
+        yield run_id
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
     finally:
-        mlflow.end_run(status)
+        run.say("end", status=status, time=milliseconds())
 
 
-def logged(run_id: str) -> set[tuple[str, int]]:
-    """Name and step of every metric that a run has."""
-    client = mlflow.MlflowClient()
-    names = client.get_run(run_id).data.metrics
-    return {(name, m.step) for name in names for m in client.get_metric_history(run_id, name)}
+def milliseconds() -> int:
+    """Now, as MLflow has times."""
+    return int(time.time() * 1000)
 
 
 @contextmanager
@@ -125,20 +126,30 @@ def stage(name: str, cfg: DictConfig) -> Iterator[Run]:
         yield Run(state=kept)
         return
     connect()
+    deliver.late()
     known = killed(kept)
     state.begin(kept)
     above = known and known.data.tags.get("mlflow.parentRunId")
-    tags = {"decant.stage": name, "decant.state": str(kept)}  # from its first moment: it may be killed in the next
-    with (
-        parent(cfg, above) as whole,
-        opened(name.replace("_", "-"), known and known.info.run_id, tags) as run_id,
-    ):
-        run = Run(run_id, whole, kept, again=known is not None)
-        log_config(run, {name: cfg.get(name, {}), "use": cfg.use, "seed": cfg.seed, "trainer": cfg.trainer})
-        yield run
-        run.tags({"decant.digest": digest(output(name))})
+    try:
+        with parent(cfg, above) as whole, stage_run(name, whole, known, kept) as run:
+            run.params({name: cfg.get(name, {}), "use": cfg.use, "seed": cfg.seed, "trainer": cfg.trainer})
+            yield run
+            made = digest(output(name))
+            run.tags({"decant.digest": made})
+            provenance.record(name, made, cfg)
+    finally:
+        deliver.close()
     if name == "evaluate" or "DVC_STAGE" not in os.environ:  # by hand there is nobody who would still take the output
         state.clear()
+
+
+@contextmanager
+def stage_run(name: str, whole: Run, known: Any, kept: Path) -> Iterator[Run]:
+    """That of a stage, new or `known`; its state finds it from its first moment: it may be killed in the next."""
+    tags = {"mlflow.parentRunId": str(whole.run_id), "decant.stage": name, "decant.state": str(kept)}
+    query = f"attributes.run_id = '{known.info.run_id}'" if known else None
+    with opened(name.replace("_", "-"), tags, query) as run_id:
+        yield Run(run_id, whole, kept, again=known is not None)
 
 
 def killed(kept: Path) -> Any:
@@ -149,46 +160,30 @@ def killed(kept: Path) -> Any:
 
 @contextmanager
 def parent(cfg: DictConfig, earlier: str | None = None) -> Iterator[Run]:
-    """The run of this invocation, found or made; RUNNING only while a stage is.
+    """The run of this invocation, found or made; RUNNING only while a stage is. `connect` comes before.
 
     `earlier`: that of an invocation which was killed in the stage that goes on now.
     """
-    connect()
     key = invocation()
-    known = find(f"tags.`decant.invocation` = '{key}'")
-    if earlier and not known:
+    query = f"tags.`decant.invocation` = '{key}'"
+    if earlier and not find(query):
         mlflow.MlflowClient().set_tag(earlier, "decant.invocation", key)
-        known = [mlflow.get_run(earlier)]
     use = cfg.use
     name = f"{use.data}: {use.teacher} > {use.student}, {use.loss}"
-    if known:
-        mlflow.start_run(run_id=known[0].info.run_id)
-    else:
-        mlflow.start_run(run_name=name, tags={"decant.invocation": key, **owner()})
-    run = Run(mlflow.active_run().info.run_id)
-    status = "FAILED"
-    try:
-        log_config(run, cfg)
-        run.tags({**owner(), **provenance()})
-        yield run
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
-        raise
-    finally:
+    with opened(name, {"decant.invocation": key, **above()}, query) as run_id:
+        run = Run(run_id)
+        run.params(cfg)
+        run.tags(provenance.provenance())
         try:
-            note(run)
+            yield run
         finally:
-            mlflow.end_run(status)
+            run.say("made", digests={s: digest(output(s)) for s in state.READS if output(s).exists()})
 
 
-def log_config(run: Run, values: Any) -> None:
-    """Log a config as dotted parameters, once: a parameter that changed is an error of MLflow's."""
-    flat = flatten(OmegaConf.to_container(OmegaConf.create(values)))
-    known = mlflow.MlflowClient().get_run(run.run_id).data.params
-    fresh = [Param(k, v) for k, v in flat.items() if k not in known]
-    for start in range(0, len(fresh), 100):  # MLflow's limit per call
-        mlflow.MlflowClient().log_batch(run.run_id, params=fresh[start : start + 100])
+def above() -> dict[str, str]:
+    """The tag of a run that holds several invocations, if there is one: `SEEDS_RUN` says which."""
+    run_id = os.environ.get(SEEDS_RUN)
+    return {"mlflow.parentRunId": run_id} if run_id else {}
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
@@ -228,16 +223,3 @@ def made_by(name: str) -> Any:
         return None
     found = find(f"tags.`decant.digest` = '{digest(output(name))}'")
     return found[0] if found else None
-
-
-def note(run: Run) -> None:
-    """Describe the parent: which run made each stage's output, in this invocation or an earlier one."""
-    lines = ["| stage | made by |", "|---|---|"]
-    for name in STAGES:
-        if made := made_by(name):
-            link = f"#/experiments/{made.info.experiment_id}/runs/{made.info.run_id}"
-            earlier = made.data.tags.get("mlflow.parentRunId") != run.run_id
-            lines.append(f"| {name} | [{made.info.run_name}]({link}){', restored' if earlier else ''} |")
-            run.tags({f"made.{name}": made.info.run_id})
-    data = digest(output("prepare")) if output("prepare").exists() else "none"
-    run.tags({"mlflow.note.content": "\n".join(lines), "data.digest": data})

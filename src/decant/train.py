@@ -18,7 +18,7 @@ from decant.config import piece
 from decant.data import SPLITS
 from decant.datamodule import Data
 from decant.features import cached
-from decant.fit import device, fit
+from decant.fit import advice, device, fit
 from decant.learner import Learner
 from decant.modality import Batches, Encoder, Row
 from decant.predictions import Storage
@@ -66,7 +66,7 @@ def train(
         model.save(network, encoder.processor, folder)
         logits = {s: (prepared.ids(s), model.predict(network, encoder, rows[s])) for s in rows if s in splits}
         if not all(np.isfinite(values).all() for _, values in logits.values()):
-            raise UserError("the trained network gives logits that are not finite; lower lr or clip of this stage")
+            raise UserError(f"the trained network gives logits that are not finite; {advice(knobs)}")
         predictions.write(folder, logits, prepared.digests, storage)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Self
 
-import scipy.sparse as sp  # type: ignore[import-untyped]
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import TfidfVectorizer
 

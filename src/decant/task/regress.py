@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import rankdata  # type: ignore[import-untyped]
+from scipy.stats import rankdata
 from sklearn.linear_model import Ridge
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat

@@ -1,0 +1,187 @@
+"""What a stage tells MLflow: at once; or, while its server is away, kept on disk and told when it is back.
+
+decant deliver      tells what is left of stages that have ended
+
+A message is one of the words of messages.py, the run it is about, and values. Those that wait lie in
+.state/outbox/<process>/, in their order.
+"""
+
+import base64
+import json
+import os
+import shutil
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import psutil
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+
+from decant import messages
+from decant.store import alive, connect, experiment_name, redacted
+
+OUTBOX = Path(".state/outbox")
+PATIENCE = 15.0
+"""Seconds before a server that was away is tried again: each try costs a step of training its time."""
+AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+"""What MLflow says where a message was not at fault."""
+CLIENTS = ("boto3", "botocore", "requests", "sqlalchemy", "urllib3")
+"""Of stores: their errors are of the way there."""
+ADDRESS, MESSAGES, TOLD = "address", "messages.jsonl", "told"
+"""Files of a process's messages: which store, what, and how many of them it has heard."""
+
+
+class Outbox:
+    """The messages of one process, in its `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        lines = _lines(folder / MESSAGES)
+        self.told = int(*_lines(folder / TOLD))
+        self.waiting = [json.loads(line, object_hook=_decoded) for line in lines[self.told :]]
+        self.kept = len(lines)
+        self.next_try = 0.0
+        self.reason = ""
+        """Why the last one was not heard."""
+
+    def say(self, word: str, run_id: str, **values: Any) -> None:
+        """Tell now; or keep, where one that came before waits, or the server is away."""
+        message = {"word": word, "run_id": run_id, **values}
+        if not self.waiting and self.heard(message):
+            return
+        self.keep(message)
+        if time.monotonic() >= self.next_try:
+            self.flush()
+
+    def heard(self, message: dict[str, Any]) -> bool:
+        """Tell it; whether MLflow heard it.
+
+        Raises:
+            MlflowException: it heard, and refused.
+        """
+        try:
+            messages.tell(**message)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            if not self.reason:
+                print("decant: MLflow is away; what it has to hear is kept meanwhile", file=sys.stderr)
+            self.reason = redacted(str(error)).partition("\n")[0]
+            self.next_try = time.monotonic() + PATIENCE
+            return False
+        return True
+
+    def keep(self, message: dict[str, Any]) -> None:
+        """Write it down, with a copy of the file or folder it is about."""
+        if not self.folder.exists():
+            self.folder.mkdir(parents=True)
+            (self.folder / ADDRESS).write_text(address())
+        if "path" in message:
+            message["path"] = str(_copied(Path(message["path"]), self.folder / str(self.kept)))
+        with (self.folder / MESSAGES).open("ab") as file:
+            file.write(json.dumps(message, default=_encoded).encode() + b"\n")
+            os.fsync(file.fileno())
+        self.kept += 1
+        self.waiting.append(message)
+
+    def flush(self) -> None:
+        """Tell what waits, as far as MLflow hears it; then nothing is left on disk."""
+        late = len(self.waiting)
+        while self.waiting:
+            try:
+                if not self.heard(messages.anew(self.waiting[0])):
+                    return
+            except MlflowException as error:  # its run was deleted, say: the others must not wait for it
+                print(f"decant: MLflow refused {self.waiting[0]['word']}, which had waited: {error}", file=sys.stderr)
+            self.waiting.pop(0)
+            self.told += 1
+            (self.folder / TOLD).write_text(f"{self.told}\n")
+        if late:
+            shutil.rmtree(self.folder)
+            self.told, self.kept, self.reason = 0, 0, ""
+            print(f"decant: MLflow is back; {late} messages that had waited were told", file=sys.stderr)
+
+
+@cache
+def outbox(folder: Path) -> Outbox:
+    """The one of that folder."""
+    return Outbox(folder)
+
+
+def mine() -> Outbox:
+    """That of this process."""
+    me = psutil.Process()
+    return outbox((OUTBOX / f"{me.pid} {me.create_time()}").absolute())
+
+
+def close() -> None:
+    """Try once more to tell what waits, and say what is left; for the end of a stage."""
+    box = mine()
+    box.flush()
+    if box.waiting:
+        print(
+            f"decant: MLflow does not answer ({box.reason}): {len(box.waiting)} messages wait in {box.folder}; the "
+            "next stage tells them, or, when the server is back: decant deliver",
+            file=sys.stderr,
+        )
+
+
+def late() -> int:
+    """Tell this store what processes that have ended left; how many messages still wait."""
+    OUTBOX.mkdir(parents=True, exist_ok=True)
+    left = 0
+    with FileLock(OUTBOX / "lock"):
+        for folder in sorted(f.absolute() for f in OUTBOX.iterdir() if f.is_dir()):
+            pid, _, started = folder.name.partition(" ")
+            if not alive(int(pid), float(started)) and (folder / ADDRESS).read_text() == address():
+                box = Outbox(folder)
+                box.flush()
+                left += len(box.waiting)
+    return left
+
+
+def is_away(error: Exception) -> bool:
+    """Whether it is the store that failed, not what it was told."""
+    if isinstance(error, MlflowException):
+        return error.error_code in AWAY
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in CLIENTS
+
+
+def address() -> str:
+    """Of the store and the experiment in it, without credentials."""
+    return f"{redacted(mlflow.get_tracking_uri())} {experiment_name()}"
+
+
+def main(words: list[str]) -> None:
+    """The command `decant deliver`; it takes no arguments.
+
+    Raises:
+        UserError: the store cannot be used.
+    """
+    connect()
+    print(f"{late()} messages wait")
+
+
+def _lines(file: Path) -> list[bytes]:
+    """The lines of a file, without a last one that is torn; none: it is not there."""
+    content = file.read_bytes() if file.exists() else b""
+    return content.split(b"\n")[:-1]
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    folder.mkdir()
+    copy = shutil.copytree if path.is_dir() else shutil.copy
+    copy(path, folder / path.name)
+    return folder / path.name
+
+
+def _encoded(value: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(value).decode()}
+
+
+def _decoded(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value

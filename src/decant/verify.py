@@ -1,0 +1,140 @@
+"""Whether anyone can make the committed experiment again: all of it anew, in a fresh clone, with an empty cache.
+
+decant verify [--tolerance 0.01]
+
+Every output is compared with what dvc.lock has committed: byte-equal; equal within the tolerance (no number in it, a
+weight, a logit or a figure, differs by more); or different. Exit code 0, 3 or 4. How large a difference is can be said
+where the committed output is at hand (in DVC's cache here, or a remote). Why bytes may differ is told by comparing this
+machine with provenance.json, which says where they were made.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+
+from decant import UserError, config, differences, provenance, report, run
+
+PLACE = Path(".state/verify")
+EQUAL, CLOSE, DIFFERENT = "byte-equal", "equal within tolerance", "different"
+CODES = {EQUAL: 0, CLOSE: 3, DIFFERENT: 4}
+COLUMNS = ("output", "is", "largest difference", "in")
+
+
+def main(words: list[str]) -> None:
+    """The command `decant verify`; ends the process with the exit code where something differs.
+
+    Raises:
+        UserError: nothing is committed that could be made again, or making it failed.
+    """
+    run.quiet()
+    parser = argparse.ArgumentParser("decant verify", description="make the committed experiment again, and compare")
+    parser.add_argument("--tolerance", type=float, default=0.01, help="of each number in an output (default: 0.01)")
+    own = parser.parse_args(words)
+    clone = cloned(Path.cwd(), PLACE.absolute())
+    committed = outputs(clone)
+    made_there = provenance.recorded(clone)
+    again(clone)
+    rows = list(compared(clone, committed, outputs(clone), own.tolerance))
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
+    report.terminal().print(report.grid(f"commit {commit.strip()}, made again", COLUMNS, rows))
+    print(*reasons(clone, made_there), sep="\n")
+    worst = max((CODES[row[1]] for row in rows), default=0)
+    if not worst:
+        shutil.rmtree(clone)
+        return
+    print(f"What was made lies in {clone}")
+    sys.exit(worst)
+
+
+def cloned(root: Path, place: Path) -> Path:
+    """A fresh clone of what is committed under `root`, whose DVC cache is its own."""
+    if subprocess.run(
+        ["git", "cat-file", "-e", "HEAD:dvc.lock"], cwd=root, capture_output=True, check=False
+    ).returncode:
+        raise UserError("no dvc.lock is committed here; run the experiment, and commit what git status shows")
+    if _git(root, "status", "--porcelain", "--untracked-files=no"):
+        print("what is changed here and not committed is not verified")
+    shutil.rmtree(place, ignore_errors=True)
+    _git(root, "clone", "--quiet", str(root), str(place))
+    subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", ".dvc/cache"], cwd=place, check=True)
+    return place
+
+
+def again(clone: Path) -> None:
+    """Run all stages.
+
+    Raises:
+        UserError: one failed; what it said stands above.
+    """
+    left_out = ("DECANT_INVOCATION", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID")
+    env = {k: v for k, v in os.environ.items() if k not in left_out} | {"PYTHONPATH": str(clone / "src")}
+    if subprocess.run(["dvc", "repro", "--force"], cwd=clone, env=env, check=False).returncode:
+        raise UserError(f"the committed experiment does not run in a fresh clone ({clone}); what it said stands above")
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """{path: md5} of all outputs, as the dvc.lock of a folder has them."""
+    stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+
+def compared(clone: Path, before: dict[str, str], after: dict[str, str], tolerance: float) -> Iterator[list[str]]:
+    """A row of `COLUMNS` for each output."""
+    for path in sorted(before | after):
+        if before.get(path) == after.get(path):
+            yield [path, EQUAL, "0", ""]
+        elif path not in before or path not in after:
+            yield [path, DIFFERENT, "-", "it is not in both"]
+        else:
+            yield measured(clone, path, tolerance)
+
+
+def measured(clone: Path, path: str, tolerance: float) -> list[str]:
+    """The row of an output whose bytes differ."""
+    with TemporaryDirectory() as place:
+        committed = restored(path, Path(place))
+        if committed is None:
+            return [path, DIFFERENT, "-", "the committed one is not at hand to be measured by (dvc pull)"]
+        found = differences.of(committed, clone / path)
+    name, most = max(found.items(), key=lambda item: item[1])
+    return [path, CLOSE if most <= tolerance else DIFFERENT, f"{most:.2g}", name]
+
+
+def restored(path: str, place: Path) -> Path | None:
+    """The committed output, from DVC's cache here or a remote; None: it is in neither."""
+    from dvc.api import DVCFileSystem  # takes a second to import
+    from dvc.exceptions import DvcException
+
+    try:
+        files = DVCFileSystem(rev="HEAD")
+        files.get(path, str(place / Path(path).name), recursive=files.isdir(path))
+    except (DvcException, OSError):
+        return None
+    return place / Path(path).name
+
+
+def reasons(clone: Path, there: dict[str, dict[str, str]]) -> list[str]:
+    """Why bytes may differ: what is otherwise here than where each stage's output was made."""
+    here = provenance.environment(config.load([], clone))
+    if not there:
+        return ["provenance.json is not committed: where these outputs were made is not known"]
+    found: dict[str, list[str]] = {}
+    for stage, facts in there.items():
+        for key in sorted(facts.keys() - {"digest"}):
+            if here.get(key) != facts[key]:
+                what = f"- {key} was {facts[key]}, and is {here.get(key, 'none')} here"
+                found.setdefault(what, []).append(stage)
+    if not found:
+        return ["The environment is that in which they were made: processor, threads, precision and versions."]
+    return ["Bytes may differ, for the environment does:", *(f"{w} ({', '.join(s)})" for w, s in found.items())]
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout
