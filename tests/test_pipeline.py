@@ -6,14 +6,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import boto3
 import mlflow
 import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, stage
+from moto.server import ThreadedMotoServer
 
 from decant.provenance import digest
 
@@ -105,7 +108,7 @@ def test_all_files_are_where_the_design_says(clone: Path) -> None:
     wanted |= {f"pretrain_load/{r}/{f}" for r in ("teacher", "student", "scratch") for f in start}
     wanted |= {f"{s}/{c}{f}" for s in ("fine_tune", "distill") for c in ("", "control/") for f in predicted}
     wanted |= {f"distill/{v}/{f}" for v in ("onnx", "int8") for f in ("model.onnx", "predictions.parquet")}
-    wanted |= {f"evaluate/{f}" for f in ("metrics.json", "latency.json", "latency.png", "report.md")}
+    wanted |= {f"evaluate/{f}" for f in ("metrics.json", "latency.json", "latency.png", "report.md", "rows.parquet")}
     pictures = ("headline.png", "size.png", "confusion.csv", "answers.png", "per_class.csv")
     wanted |= {f"evaluate/plots/{f}" for f in pictures}
     assert found == wanted
@@ -180,10 +183,71 @@ def test_plain_transformers_loads_the_student(clone: Path) -> None:
     assert done.stdout.strip() in ("invoice", "login_problem", "subscription_change")
 
 
-def test_equal_seeds_give_equal_bytes_in_another_folder(clone: Path, tmp_path: Path) -> None:
-    other = make_clone(tmp_path)
-    assert repro(other) == ORDER
-    assert (other / "dvc.lock").read_bytes() == (clone / "dvc.lock").read_bytes()
+def committed(clone: Path) -> None:
+    run(clone, "git", "add", "-A")
+    run(clone, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "more")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that speaks as S3 does, with a bucket `models`."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1").create_bucket(Bucket="models")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_a_colleague_gets_the_model_from_a_remote_and_trains_nothing(
+    kind: str, clone: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    committed(clone)
+    colleague = tmp_path / "colleague"
+    assert run(clone, "git", "clone", "--quiet", str(clone), str(colleague)).returncode == 0
+    remote = ["s3://models/decant"] if kind == "s3" else [str(tmp_path / "remote")]
+    for folder in (clone, colleague):
+        assert run(folder, "dvc", "remote", "add", "--local", "--force", "--default", "store", *remote).returncode == 0
+        if kind == "s3":
+            server = request.getfixturevalue("bucket")
+            run(folder, "dvc", "remote", "modify", "--local", "store", "endpointurl", server)
+    for folder, word in ((clone, "push"), (colleague, "pull")):
+        done = run(folder, "dvc", word)
+        assert done.returncode == 0, done.stderr
+    assert digest(colleague / "data/distill") == digest(clone / "data/distill")
+    assert repro(colleague) == []
+
+
+def test_verify_makes_the_committed_experiment_again_with_equal_bytes(clone: Path) -> None:
+    committed(clone)
+    done = run(clone, sys.executable, "-m", "decant.cli", "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = [line for line in done.stdout.splitlines() if line.startswith("│ data/")]
+    assert len(table) == 9
+    assert all("byte-equal" in line for line in table)
+    assert "The environment is that in which they were made" in done.stdout
+    assert not (clone / ".state/verify").exists()
+
+
+def test_verify_measures_what_another_number_of_threads_changes_and_says_why(clone: Path) -> None:
+    file = clone / "conf/trainer/auto.yaml"
+    file.write_text(file.read_text().replace("threads: 2", "threads: 1"))
+    committed(clone)
+    done = run(clone, sys.executable, "-m", "decant.cli", "verify", "--tolerance", "1e9")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert (
+        "- trainer.threads was 2, and is 1 here (distill, evaluate, fine_tune, prepare, pretrain_load)" in done.stdout
+    )
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("│ data/fine_tune")]
+    assert re.search(
+        r"equal within tolerance │ +[\d.e-]+ │ +(control/)?(model.safetensors|predictions.parquet) │", line
+    )
+    file.write_text(file.read_text().replace("threads: 1", "threads: 2"))
+    committed(clone)
 
 
 def test_two_processes_give_the_metrics_of_one(clone: Path, tmp_path: Path) -> None:
@@ -272,8 +336,7 @@ def test_a_misspelt_key_stops_before_training_and_dvc_brings_the_output_back(clo
 
 
 def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
-    run(clone, "git", "add", "-A")
-    run(clone, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "more")
+    committed(clone)
     before = len(runs(clone))
     done = run(clone, sys.executable, "-m", "decant.experiment")
     assert done.returncode == 0, done.stderr
@@ -284,7 +347,7 @@ def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
     assert (made.info.run_name, made.data.tags["decant.digest"]) == ("distill", digest(clone / "data/distill"))
     assert len(runs(clone)) == before + 1
     shown = {f.name for f in (clone / "mlartifacts" / runs(clone)[-1].info.run_id / "artifacts").iterdir()}
-    assert shown == {"latency.json", "latency.png", "metrics.json", "plots", "report.md"}
+    assert shown == {"latency.json", "latency.png", "metrics.json", "plots", "report.md", "rows.parquet"}
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(clone: Path) -> None:

@@ -33,6 +33,8 @@ CLIENTS = ("boto3", "botocore", "requests", "sqlalchemy", "urllib3")
 """Of stores: their errors are of the way there."""
 ADDRESS, MESSAGES, TOLD = "address", "messages.jsonl", "told"
 """Files of a process's messages: which store, what, and how many of them it has heard."""
+REFUSED = "refused.jsonl"
+"""Beside them: what MLflow would not take when it was back."""
 
 
 class Outbox:
@@ -57,20 +59,20 @@ class Outbox:
         if time.monotonic() >= self.next_try:
             self.flush()
 
-    def heard(self, message: dict[str, Any]) -> bool:
-        """Tell it; whether MLflow heard it.
+    def heard(self, message: dict[str, Any], again: bool = False) -> bool:
+        """Tell it, or, where it may have been heard in part, `again`; whether MLflow heard it.
 
         Raises:
             MlflowException: it heard, and refused.
         """
         try:
-            messages.tell(**message)
+            messages.tell(**(messages.anew(message) if again else message))
         except Exception as error:
             if not is_away(error):
                 raise
             if not self.reason:
                 print("decant: MLflow is away; what it has to hear is kept meanwhile", file=sys.stderr)
-            self.reason = redacted(str(error)).partition("\n")[0]
+            self.reason = redacted(str(error)).partition("\n")[0][:200]
             self.next_try = time.monotonic() + PATIENCE
             return False
         return True
@@ -91,19 +93,31 @@ class Outbox:
     def flush(self) -> None:
         """Tell what waits, as far as MLflow hears it; then nothing is left on disk."""
         late = len(self.waiting)
+        runs = {message["run_id"] for message in self.waiting}
         while self.waiting:
             try:
-                if not self.heard(messages.anew(self.waiting[0])):
+                if not self.heard(self.waiting[0], again=True):
                     return
             except MlflowException as error:  # its run was deleted, say: the others must not wait for it
-                print(f"decant: MLflow refused {self.waiting[0]['word']}, which had waited: {error}", file=sys.stderr)
+                self.refuse(self.waiting[0], error)
             self.waiting.pop(0)
             self.told += 1
             (self.folder / TOLD).write_text(f"{self.told}\n")
         if late:
+            for run_id in runs:
+                said = {"decant.told_late": "some of this run, for its server had been away"}
+                self.heard({"word": "tags", "run_id": run_id, "values": said})
             shutil.rmtree(self.folder)
             self.told, self.kept, self.reason = 0, 0, ""
             print(f"decant: MLflow is back; {late} messages that had waited were told", file=sys.stderr)
+
+    def refuse(self, message: dict[str, Any], error: MlflowException) -> None:
+        """Set aside what MLflow does not take."""
+        with (self.folder.parent / REFUSED).open("ab") as file:
+            file.write(json.dumps({**message, "error": str(error)}, default=_encoded).encode() + b"\n")
+        print(
+            f"decant: MLflow refused {message['word']}, which had waited ({error}): it is in {REFUSED}", file=sys.stderr
+        )
 
 
 @cache
@@ -162,6 +176,9 @@ def main(words: list[str]) -> None:
     Raises:
         UserError: the store cannot be used.
     """
+    from decant import run  # which imports this module, by way of tracking
+
+    run.quiet()
     connect()
     print(f"{late()} messages wait")
 

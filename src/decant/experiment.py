@@ -60,6 +60,7 @@ def one(arguments: list[str]) -> int:
             metrics, timings = report.read()
             report.log(whole, metrics, timings)
             report.table(metrics, timings)
+    tracking.recorded()
     if made := tracking.made_by("distill"):
         print(f"The student, as MLflow serves it: runs:/{made.info.run_id}/student")
     return code

@@ -48,11 +48,14 @@ def environment(cfg: DictConfig) -> dict[str, str]:
     }
 
 
-def record(stage: str, made: str, cfg: DictConfig) -> None:
-    """Write down where DVC had the output of a stage made; `made`: its digest. Equal bytes stay where they were."""
+def record(stage: str, made: str, where: dict[str, str]) -> None:
+    """Write down the environment in which the output of a stage was made; equal bytes stay where they were first.
+
+    `made` is the digest of the output.
+    """
     known = recorded()
-    if "DVC_STAGE" in os.environ and known.get(stage, {}).get("digest") != made:
-        known[stage] = {"digest": made, **environment(cfg)}
+    if known.get(stage, {}).get("digest") != made:
+        known[stage] = {"digest": made, **where}
         FILE.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from decant import paired, run
 from decant.tracking import Run
@@ -167,7 +168,7 @@ def terminal() -> Console:
 
 def grid(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
     """A table for the terminal; all but the first column are figures."""
-    found = Table(title=title)
+    found = Table(title=Text(title))
     for i, head in enumerate(heads):
         found.add_column(head, justify="right" if i else "left")
     for line in lines:

@@ -1,5 +1,6 @@
 """What a person sees in MLflow: one parent run per invocation of the pipeline, a nested run per stage."""
 
+import json
 import os
 import platform
 import time
@@ -134,9 +135,10 @@ def stage(name: str, cfg: DictConfig) -> Iterator[Run]:
         with parent(cfg, above) as whole, stage_run(name, whole, known, kept) as run:
             run.params({name: cfg.get(name, {}), "use": cfg.use, "seed": cfg.seed, "trainer": cfg.trainer})
             yield run
-            made = digest(output(name))
-            run.tags({"decant.digest": made})
-            provenance.record(name, made, cfg)
+            made, where = digest(output(name)), provenance.environment(cfg)
+            run.tags({"decant.digest": made, "decant.environment": json.dumps(where)})
+            if "DVC_STAGE" in os.environ:  # by hand it is no part of what dvc.lock records
+                provenance.record(name, made, where)
     finally:
         deliver.close()
     if name == "evaluate" or "DVC_STAGE" not in os.environ:  # by hand there is nobody who would still take the output
@@ -223,3 +225,14 @@ def made_by(name: str) -> Any:
         return None
     found = find(f"tags.`decant.digest` = '{digest(output(name))}'")
     return found[0] if found else None
+
+
+def recorded() -> None:
+    """Bring provenance.json up to outputs that DVC restored, by the runs that made them."""
+    known = provenance.recorded()
+    for name in state.READS:
+        if output(name).exists() and known.get(name, {}).get("digest") != digest(output(name)):
+            made = made_by(name)
+            if made is not None and "decant.environment" in made.data.tags:
+                where = json.loads(made.data.tags["decant.environment"])
+                provenance.record(name, made.data.tags["decant.digest"], where)
