@@ -100,6 +100,7 @@ def dying(make: Any, project: Path, batches: list[int]) -> tuple[Noted, Noted]:
     [
         ("text", "full", []),
         ("text", "full", ["fine_tune.ema=0.9"]),
+        ("text", "full", ["trainer.accumulate=2", "fine_tune.ema=0.9"]),
         ("text", "gradual", []),
         ("text", "layerwise", []),
         ("text", "lora", []),
