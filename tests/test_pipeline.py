@@ -350,6 +350,37 @@ def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
     assert shown == {"latency.json", "latency.png", "metrics.json", "plots", "report.md", "rows.parquet"}
 
 
+def test_seeds_are_experiments_of_one_run_that_holds_their_figures(clone: Path) -> None:
+    committed(clone)
+    done = run(clone, sys.executable, "-m", "decant.experiment", "--seeds", "2")
+    assert done.returncode == 0, done.stderr
+    whole = re.findall("for decant compare: ([0-9a-f]{32})", done.stdout)[0]
+    each = [r for r in runs(clone) if r.data.tags.get("mlflow.parentRunId") == whole]
+    assert sorted(r.data.params["seed"] for r in each) == ["0", "1"]
+    assert yaml.safe_load((clone / "params.yaml").read_text())["seed"] == 0
+    found = client(clone).get_run(whole).data.metrics
+    for name in ("student/accuracy", "teacher/macro_f1", "int8/size_mb"):
+        values = [r.data.metrics[name] for r in each]
+        assert found[f"{name}/mean"] == pytest.approx(sum(values) / 2)
+        assert found[f"{name}/std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+        assert found[f"{name}/low"] <= found[f"{name}/mean"] <= found[f"{name}/high"]
+    done = run(clone, sys.executable, "-m", "decant.cli", "compare", whole, whole)
+    assert "2 seeds, t-test of their differences" in done.stdout, done.stderr
+    assert f"student: {whole} is not to be told from {whole} at 95 %" in done.stdout
+
+
+def test_experiments_of_dvc_and_runs_of_mlflow_are_compared(clone: Path) -> None:
+    made = [r for r in runs(clone) if "dvc.experiment" in r.data.tags and "mlflow.parentRunId" in r.data.tags]
+    last = [r for r in made if r.data.params["seed"] == "0" and "decant.invocation" in r.data.tags][-1]
+    for words in ([last.data.tags["dvc.experiment"], "."], [last.info.run_id, "."], [last.info.run_id, "HEAD"]):
+        done = run(clone, sys.executable, "-m", "decant.cli", "compare", *words)
+        assert "one run each, the same test rows" in done.stdout, done.stderr
+        assert f"student: {words[1]} is not to be told from {words[0]} at 95 %" in done.stdout
+    done = run(clone, sys.executable, "-m", "decant.cli", "compare", "nowhere", ".")
+    assert done.returncode == 2
+    assert "'nowhere' has no data/evaluate/rows.parquet that can be read" in done.stderr
+
+
 def test_a_batch_that_devices_cannot_share_is_refused(clone: Path) -> None:
     done = stage("fine_tune", "fine_tune.batch_size=15", "trainer=ddp_cpu", cwd=clone)
     assert done.returncode != 0

@@ -1,0 +1,68 @@
+"""How often `decant compare` tells apart what is the same: seeds of one experiment, on the same test rows.
+
+python benchmarks/alarms.py name [seeds=20] [key=value ...]
+
+Trains the student alone for each seed on the data that the experiment's own seed has split, compares each two seeds by
+their rows, and random groups of five seeds by their means. Written to benchmarks/alarms.md.
+"""
+
+import shutil
+import sys
+from itertools import combinations
+
+import numpy as np
+import sections
+from experiments import execute
+
+from decant import compare, config, folds, tables
+from decant.distill import OUT
+from decant.report import pipes
+
+GROUP, GROUPS = 5, 2000
+LEVELS = (0.95, 0.9)
+COLUMNS = ("compared", "pairs", *(f"told apart at {level:.0%}" for level in LEVELS))
+
+
+def main(words: list[str]) -> None:
+    """Train what is missing and write the section."""
+    names, values = sections.split(words)
+    seeds = next((int(w.partition("=")[2]) for w in values if w.startswith("seeds=")), 20)
+    values = [w for w in values if not w.startswith("seeds=")] + ["use.loss=none"]
+    title = sections.title(names[0], values)
+    folder = sections.workspace(f"alarms-{title}")
+    for stage in ("prepare", "pretrain_load"):
+        if not (folder / "data" / stage).exists():
+            execute(stage, names[0], values, folder)
+    for seed in range(seeds):
+        made = folder / f"seed_{seed}"
+        if not made.exists():
+            execute("distill", names[0], [*values, f"seed={seed}"], folder)
+            shutil.move(folder / OUT, made)
+    cfg = config.load([*config.experiment(names[0], sections.ROOT), *values], sections.ROOT)
+    task, knobs = config.piece(cfg, "task"), config.settings(cfg, "evaluate")
+    prepared = tables.read(folder / tables.PREPARED)
+    target = np.stack(prepared.frames["test"]["target"].to_list())
+    sums = [task.sums(folds.stored(folder / f"seed_{s}", "test", prepared), target) for s in range(seeds)]
+    scores = task.headline(np.stack([s.sum(0) for s in sums]))
+    rows = [compare.by_rows(a, b, task, knobs, 0) for a, b in combinations(sums, 2)]
+    draw = np.random.default_rng(0)
+    shuffled = [draw.permutation(scores)[: 2 * GROUP] for _ in range(GROUPS)]
+    means = [compare.by_seeds(s[:GROUP], s[GROUP:], knobs) for s in shuffled]
+    told = [
+        [kind, f"{len(found):,}", *(f"{100 * share(found, level):.1f} %" for level in LEVELS)]
+        for kind, found in (("two seeds, by rows", rows), (f"{GROUP} and {GROUP} seeds, by means", means))
+    ]
+    head = (
+        f"The student alone over {seeds} seeds: {task.monitor} {100 * scores.mean():.2f} ± {100 * scores.std(ddof=1):.2f} "
+        f"x 100 on {len(target):,} test rows. Pairs overlap, so these shares are of one experiment, not of many."
+    )
+    sections.write("alarms.md", title, "\n".join([head, sections.machine(values), "", *pipes(COLUMNS, told)]))
+
+
+def share(found: list[compare.Found], confidence: float) -> float:
+    """How many are told apart at a level, by their p-value."""
+    return float(np.mean([f.p < 1 - confidence for f in found]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
