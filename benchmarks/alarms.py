@@ -52,9 +52,10 @@ def main(words: list[str]) -> None:
         [kind, f"{len(found):,}", *(f"{100 * share(found, level):.1f} %" for level in LEVELS)]
         for kind, found in (("two seeds, by rows", rows), (f"{GROUP} and {GROUP} seeds, by means", means))
     ]
+    spread = f"{100 * scores.mean():.2f} ± {100 * scores.std(ddof=1):.2f}"
     head = (
-        f"The student alone over {seeds} seeds: {task.monitor} {100 * scores.mean():.2f} ± {100 * scores.std(ddof=1):.2f} "
-        f"x 100 on {len(target):,} test rows. Pairs overlap, so these shares are of one experiment, not of many."
+        f"The student alone over {seeds} seeds: {task.monitor} x 100 is {spread} on {len(target):,} test rows. Pairs "
+        "overlap, so these shares are of one experiment, not of many."
     )
     sections.write("alarms.md", title, "\n".join([head, sections.machine(values), "", *pipes(COLUMNS, told)]))
 
