@@ -2,6 +2,7 @@
 
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from decant.data import some
 UNREADABLE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
     *(EOFError, OSError, ValueError, KeyError, NotImplementedError),  # a link to nothing; an unknown compression
+    *(RecursionError, struct.error),  # a link to itself; a field that is cut off
 )
 
 
@@ -38,7 +40,8 @@ def unpacked(path: str, content: bytes) -> dict[str, bytes]:
 def _zip(path: str, content: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         # some Windows programs write backslashes
-        members = {m.filename.replace("\\", "/"): m for m in archive.infolist() if not m.is_dir()}
+        members = {m.filename.replace("\\", "/"): m for m in archive.infolist()}
+        members = {name: m for name, m in members.items() if not name.endswith("/")}
         problems = _outside(path, members)
         if locked := [n for n, m in members.items() if m.flag_bits & 1]:
             problems.append(f"{path}: {some(locked)} encrypted, expected none; unpack it and give the folder")
@@ -71,5 +74,6 @@ def _require_end(archive: tarfile.TarFile) -> None:
 
 def _outside(path: str, names: Iterable[str]) -> list[str]:
     # the Windows flavour knows both kinds of separators, and drives
-    bad = [n for n in names if PureWindowsPath(n).anchor or ".." in PureWindowsPath(n).parts]
+    places = {name: PureWindowsPath(name) for name in names}
+    bad = [name for name, place in places.items() if place.anchor or ".." in place.parts or not place.parts]
     return [f"{path}: {some(bad)} outside the archive, expected relative paths; do not trust it"] if bad else []

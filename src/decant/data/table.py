@@ -12,18 +12,27 @@ import fsspec  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from decant import UserError
 from decant.data import SPLITS, Source, contract, numbered
 from decant.data.images import inputs
 from decant.data.labels import listed, named, only
 
+
+def parquet(file: io.BytesIO) -> pd.DataFrame:
+    """A Parquet file; Arrow itself reads text that is not UTF-8, and fails where it is used."""
+    pq.read_table(file).validate(full=True)
+    file.seek(0)
+    return pd.read_parquet(file)
+
+
 READERS: dict[str, Callable[[io.BytesIO], pd.DataFrame]] = {
     # text like "NA", "null" or "None" is text: only an empty cell is missing
     ".csv": lambda b: pd.read_csv(b, dtype=str, keep_default_na=False, na_values=[""]),
     ".tsv": lambda b: pd.read_csv(b, dtype=str, sep="\t", keep_default_na=False, na_values=[""]),
     ".jsonl": lambda b: pd.read_json(b, lines=True, dtype=False),
-    ".parquet": pd.read_parquet,
+    ".parquet": parquet,
 }
 
 
@@ -88,30 +97,19 @@ class Table(Source):
         content = fetch(path)
         verify(path, content, self.sha256.get(split))
         names, wanted = self._names(split), self.where.get(split, {})
-        frame = parse(path, content)
+        frame = chosen(path, columns(path, parse(path, content), [*names, *wanted]), wanted)
+        frame = frame[list(names)].rename(columns=names)
         if self.join:
-            texts = self._columns(path, frame, self.input).fillna("").astype(str)
-            frame = frame.assign(input=texts[list(self.input)].agg("\n\n".join, axis=1).str.strip())
-        frame = self._columns(path, frame, [*names, *wanted])
-        frame = chosen(path, frame, wanted).drop(columns=set(wanted) - {*names, self.row_id}).rename(columns=names)
+            frame = frame.assign(input=joined(frame[[f"input {i}" for i in range(len(self.input))]]))
         if split != "unlabelled":
             frame = self._labelled(split, path, frame)
-        if isinstance(self.input, list):
-            return numbered(frame, split, self.row_id)
-        cells = inputs(frame["input"], self.size, path, lambda name: fetch(beside(path, name)))
-        return numbered(frame.assign(input=cells), split, self.row_id)
+        if not isinstance(self.input, list):
+            cells = inputs(frame["input"], self.size, path, lambda name: fetch(beside(path, name)))
+            frame = frame.assign(input=cells)
+        return numbered(frame, split, "row_id" if self.row_id else None)
 
     def _names(self, split: str) -> dict[str, str]:
-        return contract("input" if self.join else self.input, self.target if split != "unlabelled" else None)
-
-    def _columns(self, path: str, frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
-        wanted = [*names, *([self.row_id] if self.row_id else [])]
-        if lacking := [c for c in wanted if c not in frame]:
-            raise UserError(
-                f"{path} has no column {', '.join(map(repr, lacking))}; it has: {', '.join(map(repr, frame))}. "
-                "Name the columns in conf/data/ with input:, target: and row_id:"
-            )
-        return frame[list(dict.fromkeys(wanted))]
+        return contract(self.input, self.target if split != "unlabelled" else None, self.row_id, self.join)
 
     def _labelled(self, split: str, path: str, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame` with labels as text, or lists of text, and the chosen classes only."""
@@ -129,6 +127,26 @@ class Table(Source):
         if unknown := set(self.classes) - known:
             raise UserError(f"{path} has no rows of the classes {sorted(unknown)} that classes: asks for")
         return only(frame, set(self.classes)) if lists else frame[target.isin(self.classes)]
+
+
+def columns(path: str, frame: pd.DataFrame, wanted: Iterable[str]) -> pd.DataFrame:
+    """The `wanted` columns, each once.
+
+    Raises:
+        UserError: some are not there.
+    """
+    if lacking := [c for c in wanted if c not in frame]:
+        raise UserError(
+            f"{path} has no column {', '.join(map(repr, lacking))}; it has: {', '.join(map(repr, frame))}. "
+            "Name the columns in conf/data/ with input:, target: and row_id:"
+        )
+    return frame[list(dict.fromkeys(wanted))]
+
+
+def joined(texts: pd.DataFrame) -> "pd.Series[str]":
+    """One text a row, of a paragraph for each column; empty cells leave none at its ends."""
+    rows = texts.astype(object).mask(texts.isna(), "").itertuples(index=False)
+    return pd.Series(["\n\n".join(map(str, row)).strip() for row in rows], texts.index, dtype="str")
 
 
 def chosen(path: str, frame: pd.DataFrame, wanted: dict[str, Any]) -> pd.DataFrame:
@@ -210,5 +228,5 @@ def parse(path: str, content: bytes) -> pd.DataFrame:
             f"{path} is not UTF-8: byte 0x{content[error.start]:02x} near line {line}; convert it, for example "
             f"with: iconv -f WINDOWS-1252 -t UTF-8"
         ) from error
-    except (ValueError, pa.ArrowException) as error:
+    except (ValueError, OSError, pa.ArrowException) as error:  # OSError: Arrow's, of damaged pages
         raise UserError(f"{path} does not parse as {ending[1:]}: {error}") from error
