@@ -8,9 +8,10 @@ from sklearn.utils import Bunch
 
 from decant import UserError, config
 from decant.data import newsgroups
+from decant.data.files import fetch
 from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
-from decant.data.table import Table, fetch
+from decant.data.table import Table
 from decant.modality.text import Text
 
 SHARED = Path(os.environ.get("DECANT_DATA", ROOT.parent / "shared" / "data"))
@@ -79,6 +80,35 @@ def test_parquet_with_text_that_is_not_utf8_is_refused(rows: pd.DataFrame, tmp_p
     file.write_bytes(file.read_bytes().replace(b"alpha", b"\xff\xffpha"))
     with pytest.raises(UserError, match=r"does not parse as parquet: .*UTF8"):
         Table(train=str(file), input="text", target="intent").load()
+
+
+@pytest.mark.parametrize(
+    ("ending", "content", "message"),
+    [
+        ("jsonl", b'{"text": "a", "intent": "b"}\n0\n', "expected an object on each line"),
+        ("csv", b"", "No columns to parse"),
+        ("parquet", b"PAR1", "does not parse as parquet"),
+    ],
+)
+def test_what_is_no_table_is_refused(ending: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / f"a.{ending}").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        Table(train=str(tmp_path / f"a.{ending}"), input="text", target="intent").load()
+
+
+def test_ids_of_any_type_are_text(tmp_path: Path) -> None:
+    for ids in ([b"\xc9", b"x"], [1, 2], [None, "a"], [1.5, None]):
+        pd.DataFrame({"text": ["a", "b"], "key": ids}).to_parquet(tmp_path / "a.parquet")
+        found = Table(unlabelled=str(tmp_path / "a.parquet"), input="text", row_id="key").load()["unlabelled"]
+        assert [type(cell) for cell in found["row_id"]] == [str, str]
+
+
+def test_bytes_as_labels_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"text": ["a", "b"], "intent": [b"\x80", b"x"]}).to_parquet(tmp_path / "a.parquet")
+    file = str(tmp_path / "a.parquet")
+    for where in ({}, {"train": {"intent": "x"}}):
+        with pytest.raises(UserError, match="holds bytes, expected text or numbers"):
+            Table(train=file, input="text", target="intent", where=where).load()
 
 
 def test_numbers_with_empty_cells_between_are_read_as_text(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Source(ABC):
 
 def numbered(frame: pd.DataFrame, split: str, row_id: str | None = None) -> pd.DataFrame:
     """`frame` with the contract's `row_id`: its own column of that name, or split and index."""
-    ids = frame[row_id].astype(str) if row_id else [f"{split}-{i}" for i in frame.index]
+    ids = frame[row_id].map(str) if row_id else [f"{split}-{i}" for i in frame.index]
     columns = [c for c in ("input", "pair", "target") if c in frame]
     return frame[columns].assign(row_id=list(ids)).reset_index(drop=True)
 

@@ -10,8 +10,8 @@ import pandas as pd
 from decant import UserError
 from decant.data import SPLITS, Source, numbered, some
 from decant.data.archive import unpacked
+from decant.data.files import fetch, verify
 from decant.data.images import inputs
-from decant.data.table import fetch, verify
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 SPLIT_OF = {s: s for s in SPLITS} | {"val": "validation", "valid": "validation", "unlabeled": "unlabelled"}
