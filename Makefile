@@ -6,7 +6,7 @@ PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DECANT_TRAINER := $(TRAINER)
 
-.PHONY: help setup experiment verify test fast lint ui constraints clean
+.PHONY: help setup experiment verify test fast lint audit ui constraints clean
 
 help: ## what can be done
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ lint: .venv/ready ## style, formatting and types
 	ruff check .
 	ruff format --check .
 	mypy
+
+audit: .venv/ready ## look for the pinned versions in the list of known vulnerabilities (needs the network)
+	pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --ignore-vuln CVE-2025-69872 # see SECURITY.md
 
 ui: .venv/ready ## the MLflow UI on the runs made here: http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port $(PORT)

@@ -63,9 +63,11 @@ def test_reduced_vectors_are_the_principal_directions() -> None:
 
 def test_vectors_of_another_file_are_refused(tmp_path: Path) -> None:
     save_file({"embeddings.word_embeddings.weight": torch.zeros(3, 2)}, tmp_path / "model.safetensors")
-    assert vectors(tmp_path, sha256(tmp_path / "model.safetensors")).shape == (3, 2)
+    assert vectors(tmp_path).shape == (3, 2)
+    origin = CNN(path=str(tmp_path), embedding_size=4, filters={}, dropout=0.1)
+    assert origin.checked(tmp_path, digest := sha256(tmp_path / "model.safetensors")) == digest
     with pytest.raises(UserError, match="expected 0000"):
-        vectors(tmp_path, "0000")
+        origin.checked(tmp_path, "0000")
 
 
 def test_windows_without_a_middle_are_refused() -> None:

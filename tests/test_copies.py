@@ -45,6 +45,13 @@ def test_copies_are_new_inputs_without_labels() -> None:
     assert len(made["train"]) == 2
 
 
+def test_no_new_copy_leaves_no_unlabelled_rows() -> None:
+    train = pd.DataFrame({"row_id": ["a"], "input": ["word"], "target": ["x"]})
+    made = {"train": train.assign(key=Text().keys(train))}
+    copies.add(made, 3, Text(), 0)
+    assert set(made) == {"train"}
+
+
 def test_unlabelled_rows_stay_and_have_copies_too() -> None:
     made = tables()
     more = pd.DataFrame({"row_id": ["u"], "input": ["an unlabelled text of some length"]})

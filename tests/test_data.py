@@ -8,9 +8,11 @@ from sklearn.utils import Bunch
 
 from decant import UserError, config
 from decant.data import newsgroups
+from decant.data.files import fetch
 from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
-from decant.data.table import Table, fetch
+from decant.data.table import Table
+from decant.modality.text import Text
 
 SHARED = Path(os.environ.get("DECANT_DATA", ROOT.parent / "shared" / "data"))
 WRITERS = {
@@ -44,6 +46,77 @@ def test_text_that_looks_like_a_missing_value_stays_text(tmp_path: Path) -> None
     (tmp_path / "a.csv").write_text("text,intent\nNA,a\nnull,b\n")
     loaded = Table(train=str(tmp_path / "a.csv"), input="text", target="intent").load()["train"]
     assert loaded["input"].tolist() == ["NA", "null"]
+
+
+def test_columns_may_be_called_as_the_contract_calls_others(rows: pd.DataFrame, tmp_path: Path) -> None:
+    swapped = {"input": rows["intent"], "target": [f"m{i}" for i in range(12)], "row_id": rows["text"]}
+    pd.DataFrame(swapped).to_csv(tmp_path / "a.csv", index=False)
+    loaded = Table(train=str(tmp_path / "a.csv"), input="row_id", target="input", row_id="target").load()["train"]
+    assert loaded["input"].tolist() == rows["text"].tolist()
+    assert loaded["target"].tolist() == rows["intent"].tolist()
+    assert loaded["row_id"].tolist() == swapped["target"]
+
+
+@pytest.mark.parametrize("columns", [{"target": "a"}, {"row_id": "a"}, {"target": "b", "row_id": "b"}])
+def test_one_column_in_two_roles_is_refused(columns: dict) -> None:
+    for make in (lambda **c: Table(train="x", **c), lambda **c: Hub(id="a/b", revision="a" * 40, **c)):
+        with pytest.raises(UserError, match="expected different columns"):
+            make(**{"input": "a", "target": "b", **columns})
+
+
+def test_a_damaged_parquet_file_is_refused(rows: pd.DataFrame, tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    rows.to_parquet(file)
+    content = bytearray(file.read_bytes())
+    content[30:60] = bytes(30)
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="does not parse as parquet"):
+        Table(train=str(file), input="text", target="intent").load()
+
+
+def test_parquet_with_text_that_is_not_utf8_is_refused(rows: pd.DataFrame, tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    rows.to_parquet(file)
+    file.write_bytes(file.read_bytes().replace(b"alpha", b"\xff\xffpha"))
+    with pytest.raises(UserError, match=r"does not parse as parquet: .*UTF8"):
+        Table(train=str(file), input="text", target="intent").load()
+
+
+@pytest.mark.parametrize(
+    ("ending", "content", "message"),
+    [
+        ("jsonl", b'{"text": "a", "intent": "b"}\n0\n', "expected an object on each line"),
+        ("csv", b"", "No columns to parse"),
+        ("parquet", b"PAR1", "does not parse as parquet"),
+    ],
+)
+def test_what_is_no_table_is_refused(ending: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / f"a.{ending}").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        Table(train=str(tmp_path / f"a.{ending}"), input="text", target="intent").load()
+
+
+def test_ids_of_any_type_are_text(tmp_path: Path) -> None:
+    for ids in ([b"\xc9", b"x"], [1, 2], [None, "a"], [1.5, None]):
+        pd.DataFrame({"text": ["a", "b"], "key": ids}).to_parquet(tmp_path / "a.parquet")
+        found = Table(unlabelled=str(tmp_path / "a.parquet"), input="text", row_id="key").load()["unlabelled"]
+        assert [type(cell) for cell in found["row_id"]] == [str, str]
+
+
+def test_bytes_as_labels_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"text": ["a", "b"], "intent": [b"\x80", b"x"]}).to_parquet(tmp_path / "a.parquet")
+    file = str(tmp_path / "a.parquet")
+    for where in ({}, {"train": {"intent": "x"}}):
+        with pytest.raises(UserError, match="holds bytes, expected text or numbers"):
+            Table(train=file, input="text", target="intent", where=where).load()
+
+
+def test_numbers_with_empty_cells_between_are_read_as_text(tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1.5, None], "b": [None, 2.0], "y": ["p", "q"]}).to_parquet(tmp_path / "a.parquet")
+    one = Table(train=str(tmp_path / "a.parquet"), input="a", target="y").load()["train"]
+    both = Table(train=str(tmp_path / "a.parquet"), input=["a", "b"], join=True, target="y").load()["train"]
+    assert Text().read(one)[0]["input"].tolist() == ["1.5", ""]
+    assert both["input"].tolist() == ["1.5", "2.0"]
 
 
 def test_a_column_can_give_the_ids_and_classes_can_be_chosen(rows: pd.DataFrame, tmp_path: Path) -> None:

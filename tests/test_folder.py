@@ -199,6 +199,27 @@ def test_links_in_a_tar_are_refused_but_copies_are_read(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = as_zip(files([*CLASSES, "?"]), tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"?", b"\0"))
+    with pytest.raises(UserError, match="expected relative paths"):
+        load(path)
+
+
+def test_a_link_to_itself_in_a_tar_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        link = tarfile.TarInfo("ants/1.jpg")
+        link.type, link.linkname = tarfile.LNKTYPE, link.name
+        archive.addfile(link)
+    with pytest.raises(UserError, match="does not unpack as a zip or tar archive"):
+        load(tmp_path / "images.tar")
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"1 file .* with names that are not UTF-8; rename them"):
+        load(as_tar(files([*CLASSES, "ants/caf\udce9.jpg"]), tmp_path))
+
+
 def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     path = as_zip(files(CLASSES), tmp_path)
     content = bytearray(path.read_bytes())
@@ -233,7 +254,7 @@ def test_a_tar_is_never_read_in_part(spoil: str, tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_text("hello")
-    with pytest.raises(UserError, match="does not unpack as a zip or tar archive: file could not be opened"):
+    with pytest.raises(UserError, match="does not unpack as a zip or tar archive"):
         load(tmp_path / "a.zip")
 
 

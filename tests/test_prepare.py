@@ -10,6 +10,7 @@ from decant.data.table import Table
 from decant.modality.text import Text
 from decant.sections import Prepare
 from decant.task.classify import Classify
+from decant.task.regress import Regress
 from decant.tracking import Run
 
 TASK = Classify()
@@ -185,6 +186,16 @@ def test_duplicate_ids_are_refused(rows: pd.DataFrame) -> None:
 def test_too_few_rows_for_a_split_are_explained(rows: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="cannot be cut off train"):
         splits.cut(keyed(rows.iloc[[0, 4, 8]])["train"], 0.25, "test", TASK, 0)
+
+
+def test_too_few_numbers_for_a_split_are_explained(rows: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match=r"cannot be cut off train \(1 different inputs\)"):
+        splits.cut(keyed(rows.head(1).assign(intent=1.0))["train"], 0.25, "test", Regress(), 0)
+
+
+def test_numbers_that_32_bits_cannot_tell_apart_are_one(rows: pd.DataFrame) -> None:
+    made = keyed(rows.assign(intent=[1e-60, 2e-60] * 6))
+    assert "expected at least two different ones" in clean.check_tables(made, Regress())[0]
 
 
 def run_here(*overrides: str) -> None:

@@ -449,6 +449,7 @@ def test_numbers_are_not_smoothed() -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [(["1", "two"], "1 targets are no numbers .first: 'two'"), ([1.0, float("inf")], "no numbers"),
+     ([1.0, 1e300], "or exceed 32 bits"),
      ([0.0, 5.5], r"1 targets are outside \[0, 5\] .first: 5.5")],
 )  # fmt: skip
 def test_targets_that_are_no_numbers_of_the_range_are_refused(cells: list, message: str) -> None:

@@ -45,7 +45,10 @@ def add(tables: dict[str, pd.DataFrame], count: int, modality: Modality, seed: i
     copies = copies.assign(key=modality.keys(copies))
     known = set(pd.concat([frame["key"] for frame in tables.values()])) | {""}
     fresh = copies[~copies["key"].isin(known)].drop_duplicates("key")
-    tables["unlabelled"] = pd.concat([*list(frames.values())[1:], fresh], ignore_index=True)
+    both = pd.concat([*list(frames.values())[1:], fresh], ignore_index=True)
+    if both.empty:
+        return
+    tables["unlabelled"] = both
     if problems := check_ids("unlabelled, with its copies,", tables["unlabelled"]):
         raise UserError(problems)
 

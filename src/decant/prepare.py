@@ -11,7 +11,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from decant import UserError, copies, modality, run, splits
-from decant.clean import check_tables, clean, drop_held
+from decant.clean import Tables, check_tables, clean, drop_held
 from decant.config import piece, settings
 from decant.data import SPLITS, Source
 from decant.modality import Modality
@@ -42,14 +42,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     knobs: Prepare = settings(cfg, "prepare")
     task: Task = piece(cfg, "task")
     pretrain: Pretrain = piece(cfg, "pretrain")
-    made = load(piece(cfg, "data"), task)
-    made.dropped["labelled_copies"] = splits.make(made.tables, knobs, task, cfg.seed)
-    # dropping leaks and cutting can take the last row of a class
-    if problems := check_tables(made.tables, task):
-        raise UserError(problems)
-    originals = dict(made.tables)
-    if knobs.copies:
-        copies.add(made.tables, knobs.copies, made.modality, cfg.seed)
+    made, originals = complete(piece(cfg, "data"), task, knobs, cfg.seed)
     with run.replacing(OUT) as folder:
         encoded = write(made, task, folder)
         (folder / SOURCE.name).mkdir()
@@ -64,6 +57,23 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         tracked.dataset(frame, split, facts[split]["sha256"])
         print(f"{split}: {len(frame)} rows")
     tracked.artifact(OUT / "card.json")
+
+
+def complete(source: Source, task: Task, knobs: Prepare, seed: int) -> tuple[Made, Tables]:
+    """The clean tables of `source` with all splits; and the same without the changed copies of texts.
+
+    Raises:
+        UserError: every problem found.
+    """
+    made = load(source, task)
+    made.dropped["labelled_copies"] = splits.make(made.tables, knobs, task, seed)
+    # dropping leaks and cutting can take the last row of a class
+    if problems := check_tables(made.tables, task):
+        raise UserError(problems)
+    originals = dict(made.tables)
+    if knobs.copies:
+        copies.add(made.tables, knobs.copies, made.modality, seed)
+    return made, originals
 
 
 def source_of(cfg: DictConfig, pretrain: Pretrain, target: dict[str, pd.DataFrame]) -> Made:

@@ -52,7 +52,7 @@ def by_torch(folder: Path) -> Answerer:
         import_module(module)
     images = (folder / "preprocessor_config.json").exists()
     auto = AutoModelForImageClassification if images else AutoModelForSequenceClassification
-    network = auto.from_pretrained(folder, dtype=torch.float32).eval()
+    network = auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True).eval()
 
     @torch.inference_mode()
     def engine(arrays: Arrays) -> np.ndarray:

@@ -91,9 +91,9 @@ def cut(
         _, part = train_test_split(groups["key"], test_size=size, stratify=strata, random_state=seed)
     except ValueError as error:
         counts = pd.Series(strata, dtype=object).value_counts()
-        smallest = f", {len(counts)} classes, the smallest, {counts.index[-1]!r}, with {counts.iloc[-1]}"
+        smallest = [f", {len(counts)} classes, the smallest, {c!r}, with {n}" for c, n in counts.tail(1).items()]
         raise UserError(
-            f"{split} cannot be cut off train ({len(groups)} different inputs{smallest if len(counts) else ''}): "
+            f"{split} cannot be cut off train ({len(groups)} different inputs{''.join(smallest)}): "
             f"{error}; add rows, or give the split as a file"
         ) from error
     chosen = keys.isin(set(part))

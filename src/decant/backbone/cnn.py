@@ -21,8 +21,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from decant import UserError, require, run
-from decant.backbone.origin import Origin
+from decant import UserError, require
+from decant.backbone.origin import Origin, loaded
 
 
 class CNNConfig(PretrainedConfig):
@@ -106,7 +106,7 @@ class CNN(Origin):
     def write(self, folder: Path) -> dict[str, Any]:
         """See `Backbone.write`."""
         source = self.locate(["*.json", "*.txt", "*.model", "model.safetensors"])
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = loaded(AutoTokenizer, source)
         tokenizer.save_pretrained(folder)
         CNNConfig(
             vocab_size=len(tokenizer),
@@ -117,20 +117,19 @@ class CNN(Origin):
         ).save_pretrained(folder)
         if self.sha256 is None:
             return {"origin": f"{self.origin()}, tokenizer alone"}
-        weights = {"embedding.weight": reduced(vectors(source, self.sha256), self.embedding_size)}
+        self.checked(source, self.sha256)
+        weights = {"embedding.weight": reduced(vectors(source), self.embedding_size)}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         return {"origin": f"{self.origin()}, word vectors alone", "sha256": self.sha256}
 
 
-def vectors(folder: Path, sha256: str) -> torch.Tensor:
+def vectors(folder: Path) -> torch.Tensor:
     """The word vectors (V, H) of a model directory.
 
     Raises:
-        UserError: another file than expected, or one without a single table of them.
+        UserError: there is not a single table of them.
     """
     file = folder / "model.safetensors"
-    if (found := run.sha256(file)) != sha256:
-        raise UserError(f"{file.name} has sha256 {found}, expected {sha256}; reinstall it, or correct conf/backbone/")
     tables = [v for k, v in load_file(file).items() if k.endswith("word_embeddings.weight")]
     if len(tables) != 1:
         raise UserError(f"{file.name} has {len(tables)} tables of word vectors, expected one; leave out sha256:")

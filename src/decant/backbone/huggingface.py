@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from decant import UserError, require, run
+from decant import UserError, require
 from decant.backbone import surgery
-from decant.backbone.origin import Origin
+from decant.backbone.origin import Origin, loaded
 
 
 @dataclass(kw_only=True)
@@ -36,6 +36,8 @@ class HuggingFace(Origin):
             raise UserError("pretrained: false goes with none of layers:, intermediate_size:, sha256:, pooling: mean")
         if self.package and self.pretrained and not self.sha256:
             raise UserError("package: needs sha256: of its model.safetensors")
+        if "trust_remote_code" in self.config:
+            raise UserError("config: has trust_remote_code, but no code of a model is run; leave it out")
 
     def has_weights(self) -> bool:
         """See `Backbone.has_weights`."""
@@ -46,15 +48,14 @@ class HuggingFace(Origin):
         patterns = ["*.json", "*.txt", "*.model"] + (["model.safetensors"] if self.pretrained else [])
         source = self.locate(patterns)
         self.processor(source).save_pretrained(folder)
-        config = self.changed(*AutoConfig.from_pretrained(source, return_unused_kwargs=True, **self.config))
+        config = self.changed(*loaded(AutoConfig, source, return_unused_kwargs=True, **self.config))
         if not self.pretrained:
             config.save_pretrained(folder)
             return {"origin": f"{self.origin()}, configuration alone"}
         torch.manual_seed(0)  # a pooler that the file lacks is drawn here
-        digest = self._checked(source / "model.safetensors")
-        model, info = AutoModel.from_pretrained(
-            source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
+        digest = self.checked(source, self.sha256)
+        options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+        model, info = loaded(AutoModel, source, config=config, **options)
         if lacking := sorted(k for k in info["missing_keys"] if not k.startswith("pooler")):
             raise UserError(f"{self.origin()} lacks weights that its config.json asks for: {', '.join(lacking)}")
         if self.layers is not None:
@@ -75,7 +76,7 @@ class HuggingFace(Origin):
 
     def processor(self, source: Path) -> Any:
         """What turns raw inputs into those of the network."""
-        return AutoTokenizer.from_pretrained(source)
+        return loaded(AutoTokenizer, source)
 
     def changed(self, config: Any, unknown: dict[str, Any]) -> Any:
         """`config`, unless a change that was asked for is `unknown` to it.
@@ -90,14 +91,3 @@ class HuggingFace(Origin):
             )
         config.name_or_path = ""  # else an absolute path; equal work must have equal bytes
         return config
-
-    def _checked(self, file: Path) -> str:
-        if not file.is_file():
-            raise UserError(f"no {file.name} in {file.parent}; only safetensors are loaded, never a pickle")
-        digest = run.sha256(file)
-        if self.sha256 not in (None, digest):
-            raise UserError(
-                f"{file.name} of {self.origin()} has sha256 {digest}, expected {self.sha256}; it is not the file "
-                "the yaml was written for: reinstall it, or put the new digest into conf/backbone/"
-            )
-        return digest

@@ -12,6 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATIO
 from decant import UserError, guess, run
 from decant.backbone import Backbone
 from decant.backbone.huggingface import HuggingFace
+from decant.backbone.origin import loaded
 
 BILINEAR = 2
 
@@ -65,7 +66,7 @@ class Image(HuggingFace):
         elif given := self.settings_of_timm(source):
             mean, std, side = given["mean"], given["std"], self.resolution or given["input_size"][-1]
         else:
-            known = AutoImageProcessor.from_pretrained(source)
+            known = loaded(AutoImageProcessor, source)
             mean, std, side = known.image_mean, known.image_std, self.resolution or sides(known)
         return CLIPImageProcessor(
             size={"shortest_edge": side},

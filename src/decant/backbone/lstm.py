@@ -16,7 +16,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from decant.backbone.origin import Origin
+from decant.backbone.origin import Origin, loaded
 
 
 class LSTMConfig(PretrainedConfig):
@@ -107,7 +107,7 @@ class LSTM(Origin):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """See `Backbone.write`."""
-        tokenizer = AutoTokenizer.from_pretrained(self.locate(["*.json", "*.txt", "*.model"]))
+        tokenizer = loaded(AutoTokenizer, self.locate(["*.json", "*.txt", "*.model"]))
         tokenizer.save_pretrained(folder)
         LSTMConfig(
             vocab_size=len(tokenizer),

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 
-from decant import UserError
+from decant import UserError, run
 from decant.backbone import Backbone
 
 
@@ -72,6 +73,30 @@ class Origin(Backbone):
                 "folder that has it"
             ) from error
 
+    def checked(self, folder: Path, sha256: str | None) -> str:
+        """The digest of the weights in a model directory.
+
+        Raises:
+            UserError: there are none in safetensors; they are others than expected; a download without a digest.
+        """
+        file = folder / "model.safetensors"
+        if not file.is_file():
+            raise UserError(
+                f"no {file.name} in {folder}; only safetensors are loaded, never a pickle: get weights in that format"
+            )
+        digest = run.sha256(file)
+        if sha256 is None and self.hub:
+            raise UserError(
+                f"{file.name} of {self.origin()} is a download without a digest; what came has sha256 {digest}: if the "
+                f"hub's page of the file says so too, put sha256: {digest} into its yaml in conf/backbone/"
+            )
+        if sha256 not in (None, digest):
+            raise UserError(
+                f"{file.name} of {self.origin()} has sha256 {digest}, expected {sha256}; it is not the file "
+                "the yaml was written for: reinstall it, or put the new digest into conf/backbone/"
+            )
+        return digest
+
     def origin(self) -> str:
         """Where the files come from, for the manifest."""
         if self.hub:
@@ -80,3 +105,18 @@ class Origin(Backbone):
             distribution = packages_distributions()[self.package][0]
             return f"package {distribution}=={version(distribution)}"
         return "local directory"
+
+
+def loaded(auto: Any, source: Path, **options: Any) -> Any:
+    """What a class of transformers reads from a folder; code that lies there is never run.
+
+    Raises:
+        UserError: it needs such code, or is damaged, or of an architecture that transformers does not know.
+    """
+    try:
+        return auto.from_pretrained(source, trust_remote_code=False, **options)
+    except (ValueError, OSError) as error:
+        raise UserError(
+            f"{source} cannot be loaded: {str(error).splitlines()[0]} Code that comes with a model is never run; get "
+            "the files again, or choose a model of an architecture that transformers knows"
+        ) from error

@@ -37,7 +37,7 @@ class Siamese(HuggingFace):
         config = SiameseConfig(body.to_dict(), self.scale)
         if self.pretrained:
             network = SiameseForSequenceClassification(config)
-            before = AutoModel.from_pretrained(folder).state_dict()
+            before = AutoModel.from_pretrained(folder, use_safetensors=True).state_dict()
             network.backbone.load_state_dict({k: v for k, v in before.items() if not k.startswith("pooler.")})
             weights = {k: v for k, v in network.state_dict().items() if not k.startswith("classifier.")}
             network.save_pretrained(folder, state_dict=weights)

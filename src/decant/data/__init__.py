@@ -52,21 +52,28 @@ class Source(ABC):
 
 def numbered(frame: pd.DataFrame, split: str, row_id: str | None = None) -> pd.DataFrame:
     """`frame` with the contract's `row_id`: its own column of that name, or split and index."""
-    ids = frame[row_id].astype(str) if row_id else [f"{split}-{i}" for i in frame.index]
+    ids = frame[row_id].map(str) if row_id else [f"{split}-{i}" for i in frame.index]
     columns = [c for c in ("input", "pair", "target") if c in frame]
     return frame[columns].assign(row_id=list(ids)).reset_index(drop=True)
 
 
-def contract(input: str | list[str], target: str | None) -> dict[str, str]:
-    """The contract's names of a source's columns: {"question": "input", "label": "target"}.
+def contract(input: str | list[str], target: str | None, row_id: str | None, join: bool = False) -> dict[str, str]:
+    """The contract's names of a source's columns: {"question": "input", "label": "target", "key": "row_id"}.
+
+    Columns that are to be joined are the inputs 0, 1, ...
 
     Raises:
-        UserError: other than one or two columns of input.
+        UserError: other than one or two columns of input; one column in two roles.
     """
     inputs = [input] if isinstance(input, str) else list(input)
-    if len(inputs) not in (1, 2) or len(set(inputs)) < len(inputs):
+    if not inputs or len(set(inputs)) < len(inputs) or (len(inputs) > 2 and not join):
         raise UserError(f"input is {input}, expected one column, or a list of two for pairs of texts")
-    return dict(zip(inputs, ("input", "pair"), strict=False)) | ({target: "target"} if target else {})
+    names = [f"input {i}" for i in range(len(inputs))] if join else ["input", "pair"][: len(inputs)]
+    roles = [*zip(inputs, names, strict=True), (target, "target"), (row_id, "row_id")]
+    given = [(column, name) for column, name in roles if column is not None]
+    if len(dict(given)) < len(given):
+        raise UserError(f"input is {input}, target is {target} and row_id is {row_id}, expected different columns")
+    return dict(given)
 
 
 def some(names: Sequence[object]) -> str:

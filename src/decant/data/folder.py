@@ -10,8 +10,8 @@ import pandas as pd
 from decant import UserError
 from decant.data import SPLITS, Source, numbered, some
 from decant.data.archive import unpacked
+from decant.data.files import fetch, verify
 from decant.data.images import inputs
-from decant.data.table import fetch, verify
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 SPLIT_OF = {s: s for s in SPLITS} | {"val": "validation", "valid": "validation", "unlabeled": "unlabelled"}
@@ -64,6 +64,7 @@ class Folder(Source):
         labelled = images[images["split"] != "unlabelled"]
         nowhere, loose = labelled["split"] == "", labelled["target"].isna() & (labelled["split"] != "")
         found = {
+            "with names that are not UTF-8; rename them": places[~places["row_id"].map(_utf8).astype(bool)],
             f"not images by their ending ({' '.join(e[1:] for e in ENDINGS)}); remove them": places[~known],
             "beside the folders of splits; move them into one of these": labelled[nowhere],
             "in no class folder; move each into a folder with the name of its class": labelled[loose],
@@ -109,6 +110,10 @@ def _walk(root: Path) -> list[str]:
     # rglob would skip linked folders, and folders that cannot be read
     found = os.walk(root, onerror=stop, followlinks=True)
     return [(Path(folder) / name).relative_to(root).as_posix() for folder, _, names in found for name in names]
+
+
+def _utf8(name: str) -> bool:
+    return name.encode(errors="ignore").decode() == name
 
 
 def _hidden(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 from datasets import ClassLabel, load_dataset
@@ -9,7 +10,6 @@ from datasets import ClassLabel, load_dataset
 from decant import UserError
 from decant.data import Source, contract, numbered
 from decant.data.images import inputs
-from decant.data.table import fetch
 
 
 @dataclass(kw_only=True)
@@ -30,7 +30,7 @@ class Hub(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        contract(self.input, self.target)
+        contract(self.input, self.target, self.row_id)
         if not re.fullmatch("[0-9a-f]{40}", self.revision):
             raise UserError(f"revision is {self.revision!r}, expected a commit of {self.id} (40 hexadecimal digits)")
 
@@ -52,11 +52,10 @@ class Hub(Source):
                 f"{self.id}@{self.revision[:8]} ({theirs}) cannot be loaded: {type(error).__name__}: {error}; "
                 "check the id, the split and the network, or download it once and use a table: source"
             ) from error
-        names = contract(self.input, self.target if ours != "unlabelled" else None)
-        wanted = [*names, *([self.row_id] if self.row_id else [])]
-        if lacking := [c for c in wanted if c not in rows.column_names]:
+        names = contract(self.input, self.target if ours != "unlabelled" else None, self.row_id)
+        if lacking := [c for c in names if c not in rows.column_names]:
             raise UserError(f"{self.id} has no column {lacking}; it has: {rows.column_names}")
-        frame = rows.to_pandas()[wanted]
+        frame = rows.to_pandas()[list(names)]
         feature = rows.features.get(self.target)
         if isinstance(feature, ClassLabel) and self.target in frame:
             # an unlabelled row of a ClassLabel column is -1
@@ -64,5 +63,10 @@ class Hub(Source):
         elif isinstance(each := getattr(feature, "feature", None), ClassLabel) and self.target in frame:
             frame[self.target] = [[each.int2str(int(i)) for i in row] for row in frame[self.target]]
         if isinstance(self.input, str):
-            frame[self.input] = inputs(frame[self.input], self.size, self.id, fetch)
-        return numbered(frame.rename(columns=names), ours, self.row_id)
+            frame[self.input] = inputs(frame[self.input], self.size, self.id, local)
+        return numbered(frame.rename(columns=names), ours, "row_id" if self.row_id else None)
+
+
+def local(path: str) -> bytes:
+    """The bytes of a file that came with the data set; a URL is not followed."""
+    return Path(path).read_bytes()

@@ -7,11 +7,11 @@ from decant import UserError
 from decant.data import some
 
 
-def inputs(cells: Iterable[Any], size: int | None, where: str, read: Callable[[str], bytes]) -> list[Any]:
+def inputs(cells: Iterable[Any], size: int | None, where: str, read: Callable[[str], bytes] | None) -> list[Any]:
     """The contract's column `input`: text as it is, or with `size` the encoded bytes of every image.
 
-    `read` gives the bytes behind a path, as the cells spell it; `where` names the table in messages. An empty
-    cell gives b"".
+    `read` gives the bytes behind a path, as the cells spell it; none: paths are refused. `where` names the table in
+    messages. An empty cell gives b"".
 
     Raises:
         UserError: images without `size`; files that cannot be read, together; other types.
@@ -27,10 +27,15 @@ def inputs(cells: Iterable[Any], size: int | None, where: str, read: Callable[[s
             f"{where} holds {', '.join(sorted(odd))} as input, expected images (size: is set): encoded bytes, "
             "or paths of files; name another column with input:, or remove size:"
         )
+    if read is None and (paths := [cell for cell in cells if isinstance(cell, str)]):
+        raise UserError(
+            f"{where} is on another machine and names {some(paths)}, which no digest would check; expected encoded "
+            "bytes in the table: download all, and give it by its path"
+        )
     found, lacking = [], []
     for cell in cells:
         try:
-            found.append(read(cell) if isinstance(cell, str) else cell if isinstance(cell, bytes) else b"")
+            found.append(read(cell) if isinstance(cell, str) and read else cell if isinstance(cell, bytes) else b"")
         except (OSError, UserError):
             lacking.append(cell)
     if lacking:

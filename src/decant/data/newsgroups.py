@@ -4,6 +4,7 @@ Judge transfer on the stripped text: headers, footers and quotes give the answer
 """
 
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 from sklearn.datasets import fetch_20newsgroups
@@ -33,10 +34,11 @@ class Newsgroups(Source):
         return {split: numbered(self._fetched(split), split) for split in ("train", "test")}
 
     def _fetched(self, split: str) -> pd.DataFrame:
+        options = {"categories": self.categories, "remove": tuple(self.remove), "shuffle": False}
         try:
-            bunch = fetch_20newsgroups(
-                subset=split, categories=self.categories, remove=tuple(self.remove), shuffle=False
-            )
+            # its cache is a pickle, so it is given an empty place; it checks the digest of what it fetches
+            with TemporaryDirectory() as empty:
+                bunch = fetch_20newsgroups(data_home=empty, subset=split, **options)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"20 Newsgroups cannot be fetched: {error}; check the network and the categories, or use "

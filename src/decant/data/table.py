@@ -1,30 +1,17 @@
 """Any CSV, TSV, JSON lines or Parquet file, by path or URL, with the columns that its yaml names."""
 
-import hashlib
-import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
-import fsspec  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from decant import UserError
 from decant.data import SPLITS, Source, contract, numbered
+from decant.data.files import beside, fetch, parse, remote, verify
 from decant.data.images import inputs
 from decant.data.labels import listed, named, only
-
-READERS: dict[str, Callable[[io.BytesIO], pd.DataFrame]] = {
-    # text like "NA", "null" or "None" is text: only an empty cell is missing
-    ".csv": lambda b: pd.read_csv(b, dtype=str, keep_default_na=False, na_values=[""]),
-    ".tsv": lambda b: pd.read_csv(b, dtype=str, sep="\t", keep_default_na=False, na_values=[""]),
-    ".jsonl": lambda b: pd.read_json(b, lines=True, dtype=False),
-    ".parquet": pd.read_parquet,
-}
 
 
 @dataclass(kw_only=True)
@@ -86,32 +73,21 @@ class Table(Source):
 
     def _read(self, split: str, path: str) -> pd.DataFrame:
         content = fetch(path)
-        verify(path, content, self.sha256.get(split))
+        verify(path, content, self.sha256.get(split), f"sha256: {{{split}: %s}}")
         names, wanted = self._names(split), self.where.get(split, {})
-        frame = parse(path, content)
+        frame = chosen(path, columns(path, parse(path, content), [*names, *wanted]), wanted)
+        frame = frame[list(names)].rename(columns=names)
         if self.join:
-            texts = self._columns(path, frame, self.input).fillna("").astype(str)
-            frame = frame.assign(input=texts[list(self.input)].agg("\n\n".join, axis=1).str.strip())
-        frame = self._columns(path, frame, [*names, *wanted])
-        frame = chosen(path, frame, wanted).drop(columns=set(wanted) - {*names, self.row_id}).rename(columns=names)
+            frame = frame.assign(input=joined(frame[[f"input {i}" for i in range(len(self.input))]]))
         if split != "unlabelled":
             frame = self._labelled(split, path, frame)
-        if isinstance(self.input, list):
-            return numbered(frame, split, self.row_id)
-        cells = inputs(frame["input"], self.size, path, lambda name: fetch(beside(path, name)))
-        return numbered(frame.assign(input=cells), split, self.row_id)
+        if not isinstance(self.input, list):
+            read = None if remote(path) else lambda name: fetch(beside(path, name))
+            frame = frame.assign(input=inputs(frame["input"], self.size, path, read))
+        return numbered(frame, split, "row_id" if self.row_id else None)
 
     def _names(self, split: str) -> dict[str, str]:
-        return contract("input" if self.join else self.input, self.target if split != "unlabelled" else None)
-
-    def _columns(self, path: str, frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
-        wanted = [*names, *([self.row_id] if self.row_id else [])]
-        if lacking := [c for c in wanted if c not in frame]:
-            raise UserError(
-                f"{path} has no column {', '.join(map(repr, lacking))}; it has: {', '.join(map(repr, frame))}. "
-                "Name the columns in conf/data/ with input:, target: and row_id:"
-            )
-        return frame[list(dict.fromkeys(wanted))]
+        return contract(self.input, self.target if split != "unlabelled" else None, self.row_id, self.join)
 
     def _labelled(self, split: str, path: str, frame: pd.DataFrame) -> pd.DataFrame:
         """`frame` with labels as text, or lists of text, and the chosen classes only."""
@@ -119,7 +95,7 @@ class Table(Source):
             target = listed(path, frame["target"], self.names)
         else:
             # a whole number beside an empty cell was read as 1.0
-            target = frame["target"].convert_dtypes().astype("string")
+            target = spelled(path, frame["target"].convert_dtypes())
             target = named(path, target, self.names) if self.names else target
         frame = frame.assign(target=target)
         if not self.classes:
@@ -131,6 +107,38 @@ class Table(Source):
         return only(frame, set(self.classes)) if lists else frame[target.isin(self.classes)]
 
 
+def columns(path: str, frame: pd.DataFrame, wanted: Iterable[str]) -> pd.DataFrame:
+    """The `wanted` columns, each once.
+
+    Raises:
+        UserError: some are not there.
+    """
+    if lacking := [c for c in wanted if c not in frame]:
+        raise UserError(
+            f"{path} has no column {', '.join(map(repr, lacking))}; it has: {', '.join(map(repr, frame))}. "
+            "Name the columns in conf/data/ with input:, target: and row_id:"
+        )
+    return frame[list(dict.fromkeys(wanted))]
+
+
+def spelled(path: str, column: "pd.Series") -> "pd.Series[str]":
+    """A column as text.
+
+    Raises:
+        UserError: bytes that are none.
+    """
+    try:
+        return column.astype("string")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: the column of {column.name!r} holds bytes, expected text or numbers") from error
+
+
+def joined(texts: pd.DataFrame) -> "pd.Series[str]":
+    """One text a row, of a paragraph for each column; empty cells leave none at its ends."""
+    rows = texts.astype(object).mask(texts.isna(), "").itertuples(index=False)
+    return pd.Series(["\n\n".join(map(str, row)).strip() for row in rows], texts.index, dtype="str")
+
+
 def chosen(path: str, frame: pd.DataFrame, wanted: dict[str, Any]) -> pd.DataFrame:
     """The rows whose columns have the `wanted` values, compared as text.
 
@@ -138,77 +146,9 @@ def chosen(path: str, frame: pd.DataFrame, wanted: dict[str, Any]) -> pd.DataFra
         UserError: there is none.
     """
     for column, value in wanted.items():
-        cells = frame[column].astype("string")
+        cells = spelled(path, frame[column])
         if not (cells == str(value)).any():
             known = ", ".join(map(repr, sorted(cells.dropna().unique())[:10]))
             raise UserError(f"{path} has no rows where {column} is {str(value)!r}; it is one of: {known}")
         frame = frame[(cells == str(value)).fillna(False)]
     return frame
-
-
-def beside(table: str, name: str) -> str:
-    """The path or URL of the file that `table` calls `name`: relative to the table's folder."""
-    if "://" in table:
-        return f"{table.partition('?')[0].rpartition('/')[0]}/{name}"
-    return str(Path(table).parent / name)
-
-
-def verify(path: str, content: bytes, sha256: str | None) -> None:
-    """Nothing, when `content` has the expected digest, or none is expected.
-
-    Raises:
-        UserError: with both digests.
-    """
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 not in (None, digest):
-        raise UserError(
-            f"{path}: sha256 is {digest}, expected {sha256}; it is another file than the yaml "
-            "was written for: get the right one, or put the new digest into the yaml"
-        )
-
-
-def fetch(path: str) -> bytes:
-    """The bytes at a path or URL.
-
-    Raises:
-        UserError: where there is nothing, or no network.
-    """
-    try:
-        with fsspec.open(path) as file:
-            return bytes(file.read())
-    except FileNotFoundError as error:
-        if "://" in path:  # fsspec says this of a server that does not answer, too
-            raise UserError(f"{path} cannot be fetched; check the address and the network") from error
-        raise UserError(
-            f"no file {path}; put it there, name another in conf/data/, or set the variable that stands there "
-            "(DECANT_DATA=<folder>)"
-        ) from error
-    except (OSError, URLError, ValueError, ImportError) as error:
-        raise UserError(f"{path} cannot be read: {error}; check the path or the network") from error
-    except Exception as error:
-        # aiohttp's errors derive from Exception alone, and are there only with fsspec[http]
-        raise UserError(f"{path} cannot be fetched: {error}; check the network") from error
-
-
-def parse(path: str, content: bytes) -> pd.DataFrame:
-    """The table in `content`; the ending of `path` says its format.
-
-    Raises:
-        UserError: an unknown format, text that is not UTF-8, a file that does not parse.
-    """
-    ending = Path(path.split("?")[0]).suffix.lower()
-    ending = ".jsonl" if ending in (".json", ".ndjson") else ending
-    if ending not in READERS:
-        raise UserError(f"{path}: unknown format {ending!r}; known: {', '.join(READERS)}")
-    try:
-        if ending != ".parquet":
-            content.decode()  # pandas decodes in pieces, and would name a place in one of them
-        return READERS[ending](io.BytesIO(content)).reset_index(drop=True)  # the position in the file is a row's id
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path} is not UTF-8: byte 0x{content[error.start]:02x} near line {line}; convert it, for example "
-            f"with: iconv -f WINDOWS-1252 -t UTF-8"
-        ) from error
-    except (ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} does not parse as {ending[1:]}: {error}") from error

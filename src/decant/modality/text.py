@@ -32,7 +32,8 @@ class Text(Modality):
 
     def read(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
         """See `Modality.read`; every value is a text."""
-        return frame.assign(**{c: frame[c].fillna("").astype(str) for c in columns(frame)}), {}
+        texts = {c: frame[c].astype(object).mask(frame[c].isna(), "").map(str) for c in columns(frame)}
+        return frame.assign(**texts), {}
 
     def keys(self, frame: pd.DataFrame) -> "pd.Series[str]":
         """See `Modality.keys`; a pair is empty if one of its texts is."""

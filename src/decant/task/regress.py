@@ -76,9 +76,11 @@ class Regress(Task):
         text = target.astype("string").str.strip()
         text = text.mask(text == "")
         numbers = pd.to_numeric(text, errors="coerce").astype("Float64").astype(float)
-        bad = text.notna() & ~np.isfinite(numbers)
+        with np.errstate(over="ignore"):
+            bad = text.notna() & ~np.isfinite(numbers.astype(np.float32))
         if bad.any():
-            raise UserError(f"{bad.sum()} targets are no numbers (first: {text[bad].iloc[0]!r}); correct them")
+            first = text[bad].iloc[0]
+            raise UserError(f"{bad.sum()} targets are no numbers (first: {first!r}), or exceed 32 bits; correct them")
         if self.low is None or self.high is None:
             return numbers
         bad = (numbers < self.low) | (numbers > self.high)
@@ -94,7 +96,7 @@ class Regress(Task):
         return [
             f"{split} has the single target {tables[split]['target'].iloc[0]:g}; expected at least two different ones"
             for split in ("train", "validation", "test")
-            if split in tables and tables[split]["target"].nunique() < 2
+            if split in tables and tables[split]["target"].astype(np.float32).nunique() < 2
         ]
 
     def rare(self, train: pd.DataFrame) -> list[str]:
