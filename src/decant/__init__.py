@@ -2,8 +2,12 @@
 
 import difflib
 import gc
+import inspect
 import os
+import re
 from collections.abc import Iterable
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 # read when mlflow is imported, so it cannot wait: nobody asked the user
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -15,11 +19,12 @@ class UserError(Exception):
     """Something the user can put right; printed without a traceback, exit code 2.
 
     Takes one sentence or several: all problems that could be found, raised once. Each says what was
-    found, what was expected and the next step.
+    found, what was expected and the next step. Credentials in URIs are left out.
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        sentences = [problems] if isinstance(problems, str) else problems
+        self.problems = [re.sub(r"://[^/@\s]*@", "://", sentence) for sentence in sentences]
         super().__init__("\n".join(self.problems))
 
 
@@ -38,3 +43,19 @@ def guess(word: str, among: list[str]) -> str:
     """What was meant by a misspelt `word`, for the end of a message; empty: nothing is like it."""
     close = difflib.get_close_matches(word, among, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value of a yaml is of an annotated type; what is in lists and mappings is not looked at."""
+    if isinstance(kind, UnionType):
+        return any(fits(value, part) for part in get_args(kind))
+    plain = get_origin(kind) or kind
+    if not isinstance(plain, type) or plain is inspect.Parameter.empty or isinstance(value, dict):
+        return True
+    return isinstance(value, float | int if plain is float else plain)
+
+
+def hint(kind: Any) -> str:
+    """An annotated type in words, for a message."""
+    words = kind.__name__ if type(kind) is type else str(kind)
+    return words.replace("None", "null").replace(" | ", " or ")

@@ -17,7 +17,7 @@ from decant.data import SPLITS, Source
 from decant.modality import Modality
 from decant.pretrain import Pretrain
 from decant.sections import Prepare
-from decant.tables import PREPARED, SOURCE
+from decant.tables import PREPARED, SOURCE, unfilled
 from decant.task import Task
 from decant.tracking import Run
 
@@ -45,7 +45,8 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     made = load(piece(cfg, "data"), task)
     made.dropped["labelled_copies"] = splits.make(made.tables, knobs, task, cfg.seed)
     # dropping leaks and cutting can take the last row of a class
-    if problems := check_tables(made.tables, task):
+    problems = check_tables(made.tables, task)
+    if problems := problems or unfilled(cfg, len(made.tables["train"]), "fine_tune", "distill"):
         raise UserError(problems)
     originals = dict(made.tables)
     if knobs.copies:
@@ -63,6 +64,10 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         frame = frame.assign(input=list(shown), target=frame["target"].astype(str))
         tracked.dataset(frame, split, facts[split]["sha256"])
         print(f"{split}: {len(frame)} rows")
+        if mixed := facts[split]["duplicates_with_different_labels"]:
+            print(
+                f"{split}: {mixed} inputs stand there with different labels; one of each is wrong, or none can be told"
+            )
     tracked.artifact(OUT / "card.json")
 
 
@@ -83,6 +88,8 @@ def source_of(cfg: DictConfig, pretrain: Pretrain, target: dict[str, pd.DataFram
         splits.make_validation(before.tables, settings(cfg, "prepare"), pretrain.task, cfg.seed)
     else:
         splits.pool(before.tables, settings(cfg, "prepare"), cfg.seed)
+    if problems := unfilled(cfg, len(before.tables["train"]), "pretrain_load"):
+        raise UserError([f"the source data: {p}" for p in problems])
     return before
 
 

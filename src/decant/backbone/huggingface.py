@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel
 
-from decant import UserError, require, run
+from decant import UserError, model, require, run
 from decant.backbone import surgery
 from decant.backbone.origin import Origin
+from decant.modality.text import tokenizer
+
+AGAIN = "get it again, or name another in conf/backbone/"
 
 
 @dataclass(kw_only=True)
@@ -45,25 +48,30 @@ class HuggingFace(Origin):
         """See `Backbone.write`."""
         patterns = ["*.json", "*.txt", "*.model"] + (["model.safetensors"] if self.pretrained else [])
         source = self.locate(patterns)
-        self.processor(source).save_pretrained(folder)
-        config = self.changed(*AutoConfig.from_pretrained(source, return_unused_kwargs=True, **self.config))
+        with model.reading(source, AGAIN):
+            config = self.changed(*AutoConfig.from_pretrained(source, return_unused_kwargs=True, **self.config))
+            self.processor(source).save_pretrained(folder)
         if not self.pretrained:
             config.save_pretrained(folder)
             return {"origin": f"{self.origin()}, configuration alone"}
         torch.manual_seed(0)  # a pooler that the file lacks is drawn here
         digest = self._checked(source / "model.safetensors")
-        model, info = AutoModel.from_pretrained(
-            source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
+        with model.reading(source, AGAIN):
+            network, info = AutoModel.from_pretrained(
+                source, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )  # fmt: skip
         if lacking := sorted(k for k in info["missing_keys"] if not k.startswith("pooler")):
-            raise UserError(f"{self.origin()} lacks weights that its config.json asks for: {', '.join(lacking)}")
+            raise UserError(f"{source} lacks weights that its config.json asks for: {some(lacking)}; {AGAIN}")
+        if other := sorted(str(mismatch[0]) for mismatch in info["mismatched_keys"]):
+            raise UserError(f"{source} has weights of other shapes than its config.json says: {some(other)}; {AGAIN}")
         if self.layers is not None:
-            surgery.cut(model, self.layers)
+            surgery.cut(network, self.layers)
         if self.pooling == "mean":
-            surgery.average(model)
+            surgery.average(network)
         if self.intermediate_size is not None:
-            surgery.narrow(model, self.intermediate_size)
-        model.save_pretrained(folder)
+            surgery.narrow(network, self.intermediate_size)
+        network.save_pretrained(folder)
         return {
             "origin": self.origin(),
             "sha256": digest,
@@ -75,7 +83,7 @@ class HuggingFace(Origin):
 
     def processor(self, source: Path) -> Any:
         """What turns raw inputs into those of the network."""
-        return AutoTokenizer.from_pretrained(source)
+        return tokenizer(source)
 
     def changed(self, config: Any, unknown: dict[str, Any]) -> Any:
         """`config`, unless a change that was asked for is `unknown` to it.
@@ -101,3 +109,8 @@ class HuggingFace(Origin):
                 "the yaml was written for: reinstall it, or put the new digest into conf/backbone/"
             )
         return digest
+
+
+def some(names: list[str]) -> str:
+    """The first three, and how many they are."""
+    return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")

@@ -61,11 +61,13 @@ def contract(input: str | list[str], target: str | None) -> dict[str, str]:
     """The contract's names of a source's columns: {"question": "input", "label": "target"}.
 
     Raises:
-        UserError: other than one or two columns of input.
+        UserError: other than one or two columns of input, or the same for the target.
     """
     inputs = [input] if isinstance(input, str) else list(input)
     if len(inputs) not in (1, 2) or len(set(inputs)) < len(inputs):
         raise UserError(f"input is {input}, expected one column, or a list of two for pairs of texts")
+    if target in inputs:
+        raise UserError(f"target is {target!r}, which input names, too; name the column with the label")
     return dict(zip(inputs, ("input", "pair"), strict=False)) | ({target: "target"} if target else {})
 
 

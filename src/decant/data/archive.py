@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 
+import psutil
+
 from decant import UserError
 from decant.data import some
 
@@ -42,6 +44,7 @@ def _zip(path: str, content: bytes) -> dict[str, bytes]:
         problems = _outside(path, members)
         if locked := [n for n, m in members.items() if m.flag_bits & 1]:
             problems.append(f"{path}: {some(locked)} encrypted, expected none; unpack it and give the folder")
+        problems += _larger(path, (m.file_size for m in members.values()))
         if problems:
             raise UserError(problems)
         return {name: archive.read(member) for name, member in members.items()}
@@ -55,6 +58,7 @@ def _tar(path: str, content: bytes) -> dict[str, bytes]:
         # a hard link is how tar stores the second of two equal files
         if odd := [n for n, m in members.items() if not (m.isfile() or m.islnk())]:
             problems.append(f"{path}: {some(odd)} links or devices, expected files; pack it anew without them")
+        problems += _larger(path, (m.size for m in members.values()))
         if problems:
             raise UserError(problems)
         files = {name: archive.extractfile(member) for name, member in members.items()}
@@ -73,3 +77,14 @@ def _outside(path: str, names: Iterable[str]) -> list[str]:
     # the Windows flavour knows both kinds of separators, and drives
     bad = [n for n in names if PureWindowsPath(n).anchor or ".." in PureWindowsPath(n).parts]
     return [f"{path}: {some(bad)} outside the archive, expected relative paths; do not trust it"] if bad else []
+
+
+def _larger(path: str, sizes: Iterable[int]) -> list[str]:
+    """Refuse what does not fit into memory: a small archive can unpack to any size."""
+    total, free = sum(sizes), psutil.virtual_memory().available
+    if total <= free:
+        return []
+    return [
+        f"{path} unpacks to {total / 1e9:,.0f} GB, but {free / 1e9:,.0f} GB of memory are free; unpack it and give the "
+        "folder, unless you do not trust it"
+    ]

@@ -1,8 +1,7 @@
 """Any CSV, TSV, JSON lines or Parquet file, by path or URL, with the columns that its yaml names."""
 
 import hashlib
-import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,12 @@ from urllib.error import URLError
 import fsspec  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from decant import UserError
 from decant.data import SPLITS, Source, contract, numbered
+from decant.data.formats import parse, separated
 from decant.data.images import inputs
 from decant.data.labels import listed, named, only
-
-READERS: dict[str, Callable[[io.BytesIO], pd.DataFrame]] = {
-    # text like "NA", "null" or "None" is text: only an empty cell is missing
-    ".csv": lambda b: pd.read_csv(b, dtype=str, keep_default_na=False, na_values=[""]),
-    ".tsv": lambda b: pd.read_csv(b, dtype=str, sep="\t", keep_default_na=False, na_values=[""]),
-    ".jsonl": lambda b: pd.read_json(b, lines=True, dtype=False),
-    ".parquet": pd.read_parquet,
-}
 
 
 @dataclass(kw_only=True)
@@ -62,7 +53,10 @@ class Table(Source):
             raise UserError(f"names no target:, the column with the label, which {given[0]}: needs; give it")
         if self.join and isinstance(self.input, str):
             raise UserError("join is true, but input names one column; expected a list of columns, or join: false")
-        self._names("train")
+        if self.row_id in self._names("train"):
+            raise UserError(
+                f"row_id is {self.row_id!r}, the input or the target; name a column of ids, or leave it out"
+            )
         if unknown := [s for s in self.where if s not in SPLITS or not getattr(self, s)]:
             raise UserError(f"where names {', '.join(unknown)}, expected splits with a file: train, test, ...")
 
@@ -109,7 +103,7 @@ class Table(Source):
         if lacking := [c for c in wanted if c not in frame]:
             raise UserError(
                 f"{path} has no column {', '.join(map(repr, lacking))}; it has: {', '.join(map(repr, frame))}. "
-                "Name the columns in conf/data/ with input:, target: and row_id:"
+                + (separated(frame) or "Name the columns in conf/data/ with input:, target: and row_id:")
             )
         return frame[list(dict.fromkeys(wanted))]
 
@@ -188,27 +182,3 @@ def fetch(path: str) -> bytes:
     except Exception as error:
         # aiohttp's errors derive from Exception alone, and are there only with fsspec[http]
         raise UserError(f"{path} cannot be fetched: {error}; check the network") from error
-
-
-def parse(path: str, content: bytes) -> pd.DataFrame:
-    """The table in `content`; the ending of `path` says its format.
-
-    Raises:
-        UserError: an unknown format, text that is not UTF-8, a file that does not parse.
-    """
-    ending = Path(path.split("?")[0]).suffix.lower()
-    ending = ".jsonl" if ending in (".json", ".ndjson") else ending
-    if ending not in READERS:
-        raise UserError(f"{path}: unknown format {ending!r}; known: {', '.join(READERS)}")
-    try:
-        if ending != ".parquet":
-            content.decode()  # pandas decodes in pieces, and would name a place in one of them
-        return READERS[ending](io.BytesIO(content)).reset_index(drop=True)  # the position in the file is a row's id
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path} is not UTF-8: byte 0x{content[error.start]:02x} near line {line}; convert it, for example "
-            f"with: iconv -f WINDOWS-1252 -t UTF-8"
-        ) from error
-    except (ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} does not parse as {ending[1:]}: {error}") from error
