@@ -65,9 +65,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         tracked.dataset(frame, split, facts[split]["sha256"])
         print(f"{split}: {len(frame)} rows")
         if mixed := facts[split]["duplicates_with_different_labels"]:
-            print(
-                f"{split}: {mixed} inputs stand there with different labels; one of each is wrong, or none can be told"
-            )
+            print(f"{split}: {mixed} inputs stand there with different labels; look through them")
     tracked.artifact(OUT / "card.json")
 
 

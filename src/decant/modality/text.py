@@ -90,9 +90,7 @@ def tokenizer(folder: Path) -> Any:
     try:
         found = AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # of no class of its own
-        raise UserError(
-            f"the tokenizer in {folder} cannot be read: {error}; get it again, or: dvc repro"
-        ) from error
+        raise UserError(f"the tokenizer in {folder} cannot be read: {error}; get it again, or: dvc repro") from error
     names = sorted({"tokenizer.json", *found.vocab_files_names.values()})
     if not any((folder / name).is_file() for name in names):
         raise UserError(
