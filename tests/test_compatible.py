@@ -121,5 +121,5 @@ def test_make_experiment_tells_before_dvc_writes_params(
 def test_the_printed_config_is_checked_too(project: Path) -> None:
     words = [sys.executable, "-m", "decant.config", "use.augment=flip"]
     found = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert "decant: augment flip is for image data, but data support is text" in found.stderr

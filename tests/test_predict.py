@@ -183,7 +183,9 @@ def test_images_come_from_files_folders_lists_and_tables(images: Path, tmp_path:
         ("t.parquet", "PAR1", [], "t.parquet cannot be read as Parquet"),
         ("t.txt", "a\n", ["--output", "no/out"], "there is no folder no for the output"),
         ("t.txt", "a\n", ["--output", "o.parquet"], "o.parquet cannot be written as .parquet; choose .csv or .jsonl"),
-        ("t.txt", "a\n", ["absent.txt", "gone.csv"], "there is no file absent.txt\nerror: there is no file gone.csv"),
+        ("t.txt", "a\n", ["absent.txt", "gone.csv"],
+         "there is no file absent.txt; give the path of one, or - for the standard input\n"
+         "error: there is no file gone.csv"),
         ("t.txt", "a\n", ["."], ". cannot be read: Is a directory"),
     ],
 )  # fmt: skip

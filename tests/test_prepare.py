@@ -125,6 +125,7 @@ def test_ids_that_collide_once_rows_lose_their_label_are_refused(rows: pd.DataFr
 def test_labels_taken_away_are_not_learned_from_the_source(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     few = ["prepare.labels_per_class=4", "use.source=toy", "use.pretrain=supervised", "+data.leaks=drop"]
+    few += [f"{section}.batch_size=4" for section in ("pretrain_load", "fine_tune", "distill")]
     prepare.main(config.load(["use.data=toy", *few, "+source.leaks=drop"], ROOT), Run())
     target, source = tables.read().frames, tables.read(tables.SOURCE).frames
     seen = {text for frame in source.values() for text in frame["input"]}

@@ -144,7 +144,7 @@ def test_code_that_comes_with_a_model_is_not_run(file: str, trap: Trap, bare: Pa
         try:
             backbone.write(tmp_path)
         except UserError as error:
-            assert "Code that comes with a model is never run" in str(error)  # noqa: PT017 - it may be not needed
+            assert "code that comes with a model is never run" in str(error)  # noqa: PT017 - it may be not needed
     with pytest.raises(UserError, match="no code of a model is run"):
         HuggingFace(path=str(bare), config={"trust_remote_code": True})
 

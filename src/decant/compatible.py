@@ -131,6 +131,8 @@ def with_student(cfg: DictConfig) -> Iterator[str]:
         yield f"prepare.copies is for texts, one to a row, but data {cfg.use.data} are not; set it to 0"
     if knobs.vocabulary == "used" and piece(cfg, "data").size is not None:
         yield "distill.vocabulary is used, but images have none; set it to all"
+    if cfg.export.prune and cfg.trainer.devices != 1:
+        yield f"export.prune is for one device, found trainer.devices {cfg.trainer.devices}; set it to 0"
     if knobs.dropout == 0 and loss.needs and piece(cfg, "augment").drops:
         yield (
             f"augment {cfg.use.augment} compares two passes with other dropout, but distill.dropout is 0; choose "

@@ -69,7 +69,10 @@ class LengthBuckets(Sampler[list[int]]):
 
 
 class Data(pl.LightningDataModule):
-    """Training and validation batches from rows in memory; `shrink`: smaller ones, where rows are too few for one."""
+    """Training and validation batches from rows in memory.
+
+    `shrink`: smaller ones, where rows are too few for one; `section`: of params.yaml, where `batch_size` stands.
+    """
 
     def __init__(
         self,
@@ -79,14 +82,16 @@ class Data(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         shrink: bool = False,
+        section: str = "",
     ) -> None:
         super().__init__()
+        self.knob = f"{section}.batch_size" if section else "batch_size"
         self.train, self.validation, self.encoder, self.seed = train, validation, encoder, seed
         self.batch_size, self.shrink = batch_size, shrink
         self.place = (0, 0)
         """Epoch and batch that training begins with."""
         if batch_size > len(train) and not shrink:
-            raise UserError(f"batch_size is {batch_size}, but there are only {len(train)} training rows; lower it")
+            raise UserError(f"{self.knob} is {batch_size}, but there are only {len(train)} training rows; lower it")
 
     def setup(self, stage: str) -> None:
         """Check that the batch can be shared.
@@ -102,7 +107,7 @@ class Data(pl.LightningDataModule):
         if self.batch_size % (world * parts) or not self.batch_size:
             shares = world * parts
             raise UserError(
-                f"batch_size is {self.batch_size}, which {world} devices cannot share evenly in {parts} parts each; "
+                f"{self.knob} is {self.batch_size}, which {world} devices cannot share evenly in {parts} parts each; "
                 f"choose a multiple of {shares} (for example {max(1, math.ceil(self.batch_size / shares)) * shares}), "
                 "other devices, or another accumulate in conf/trainer/"
             )

@@ -21,8 +21,8 @@ import psutil
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
-from decant import messages
-from decant.store import alive, connect, experiment_name, redacted
+from decant import messages, redacted
+from decant.store import alive, connect, experiment_name
 
 OUTBOX = Path(".state/outbox")
 PATIENCE = 15.0

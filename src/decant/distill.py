@@ -42,12 +42,13 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     compatible.check(cfg)
     knobs: Distill = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
-    examples = tables.read().examples()
+    prepared = tables.read()
+    if problems := tables.unfilled(cfg, len(prepared.frames["train"]), "distill"):  # the control has these alone
+        raise UserError(problems)
+    examples = prepared.examples()
     alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained", dropout=None)
     print(f"student: {cfg.use.loss}", flush=True)
     export: Export = settings(cfg, "export")
-    if export.prune and cfg.trainer.devices != 1:
-        raise UserError(f"export.prune is for one device, found trainer.devices {cfg.trainer.devices}; set it to 0")
     chosen = knobs if loss.needs else alone
     with run.replacing(OUT) as folder:
         distil(cfg, chosen, folder, tracked, loss, ("validation", "test"))

@@ -115,4 +115,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except UserError as error:
-        sys.exit("\n".join(f"decant: {problem}" for problem in error.problems))
+        print(*(f"decant: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+        sys.exit(2)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from decant import compatible, folds, run, tables
+from decant import UserError, compatible, folds, run, tables
 from decant.adapt import Adapt
 from decant.config import piece, settings
 from decant.learner import Learner
@@ -44,7 +44,10 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     adapt: Adapt = piece(cfg, "adapt")
     if warning := smoothed(knobs.label_smoothing, piece(cfg, "loss").needs):
         print(warning, flush=True)
-    examples = tables.read().examples()
+    prepared = tables.read()
+    if problems := tables.unfilled(cfg, len(prepared.frames["train"]), "fine_tune", "distill"):
+        raise UserError(problems)
+    examples = prepared.examples()
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
     storage = Storage(knobs.half_logits, knobs.top_logits)
     if knobs.folds > 1 or knobs.seeds > 1:

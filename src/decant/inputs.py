@@ -23,6 +23,7 @@ from decant.pixels import FORMATS, GAP, BadImage, check, rgb, square
 
 Arrays = dict[str, np.ndarray]
 """The inputs of a network by name."""
+EXPECTED_FOLDER = "expected a model directory, as dvc repro makes it"
 
 
 class BadInput(UserError):
@@ -42,9 +43,7 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(file.read_text("utf-8")))
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{file} cannot be read ({error}); expected a model directory, as dvc repro makes it"
-        ) from error
+        raise UserError(f"{file} cannot be read ({error}); {EXPECTED_FOLDER}") from error
 
 
 class Inputs(ABC):
@@ -79,7 +78,10 @@ class Texts(Inputs):
     def __init__(self, folder: Path, types: bool, sides: Collection[int]) -> None:
         self.types, self.sides = types, sides
         settings = read_json(folder / "tokenizer_config.json")
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # of no class of its own
+            raise UserError(f"{folder / 'tokenizer.json'} cannot be read ({error}); {EXPECTED_FOLDER}") from error
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         longest = settings.get("model_max_length")

@@ -31,7 +31,11 @@ def main(words: Sequence[str]) -> None:
         UserError: bad options, a bad model, a bad row.
     """
     options = parsed(words)
-    absent = [f"there is no file {name}" for name in options.files if name != "-" and not Path(name).exists()]
+    absent = [
+        f"there is no file {name}; give the path of one, or - for the standard input"
+        for name in options.files
+        if name != "-" and not Path(name).exists()
+    ]
     if absent:
         raise UserError(absent)
     if not options.model.is_dir():
@@ -177,10 +181,12 @@ def writing(path: Path | None) -> Iterator[TextIO]:
     """The output; a file appears under its name when it is whole."""
     # half of a surrogate pair, which JSON can carry, is written as JSON writes it
     how: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-    if path is None or (path.exists() and not path.is_file()):
+    if path is None or (path.exists() and not (path.is_file() or path.is_dir())):
         with open(path or sys.stdout.fileno(), "w", closefd=path is not None, **how) as file:
             yield file
         return
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give --output the name of a file")
     if not path.absolute().parent.is_dir():
         raise UserError(f"there is no folder {path.parent} for the output; make it first")
     part = path.with_name(f"{path.name}.part")

@@ -96,12 +96,15 @@ def verify(folder: Path, split: str, digest: str) -> int:
 
     Raises:
         OSError: there are no predictions.
-        UserError: there are none on this split, or of other data than that of `digest`, or of another model or
-            preprocessing than lies beside them.
+        UserError: they are damaged; there are none on this split, or of other data than that of `digest`, or of another
+            model or preprocessing than lies beside them.
     """
     file = folder / FILE
     with file.open("rb") as opened:  # pyarrow's own error does not name the file
-        facts = json.loads((pq.read_schema(opened).metadata or {}).get(b"decant", b"{}"))
+        try:
+            facts = json.loads((pq.read_schema(opened).metadata or {}).get(b"decant", b"{}"))
+        except pa.ArrowException as error:
+            raise UserError(f"{file} is damaged ({error}); {AGAIN}") from error
     if split not in facts.get("data", {}):
         raise UserError(f"{file} has no predictions on {split}; {AGAIN}")
     if facts["data"][split] != digest:

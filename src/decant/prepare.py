@@ -17,7 +17,7 @@ from decant.data import SPLITS, Source
 from decant.modality import Modality
 from decant.pretrain import Pretrain
 from decant.sections import Prepare
-from decant.tables import PREPARED, SOURCE
+from decant.tables import PREPARED, SOURCE, unfilled
 from decant.task import Task
 from decant.tracking import Run
 
@@ -43,6 +43,8 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     task: Task = piece(cfg, "task")
     pretrain: Pretrain = piece(cfg, "pretrain")
     made, originals = complete(piece(cfg, "data"), task, knobs, cfg.seed)
+    if problems := unfilled(cfg, len(made.tables["train"]), "fine_tune", "distill"):
+        raise UserError(problems)
     with run.replacing(OUT) as folder:
         encoded = write(made, task, folder)
         (folder / SOURCE.name).mkdir()
@@ -56,6 +58,8 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         frame = frame.assign(input=list(shown), target=frame["target"].astype(str))
         tracked.dataset(frame, split, facts[split]["sha256"])
         print(f"{split}: {len(frame)} rows")
+        if mixed := facts[split]["duplicates_with_different_labels"]:
+            print(f"{split}: {mixed} inputs stand there with different labels; look through them")
     tracked.artifact(OUT / "card.json")
 
 
@@ -93,6 +97,8 @@ def source_of(cfg: DictConfig, pretrain: Pretrain, target: dict[str, pd.DataFram
         splits.make_validation(before.tables, settings(cfg, "prepare"), pretrain.task, cfg.seed)
     else:
         splits.pool(before.tables, settings(cfg, "prepare"), cfg.seed)
+    if problems := unfilled(cfg, len(before.tables["train"]), "pretrain_load"):
+        raise UserError([f"the source data: {p}" for p in problems])
     return before
 
 

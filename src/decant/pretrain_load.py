@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from decant import compatible, model, run
+from decant import UserError, compatible, modality, model, run
 from decant.backbone import Backbone
 from decant.config import ROLES, piece, settings
 from decant.pretrain import Pretrain
@@ -34,9 +34,19 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         if role == "student" and piece(cfg, "loss").needs and cfg.distill.dropout is not None:
             # what it cannot drop is told before a teacher is trained
             model.with_dropout(run.read_json(OUT / role / "config.json"), cfg.distill.dropout)
+        fits(cfg, role)
         manifest = run.read_json(OUT / role / "manifest.json")
         print(f"{role}: {cfg.use[role]} ({manifest['origin']})")
         tracked.tags({f"{role}.{key}": value for key, value in manifest.items()})
+
+
+def fits(cfg: DictConfig, role: str) -> None:
+    """Refuse inputs that are longer than a network takes, before one is trained."""
+    section = "distill" if role == "student" else "fine_tune"
+    try:
+        modality.of(piece(cfg, "data").size).encoder(OUT / role, cfg[section].max_length)
+    except UserError as error:
+        raise UserError([f"{section}: {problem}" for problem in error.problems]) from error
 
 
 def write(backbone: Backbone, folder: Path) -> None:

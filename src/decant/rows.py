@@ -50,6 +50,8 @@ def rows(name: str, images: bool) -> Iterator[Row]:
     path = Path(name)
     if name == "-":
         yield from piped(images)
+    elif path.suffix.lower() in PICTURES and not images:
+        raise UserError(f"{name} is an image by its name, but the model takes texts; give it texts, or another --model")
     elif path.is_dir() and images:
         yield from pictures(path)
     elif read := READERS.get(path.suffix.lower()):
@@ -150,6 +152,8 @@ def delimited(name: str, separator: str) -> Iterator[Row]:
         table = csv.reader(lines, delimiter=separator, strict=True)
         try:
             header = next(table, [])
+            if len(header) == 1 and (by := next((c for c in ";\t|" if c in header[0]), "")):
+                raise UserError(f"{name} looks separated by {by!r}, expected {separator!r}; save it so")
             for fields in filter(None, table):
                 if len(fields) != len(header):
                     raise UserError(f"{lines.where()}: {len(fields)} fields, expected {len(header)} as in the header")
@@ -173,7 +177,7 @@ def parquet(name: str) -> Iterator[Row]:
                 for line, values in enumerate(batch.to_pylist(), line + 1):  # noqa: B020 - counts on
                     yield Row(values, name, line, share)
         except pa.ArrowException as error:
-            raise UserError(f"{name} cannot be read as Parquet: {error}") from error
+            raise UserError(f"{name} cannot be read as Parquet: {error}; get it again") from error
 
 
 READERS: dict[str, Callable[[str], Iterator[Row]]] = {

@@ -29,14 +29,15 @@ import transformers
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from decant import UserError, config, state, tracking
-from decant.store import redacted
+from decant import UserError, config, redacted, state, tracking
 from decant.tracking import Run
 
 Main = Callable[[DictConfig, Run], None]
 FULL = re.compile("No space left on device|disk is full|os error 28")
 SHORT = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 """What libraries say that have no error class for it."""
+CLEARED = ("fine_tune", "distill", "evaluate")
+"""Stages whose outputs DVC clears away before they start; the others keep theirs (`persist`)."""
 
 
 def stage(name: str, main: Main) -> None:
@@ -66,11 +67,13 @@ def stage(name: str, main: Main) -> None:
     except FileNotFoundError as error:
         if not str(error.filename).startswith("data/"):
             raise
-        sys.exit(f"decant: no {error.filename}, which an earlier stage writes; run: dvc repro {name.replace('_', '-')}")
+        again = f"run: dvc repro {name.replace('_', '-')}"
+        print(f"decant: no {error.filename}, which an earlier stage writes; {again}", file=sys.stderr)
+        sys.exit(2)
     except UserError as error:
         for problem in error.problems:
-            print(f"decant: {redacted(problem)}", file=sys.stderr)
-        if "DVC_STAGE" in os.environ:
+            print(f"decant: {problem}", file=sys.stderr)
+        if "DVC_STAGE" in os.environ and name in CLEARED:
             print("decant: outputs that DVC cleared away come back with: dvc checkout", file=sys.stderr)
         sys.exit(2)
 
@@ -204,8 +207,17 @@ def write_json(file: Path, value: Any) -> None:
 
 
 def read_json(file: Path) -> Any:
-    """What `write_json` wrote."""
-    return json.loads(file.read_text("utf-8"))
+    """What `write_json` wrote.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"{file} is damaged, no JSON ({error}); get it again, or, if a stage made it, run: dvc repro"
+        ) from error
 
 
 def sha256(file: Path) -> str:

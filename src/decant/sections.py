@@ -1,7 +1,9 @@
 """The sections of params.yaml: what each knob means, and which values it takes."""
 
+import math
 from dataclasses import dataclass
 from os.path import normpath
+from typing import Any
 
 from decant import require
 
@@ -52,7 +54,8 @@ class Training:
     def __post_init__(self) -> None:
         checks = {k: (getattr(self, k) > 0, "above 0") for k in ("epochs", "lr", "batch_size", "max_length", "clip")}
         checks |= {k: (0 <= getattr(self, k) < 1, "in [0, 1)") for k in ("warmup", "label_smoothing", "ema")}
-        checks["weight_decay"] = (self.weight_decay >= 0, "0 or more")
+        checks["lr"] = (0 < self.lr < math.inf, "a number above 0")
+        checks["weight_decay"] = (0 <= self.weight_decay < math.inf, "0 or more")
         require(self, **checks)
 
 
@@ -161,6 +164,40 @@ class Evaluate:
         require(self, **checks)
 
 
+@dataclass
+class Trainer:
+    """A file of conf/trainer/: the hardware. But for threads, it changes nothing of the result."""
+
+    accelerator: str
+    """`cpu`, `gpu`, or `auto`."""
+    devices: Any
+    """How many on each machine, -1: all; or a list of their numbers."""
+    num_nodes: int
+    strategy: str
+    """How they train together, as Lightning calls it."""
+    precision: Any
+    """As Lightning calls it, or `auto`: bfloat16 where the device has it."""
+    threads: int
+    """Of a process."""
+    accumulate: int
+    """Parts that a device takes its share of a batch in."""
+    save_minutes: float
+    """Between saved states of a training."""
+
+    def __post_init__(self) -> None:
+        numbers = self.devices if isinstance(self.devices, list) else [self.devices]
+        require(
+            self,
+            devices=(all(isinstance(n, int) for n in numbers), "a whole number, or a list of such"),
+            num_nodes=(self.num_nodes > 0, "1 or more"),
+            precision=(str(self.precision) in PRECISIONS, f"one of: {', '.join(PRECISIONS)}"),
+            threads=(self.threads > 0, "1 or more"),
+            accumulate=(self.accumulate > 0, "1 or more"),
+            save_minutes=(self.save_minutes >= 0, "0 or more"),
+        )
+
+
+PRECISIONS = ("auto", "32-true", "32", "bf16-mixed", "bf16", "16-mixed", "16", "bf16-true", "16-true", "64-true", "64")
 SECTIONS: dict[str, type] = {
     "prepare": Prepare,
     "pretrain_load": Training,
@@ -169,3 +206,8 @@ SECTIONS: dict[str, type] = {
     "export": Export,
     "evaluate": Evaluate,
 }
+
+
+def section(knobs: object) -> str:
+    """The name of the section that `knobs` are of."""
+    return next(name for name, kind in SECTIONS.items() if type(knobs) is kind)

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import requests
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
-from decant import UserError
+from decant import UserError, redacted
 
-SECRET = "token|secret|password|passwd|key|credential|signature"
-"""What the name of a variable, or of a part of a URI, says of its value."""
 REQUESTS = {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "30"}
 """Of MLflow's client: it would try for minutes, and a training wait for it (see deliver.py)."""
 
@@ -73,16 +70,6 @@ def _reach(uri: str) -> None:
             f"no MLflow server answers at {redacted(uri)} ({type(error).__name__}); start it, correct "
             "MLFLOW_TRACKING_URI, or unset it to use mlflow.db here"
         ) from error
-
-
-def redacted(text: str) -> str:
-    """`text` without credentials: those of URIs, and the values of variables that are one by their name."""
-    text = re.sub(r"://[^/@\s]*@", "://", text)
-    text = re.sub(rf"([?&][^=&\s]*(?:{SECRET})[^=&\s]*=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE)
-    for name, value in os.environ.items():
-        if len(value) >= 8 and re.search(SECRET, name, re.IGNORECASE):  # a shorter one may stand for something else
-            text = text.replace(value, "***")
-    return text
 
 
 def experiment_name() -> str:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+from omegaconf import DictConfig
 
-from decant import modality, run
+from decant import UserError, modality, run
 from decant.modality import Modality
 
 PREPARED = Path("data/prepare")
@@ -38,8 +40,30 @@ def read(folder: Path = PREPARED) -> Prepared:
     """What `prepare` wrote to `folder`."""
     card = run.read_json(folder / "card.json")
     return Prepared(
-        frames={split: pd.read_parquet(folder / f"{split}.parquet") for split in sorted(card["splits"])},
+        frames={split: whole(folder / f"{split}.parquet") for split in sorted(card["splits"])},
         labels=list(card["labels"]),
         digests={split: str(facts["sha256"]) for split, facts in card["splits"].items()},
         modality=modality.of(card["size"]),
     )
+
+
+def whole(file: Path) -> pd.DataFrame:
+    """A table that `prepare` wrote.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    with file.open("rb") as opened:  # pandas' own error does not name a file that is not there
+        try:
+            return pd.read_parquet(opened)
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{file} is damaged ({error}); run: dvc repro") from error
+
+
+def unfilled(cfg: DictConfig, rows: int, *stages: str) -> list[str]:
+    """Batches that so many labelled `rows` of train do not fill, of stages that are still to come."""
+    return [
+        f"{stage}.batch_size is {cfg[stage].batch_size}, but train has only {rows} rows; lower it, or add rows"
+        for stage in stages
+        if cfg[stage].batch_size > rows
+    ]

@@ -16,9 +16,9 @@ import pandas as pd
 import psutil
 from omegaconf import DictConfig, OmegaConf
 
-from decant import deliver, messages, provenance, state
+from decant import deliver, messages, provenance, redacted, state
 from decant.provenance import digest
-from decant.store import connect, find, owner, redacted
+from decant.store import connect, find, owner
 
 SEEDS_RUN = "DECANT_SEEDS_RUN"
 """The variable that holds the id of a run of several seeds, while those run."""

@@ -22,7 +22,7 @@ from decant.fit import advice, device, fit
 from decant.learner import Learner
 from decant.modality import Batches, Encoder, Row
 from decant.predictions import Storage
-from decant.sections import Training
+from decant.sections import Training, section
 from decant.tables import Prepared
 from decant.task import Task
 from decant.tracking import Run, rank
@@ -84,8 +84,9 @@ def learn(
     """The trained network, its encoder, and the encoded rows of all splits."""
     pl.seed_everything(cfg.seed, verbose=False)
     scale = run.read_json(start / "manifest.json")["lr_scale"]
-    encoder = prepared.modality.encoder(start, knobs.max_length)
-    network = task.model(start, prepared.labels, prepared.modality.auto(), adapt)
+    with model.reading(start):
+        encoder = prepared.modality.encoder(start, knobs.max_length)
+        network = task.model(start, prepared.labels, prepared.modality.auto(), adapt)
     rows = encoder.rows(prepared.frames)
     picked = {"train": chosen(rows, prepared), "validation": rows["validation"]}
     soft = [row.soft for row in picked["train"] if row.soft is not None]
@@ -98,7 +99,7 @@ def learn(
         augment: Augment = piece(cfg, "augment")
         augment.bind(encoder)
         learner = build(adapt.wrap(network), encoder, task, knobs, knobs.lr * scale, adapt, augment)
-        data = Data(picked["train"], picked["validation"], encoder, knobs.batch_size, cfg.seed)
+        data = Data(picked["train"], picked["validation"], encoder, knobs.batch_size, cfg.seed, section=section(knobs))
         network = adapt.unwrap(fit(learner, data, knobs.epochs, cfg, tracked))
     return network, encoder, rows
 

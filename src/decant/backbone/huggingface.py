@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel
 
 from decant import UserError, require
 from decant.backbone import surgery
-from decant.backbone.origin import Origin, loaded
+from decant.backbone.origin import AGAIN, Origin, loaded
+from decant.modality.text import tokenizer
 
 
 @dataclass(kw_only=True)
@@ -55,16 +56,18 @@ class HuggingFace(Origin):
         torch.manual_seed(0)  # a pooler that the file lacks is drawn here
         digest = self.checked(source, self.sha256)
         options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
-        model, info = loaded(AutoModel, source, config=config, **options)
+        network, info = loaded(AutoModel, source, config=config, ignore_mismatched_sizes=True, **options)
         if lacking := sorted(k for k in info["missing_keys"] if not k.startswith("pooler")):
-            raise UserError(f"{self.origin()} lacks weights that its config.json asks for: {', '.join(lacking)}")
+            raise UserError(f"{source} lacks weights that its config.json asks for: {some(lacking)}; {AGAIN}")
+        if other := sorted(str(mismatch[0]) for mismatch in info["mismatched_keys"]):
+            raise UserError(f"{source} has weights of other shapes than its config.json says: {some(other)}; {AGAIN}")
         if self.layers is not None:
-            surgery.cut(model, self.layers)
+            surgery.cut(network, self.layers)
         if self.pooling == "mean":
-            surgery.average(model)
+            surgery.average(network)
         if self.intermediate_size is not None:
-            surgery.narrow(model, self.intermediate_size)
-        model.save_pretrained(folder)
+            surgery.narrow(network, self.intermediate_size)
+        network.save_pretrained(folder)
         return {
             "origin": self.origin(),
             "sha256": digest,
@@ -76,7 +79,7 @@ class HuggingFace(Origin):
 
     def processor(self, source: Path) -> Any:
         """What turns raw inputs into those of the network."""
-        return loaded(AutoTokenizer, source)
+        return tokenizer(source)
 
     def changed(self, config: Any, unknown: dict[str, Any]) -> Any:
         """`config`, unless a change that was asked for is `unknown` to it.
@@ -91,3 +94,8 @@ class HuggingFace(Origin):
             )
         config.name_or_path = ""  # else an absolute path; equal work must have equal bytes
         return config
+
+
+def some(names: list[str]) -> str:
+    """The first three, and how many they are."""
+    return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")

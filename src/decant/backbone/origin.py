@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 
 from decant import UserError, run
 from decant.backbone import Backbone
+
+AGAIN = "get it again, or name another in conf/backbone/"
 
 
 @dataclass(kw_only=True)
@@ -115,8 +118,10 @@ def loaded(auto: Any, source: Path, **options: Any) -> Any:
     """
     try:
         return auto.from_pretrained(source, trust_remote_code=False, **options)
-    except (ValueError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        file = source / "model.safetensors" if isinstance(error, SafetensorError) else source
+        reason = str(error).partition("\n")[0]
         raise UserError(
-            f"{source} cannot be loaded: {str(error).splitlines()[0]} Code that comes with a model is never run; get "
-            "the files again, or choose a model of an architecture that transformers knows"
+            f"{file} cannot be read: {reason}; expected a whole model directory, of an architecture that transformers "
+            f"knows, for code that comes with a model is never run: {AGAIN}"
         ) from error

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from decant import UserError
 from decant.data import some
 
@@ -20,6 +22,8 @@ def inputs(cells: Iterable[Any], size: int | None, where: str, read: Callable[[s
     if size is None:
         if any(isinstance(cell, bytes) or _struct(cell) for cell in cells):
             raise UserError(f"{where} holds images as input, expected text; set size: (pixels) in conf/data/")
+        if odd := {type(cell).__name__ for cell in cells if isinstance(cell, dict | list | np.ndarray)}:
+            raise UserError(f"{where} holds {', '.join(odd)} as input, expected text; name another column with input:")
         return cells
     cells = [cell["bytes"] or cell.get("path") if _struct(cell) else cell for cell in cells]
     if odd := {type(c).__name__ for c in cells if not (isinstance(c, bytes | str) or _missing(c))}:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from decant import UserError
 from decant.data import SPLITS, Source, contract, numbered
-from decant.data.files import beside, fetch, parse, remote, verify
+from decant.data.files import beside, fetch, remote, verify
+from decant.data.formats import parse, separated
 from decant.data.images import inputs
 from decant.data.labels import listed, named, only
 
@@ -116,7 +117,7 @@ def columns(path: str, frame: pd.DataFrame, wanted: Iterable[str]) -> pd.DataFra
     if lacking := [c for c in wanted if c not in frame]:
         raise UserError(
             f"{path} has no column {', '.join(map(repr, lacking))}; it has: {', '.join(map(repr, frame))}. "
-            "Name the columns in conf/data/ with input:, target: and row_id:"
+            + (separated(frame) or "Name the columns in conf/data/ with input:, target: and row_id:")
         )
     return frame[list(dict.fromkeys(wanted))]
 

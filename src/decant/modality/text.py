@@ -82,6 +82,24 @@ def plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def tokenizer(folder: Path) -> Any:
+    """That of a model directory.
+
+    Raises:
+        UserError: it is damaged, or there is none; transformers would make an empty one.
+    """
+    try:
+        found = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of no class of its own
+        raise UserError(f"the tokenizer in {folder} cannot be read: {error}; get it again, or: dvc repro") from error
+    names = sorted({"tokenizer.json", *found.vocab_files_names.values()})
+    if not any((folder / name).is_file() for name in names):
+        raise UserError(
+            f"no tokenizer in {folder}, expected one of {', '.join(names)}; put it there, or run: dvc repro"
+        )
+    return found
+
+
 class TextEncoder(Encoder):
     """Tokens, cut off at `max_length` (default: what the tokenizer says); of a pair, the longer text is cut first."""
 
@@ -89,7 +107,7 @@ class TextEncoder(Encoder):
         if (folder / "preprocessor_config.json").exists():
             raise UserError(f"{folder} holds an image model, but the data are texts; choose backbones for texts")
         # by name, else transformers offers the image processor it finds for some architectures
-        self.processor = AutoTokenizer.from_pretrained(folder)
+        self.processor = tokenizer(folder)
         if max_length is None:
             return
         positions = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", max_length)

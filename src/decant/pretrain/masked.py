@@ -59,7 +59,7 @@ class Masked(Pretrain):
         encoder = prepared.modality.encoder(folder, knobs.max_length)
         gaps = Gaps(encoder.processor, self.rate)
         rows = fillable(encoder, gaps, prepared)
-        data = Data(rows["train"], rows["validation"], encoder, knobs.batch_size, cfg.seed)
+        data = Data(rows["train"], rows["validation"], encoder, knobs.batch_size, cfg.seed, section="pretrain_load")
         network = start(folder)
         lr = knobs.lr * run.read_json(folder / "manifest.json")["lr_scale"]
         task = Tokens(network.get_input_embeddings().num_embeddings)

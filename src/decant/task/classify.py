@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.functional.classification import multiclass_calibration_error
 from transformers import PreTrainedModel
 
-from decant import model
+from decant import UserError, model
 from decant.adapt import Adapt
 from decant.task import Tables, Task
 
@@ -30,7 +30,16 @@ class Classify(Task):
     columns = {"accuracy": "accuracy %", "macro_f1": "macro F1 %", "calibration_error": "calibration error %"}
 
     def read(self, target: "pd.Series[Any]") -> "pd.Series[Any]":
-        """Names of classes; a blank one is none."""
+        """Names of classes; a blank one is none.
+
+        Raises:
+            UserError: lists of them.
+        """
+        if lists := [cell for cell in target if isinstance(cell, list)]:
+            raise UserError(
+                f"{len(lists)} targets are lists of labels (first: {lists[0]}), expected one label each; choose "
+                "use.task multilabel, or another column"
+            )
         null = target.isna() | (target.astype(str).str.strip() == "")
         return target.where(~null).astype("string")
 
@@ -51,9 +60,10 @@ class Classify(Task):
         counts = train["target"].value_counts()
         if not (rare := sorted(counts[counts < 2].index)):
             return []
+        names = ", ".join(map(repr, rare[:10])) + (", ..." if len(rare) > 10 else "")
         return [
-            f"train has one row of {', '.join(map(repr, rare))}; expected two or more of each class, one to "
-            "learn from and one to validate on: add rows or remove the class"
+            f"train has one row of {names}; expected two or more of each class, one to learn from and one to validate "
+            "on: add rows or remove the class"
         ]
 
     def strata(self, target: "pd.Series[Any]") -> "pd.Series[Any] | None":
