@@ -337,7 +337,7 @@ ENVIRONMENT = [
     Bad("server that does not answer", "prepare", "http://127.0.0.1:9", "start it", env={"MLFLOW_TRACKING_URI": "http://me:s3cret@127.0.0.1:9"}),
     Bad("store of files", "prepare", "'file:./mlruns'", "unset it", env={"MLFLOW_TRACKING_URI": "file:./mlruns"}),
     Bad("store by a relative path", "prepare", "'sqlite:///mlflow.db'", "absolute", env={"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}),
-    Bad("store without a driver", "prepare", "postgresql://db/x cannot be used", "psycopg", env={"MLFLOW_TRACKING_URI": "postgresql://me:s3cret@db/x"}),
+    Bad("store without a driver", "prepare", "postgresql://db/x cannot be used", "a database needs its driver", env={"MLFLOW_TRACKING_URI": "postgresql://me:s3cret@db/x"}),
     Bad("file for the folder of a stage", "prepare", "data/prepare cannot be written", "free the path", {"data/prepare": b"x"}),
     Bad("file for the folder of data", "prepare", "cannot be written", "free the path", {"data": b"x"}),
     Bad("no params.yaml", "prepare", "no params.yaml", "run from the project folder", {"params.yaml": None}),
@@ -365,6 +365,13 @@ ENVIRONMENT = [
 ]  # fmt: skip
 
 COMMANDS = [
+    Bad("comparison with nowhere", "cli compare nowhere .", "'nowhere' has no data/evaluate/rows.parquet", "dvc exp list"),
+    Bad("comparison with a run that is not there", f"cli compare {'0' * 32} .", f"run {'0' * 32}", "expected the run of an invocation"),
+    Bad("comparison with one alone", "cli compare .", "usage: decant compare", "B"),
+    Bad("verification of what is not committed", "cli verify", "no dvc.lock is committed", "commit what git status shows"),
+    Bad("seeds that are none", "experiment --seeds 0", "SEEDS is 0", "2 or more"),
+    Bad("seeds and a seed", "experiment --seeds 3 -S seed=1", "no -S seed=", "0 to SEEDS - 1"),
+    Bad("seeds in words", "experiment --seeds many", "many", "int"),
     Bad("unknown command", "cli predct", "'predct'", "did you mean 'predict'"),
     Bad("unknown experiment", "experiment --experiment digit", "conf/experiment/digit.yaml", "did you mean 'digits'"),
     Bad("experiment without a name", "experiment --experiment", "--experiment", "expected one argument"),

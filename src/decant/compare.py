@@ -170,4 +170,9 @@ def show(a: str, b: str, both: list[tuple[Rows, Rows]], knobs: Evaluate) -> None
     report.terminal().print(report.grid(f"{task.monitor} x 100; {how}", COLUMNS, lines))
     print(f"student: {b} is {WORDS[found['student'].verdict(knobs.confidence)]} {a} at {100 * knobs.confidence:g} %")
     if len(both) == 1:
-        print("The spread over seeds is not in this: make experiment SEEDS=5 measures it.")
+        print(
+            "The spread over seeds is not in this: seeds of one experiment differ by more than chance over rows alone"
+        )
+        print(
+            "(benchmarks/alarms.md). Before you believe a small difference, compare what make experiment SEEDS=5 gives."
+        )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers.logger import Logger
@@ -60,7 +61,7 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
     averaging = [Ema(learner.knobs.ema)] if learner.knobs.ema else []
     keep = Keep(tracked.state / f"{prefix}fit", cfg.trainer.save_minutes) if tracked.state else None
     bar = sys.stdout.isatty()
-    trainer = pl.Trainer(
+    trainer = made(
         **hardware(cfg),
         max_epochs=epochs,
         logger=RunLogger(tracked, prefix),
@@ -87,6 +88,18 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
     found |= {"epoch_seconds": statistics.median(clock.seconds)}
     tracked.metrics({f"{prefix}{k}": v for k, v in found.items()})
     return learner.network.to(trainer.strategy.root_device)
+
+
+def made(**how: Any) -> pl.Trainer:
+    """Lightning's trainer.
+
+    Raises:
+        UserError: hardware that Lightning does not know.
+    """
+    try:
+        return pl.Trainer(**how)
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(f"Lightning refuses the trainer: {error}; correct conf/trainer/, or choose another") from error
 
 
 def advice(knobs: Training) -> str:

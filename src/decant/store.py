@@ -10,6 +10,7 @@ import psutil
 import requests
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from decant import UserError, redacted
 
@@ -46,9 +47,13 @@ def connect(root: Path | None = None) -> str:
                 kind = {"mlflow.experimentKind": "custom_model_development"}
                 mlflow.create_experiment(name, artifact_location=artifacts, tags=kind)
             mlflow.set_experiment(name)
-    except (OSError, MlflowException, ImportError) as error:  # a database's driver may be missing
-        raise UserError(f"the MLflow store {redacted(uri)} cannot be used: {error}") from error
-    close_dead()
+        close_dead()
+    except (OSError, MlflowException, ImportError, SQLAlchemyError) as error:  # a database's driver may be missing
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"the MLflow store {uri} cannot be used: {reason}; correct MLFLOW_TRACKING_URI (a database needs its "
+            f"driver), or unset it to use {root / 'mlflow.db'}; where that is damaged, move it away"
+        ) from error
     return uri
 
 

@@ -72,9 +72,8 @@ def contract(input: str | list[str], target: str | None, row_id: str | None, joi
     roles = [*zip(inputs, names, strict=True), (target, "target"), (row_id, "row_id")]
     given = [(column, name) for column, name in roles if column is not None]
     if len(dict(given)) < len(given):
-        raise UserError(
-            f"input is {input!r}, target is {target!r} and row_id is {row_id!r}; expected different columns: name another"
-        )
+        named = f"input is {input!r}, target is {target!r} and row_id is {row_id!r}"
+        raise UserError(f"{named}; expected different columns: name another")
     return dict(given)
 
 
