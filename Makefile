@@ -26,10 +26,10 @@ verify: .venv/ready ## make the committed experiment again from nothing, and com
 	@decant verify
 
 test: .venv/ready ## all tests, end to end included
-	python -m pytest
+	python -m pytest --numprocesses 2 --dist loadfile
 
 fast: .venv/ready ## the quick tests, about five minutes
-	python -m pytest -m "not slow"
+	python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 lint: .venv/ready ## style, formatting and types
 	ruff check .
