@@ -65,6 +65,11 @@ def test_a_leak_can_be_dropped_and_test_stays_whole(rows: pd.DataFrame) -> None:
     assert (len(made["train"]), len(made["test"])) == (11, 1)
 
 
+def test_a_train_split_that_leaks_leave_empty_is_refused(rows: pd.DataFrame) -> None:
+    with pytest.raises(UserError, match="train has no rows left after dropping empty inputs and leaks"):
+        cleaned(loaded(rows, validation=rows), leaks="drop")
+
+
 def test_unlabelled_rows_may_have_an_empty_label(rows: pd.DataFrame) -> None:
     frame = numbered(rows.rename(columns={"text": "input"}).assign(target=None), "unlabelled")
     assert prepare.encode(frame, TASK, ["bills"])["target"].tolist() == [-1] * len(rows)

@@ -50,6 +50,8 @@ def clean(tables: Tables, source: Source, modality: Modality, task: Task | None)
         raise UserError(problems)
     if leaking:
         dropped["leaks"] = drop_leaks(tables)
+        if bare := check_tables(tables, None):
+            raise UserError(bare)
     if "unlabelled" in tables and tables["unlabelled"].empty:
         del tables["unlabelled"]
     return dropped
