@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import test_adapt
+import torch
 
 from decant import config, distill, resume
 from decant.adapt import Adapt
@@ -144,9 +145,20 @@ def test_a_student_goes_on_learning_from_its_teacher(words: list[str], tiny: Pat
 def test_a_torn_state_is_known_and_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep = Keep(tmp_path, 5)
     assert keep.latest() is None
-    content = b"half of a state"
-    (tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt").write_bytes(content[:-1])
+    torch.save({"place": (1, 2)}, tmp_path / "whole")
+    content = (tmp_path / "whole").read_bytes()
+    file = tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt"
+    file.write_bytes(content[:-1])
     assert keep.latest() is None
     assert "is torn, and not used" in capsys.readouterr().out
+    file.write_bytes(content)
+    assert keep.latest() == file
+
+
+@pytest.mark.parametrize("content", [b"", b"no state", b"PK\x03\x04 half an archive"])
+def test_a_foreign_file_is_known_and_not_used(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt").write_bytes(content)
-    assert keep.latest() == tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt"
+    assert Keep(tmp_path, 5).latest() is None
+    assert "is no state of ours, and not used" in capsys.readouterr().out

@@ -1,10 +1,12 @@
 """The state of a training is kept while it runs, and one that was killed goes on from there (see state.py)."""
 
+import pickle
 import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 
 from decant import run
@@ -27,10 +29,11 @@ class Keep(Callback):
     def latest(self) -> Path | None:
         """The state to go on from; none: there is none that is whole."""
         for file in sorted(self.folder.glob("*.ckpt")):
-            if run.sha256(file) == file.stem:
+            wrong = "is torn" if run.sha256(file) != file.stem else "" if ours(file) else "is no state of ours"
+            if not wrong:
                 print(f"going on from {file}", flush=True)
                 return file
-            print(f"{file} is torn, and not used", flush=True)
+            print(f"{file} {wrong}, and not used", flush=True)
         return None
 
     def said(self) -> str:
@@ -78,3 +81,11 @@ class Keep(Callback):
             for file in older:
                 file.unlink()
         self.saved = time.monotonic()
+
+
+def ours(file: Path) -> bool:
+    """Whether a file is a state that `Keep` wrote; nothing that it says is run."""
+    try:
+        return "place" in torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError):  # no class of its own
+        return False

@@ -176,7 +176,7 @@ def parquet(name: str) -> Iterator[Row]:
             for batch in table.iter_batches(1024, use_threads=False):
                 for line, values in enumerate(batch.to_pylist(), line + 1):  # noqa: B020 - counts on
                     yield Row(values, name, line, share)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:
             raise UserError(f"{name} cannot be read as Parquet: {error}; get it again") from error
 
 
