@@ -139,7 +139,7 @@ DATA = [
     Bad("all rows with too many fields", HERE, "mine.csv does not parse as csv: the header has 2 fields", "correct it", {MINE: GOOD.replace("message", "mess,age")}),
     Bad("a row with too few fields", HERE, "train-2", "label", {MINE: GOOD.replace("message 2,", "message 2 ")}),
     Bad("an open quote", HERE, "string starting at row 31", "correct it", {MINE: GOOD.replace("message 30", '"message 30')}),
-    Bad("two columns of one name", HERE, "two columns are called 'text'", "correct it", {MINE: GOOD.replace("text,intent", "text,intent,text").replace("\n", ",x\n")}),
+    Bad("two columns of one name", HERE, "two columns are called 'text'", "rename the other", {MINE: GOOD.replace("text,intent", "text,intent,text").replace("\n", ",x\n")}),
     Bad("labels as ids", f"{HERE} +data.row_id=intent", "row_id is 'intent'", "expected different columns: name another", {MINE: GOOD}),
     Bad("ids twice", f"{HERE} +data.row_id=id", "train has 38 duplicate ids (first: '0')", "row_id:", {MINE: "text,intent,id\n" + "".join(f"{row},{i % 2}\n" for i, row in enumerate(messages(40)))}),
     Bad("labels missing", HERE, "train-2", "label them", {MINE: GOOD.replace("message 2,a", "message 2,")}),

@@ -97,6 +97,16 @@ def test_equal_models_are_not_told_apart(two: tuple[np.ndarray, np.ndarray]) -> 
     assert compare.by_seeds(np.ones(3), np.ones(3), KNOBS).verdict(0.95) == "cannot tell"
 
 
+def test_equal_differences_of_two_seeds_are_no_proof() -> None:
+    found = compare.by_seeds(np.array([0.50, 0.60]), np.array([0.52, 0.62]), KNOBS)
+    assert (found.p, found.verdict(0.95)) == (1.0, "cannot tell")
+
+
+def test_a_seed_counts_once() -> None:
+    with pytest.raises(UserError, match=r"the seeds \[0, 0\] are not all different"):
+        compare.pairs([rows(0), rows(0)], [rows(0), rows(1)])
+
+
 def rows(seed: int, test: str = "x", task: str = "classify") -> Rows:
     return Rows({"student": np.ones((4, 2))}, {"seed": seed, "test": test, "task": task})
 

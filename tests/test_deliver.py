@@ -28,6 +28,11 @@ class Server:
     def __init__(self) -> None:
         self.there, self.heard = True, []
 
+    def experiment(self) -> str:
+        if not self.there:
+            raise requests.ConnectionError("away")
+        return "decant"
+
     def tell(self, word: str, run_id: str, **values: Any) -> None:
         if not self.there:
             raise requests.ConnectionError("http://me:hunter22@server is away")
@@ -42,6 +47,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setattr(messages, "tell", found.tell)
     monkeypatch.setattr(messages, "anew", lambda message: message)
     monkeypatch.setattr(deliver, "PATIENCE", 0.0)
+    monkeypatch.setattr(deliver, "experiment", found.experiment)
     return found
 
 
@@ -109,6 +115,28 @@ def test_what_is_refused_is_set_aside_and_holds_nothing_up(server: Server, tmp_p
     box.flush()
     assert names(server) == ["good"]
     assert "no such run" in (tmp_path / deliver.REFUSED).read_text()
+    assert not box.folder.exists()
+
+
+def test_a_run_that_is_gone_refuses_all_that_is_late_and_holds_nothing_up(server: Server, tmp_path: Path) -> None:
+    server.there = False
+    box = Outbox(tmp_path / "box")
+    say(box, "bad", "bad")
+    server.there = True
+    box.flush()
+    assert not box.folder.exists()
+
+
+def test_a_message_that_fails_at_a_store_that_answers_is_set_aside(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.there = False
+    box = Outbox(tmp_path / "box")
+    say(box, "a")
+    monkeypatch.setattr(deliver, "experiment", lambda: "there")
+    box.flush()
+    assert "server is away" in (tmp_path / deliver.REFUSED).read_text()
+    assert not box.waiting
 
 
 def test_a_password_is_not_in_what_is_said(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,15 +153,18 @@ def test_messages_of_another_store_wait(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     server.there = False
-    box = Outbox((deliver.OUTBOX / "1 1.0").absolute())  # of a process that is no more
+    box = Outbox((deliver.OUTBOX / "1").absolute())
     say(box, "a")
     server.there = True
+    deliver.late()
+    assert names(server) == []  # its process lives
+    box.lock.release()
     mine = (box.folder / deliver.ADDRESS).read_text()
     (box.folder / deliver.ADDRESS).write_text("http://elsewhere decant")
-    assert deliver.late() == 0
+    deliver.late()
     assert names(server) == []
     (box.folder / deliver.ADDRESS).write_text(mine)
-    assert deliver.late() == 0
+    deliver.late()
     assert names(server) == ["a"]
 
 
@@ -195,7 +226,7 @@ def test_a_training_outlives_its_server_which_hears_all_of_it_afterwards(project
     assert "when the server is back: decant deliver" in said
     real.start()
     done = stage("cli", "deliver", cwd=project, MLFLOW_TRACKING_URI=real.uri)
-    assert "0 messages wait" in done.stdout, done.stderr
+    assert done.stdout == "nothing waits\n", done.stderr
     mlflow.set_tracking_uri(real.uri)
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("decant").experiment_id

@@ -14,7 +14,7 @@ import torch
 from conftest import ROOT, stage
 from test_resume import STAGES, WORDS, Noted
 
-from decant import UserError, config, model, resume, run
+from decant import UserError, config, fit, model, resume, run
 from decant.adapt.full import Full
 from decant.config import settings
 from decant.fine_tune import FineTuner
@@ -74,14 +74,34 @@ def test_a_loss_that_is_lost_stops_the_run_and_the_last_good_state_is_kept(
     with pytest.raises(UserError, match=figure) as caught:
         tuned(tiny, learner, "trainer.save_minutes=60")
     said = str(caught.value)
-    assert "and was 1." in said
-    assert "lower fine_tune.lr (now 0.01) or fine_tune.clip (now 1) in params.yaml" in said
+    assert "and was 1.1 in the first" in said
+    assert "lower fine_tune.lr (now 0.01) or fine_tune.clip (now 1) in params.yaml, which starts anew" in said
     (kept,) = (tiny / ".state").rglob("*.ckpt")
     assert f"the last good state is kept in {kept}" in said
     state = torch.load(kept, weights_only=True)
     assert state["epoch"] == 0
     assert all(value.isfinite().all() for value in state["state_dict"].values())
     assert not (tiny / "found").exists()
+
+
+class Broken(Spoilt):
+    """Its weights are lost between two looks at the loss."""
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.global_step == 4:
+            next(iter(self.network.parameters())).data.fill_(float("inf"))
+
+
+def test_a_state_is_kept_only_if_all_in_it_is_finite(tiny: Path) -> None:
+    with pytest.raises(UserError, match="weights are not finite in epoch 2"):
+        tuned(tiny, Broken, "trainer.save_minutes=0")
+    (kept,) = (tiny / ".state").rglob("*.ckpt")
+    assert all(value.isfinite().all() for value in torch.load(kept, weights_only=True)["state_dict"].values())
+
+
+def test_the_knob_of_a_probe_is_where_it_stands() -> None:
+    knobs = settings(config.load([], ROOT), "fine_tune")
+    assert fit.advice(knobs, "probe/") == "lower the lr of the probe (now 0.0002) in conf/adapt/"
 
 
 def test_a_rate_that_is_absurd_is_named(tiny: Path) -> None:

@@ -7,7 +7,7 @@ import mlflow
 import pytest
 from conftest import ROOT
 
-from decant import UserError, config, store, tracking
+from decant import UserError, config, deliver, store, tracking
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_stage_that_was_killed_is_closed_by_the_next(place: Path, cfg) -> None
         check=False,
     )
     assert done.returncode == -9
-    store.connect()
+    deliver.ready()
     assert {r.info.status for r in store.find("")} == {"KILLED"}
 
 

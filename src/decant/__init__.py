@@ -15,8 +15,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 gc.set_threshold(100_000, 20, 100)
 
 
-SECRET = "token|secret|password|passwd|key|credential|signature"
+SECRET = "token|secret|passw|key|credential|signature"
 """What the name of a variable, or of a part of a URI, says of its value."""
+SHORT = r"|auth|(?<![a-z])(?:sig|pass|pwd)(?![a-z])"
+"""Of a part of a URI alone: $PWD is a folder."""
 
 
 class UserError(Exception):
@@ -34,11 +36,12 @@ class UserError(Exception):
 
 def redacted(text: str) -> str:
     """`text` without credentials: those of URIs, and the values of variables that are one by their name."""
-    text = re.sub(r"://[^/@\s]*@", "://", text)
-    text = re.sub(rf"([?&][^=&\s]*(?:{SECRET})[^=&\s]*=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE)
-    for name, value in os.environ.items():
-        if len(value) >= 8 and re.search(SECRET, name, re.IGNORECASE):  # a shorter one may stand for something else
-            text = text.replace(value, "***")
+    text = re.sub(r"://[^/\s]*@", "://", text)
+    text = re.sub(rf"([?&][^=&\s]*(?:{SECRET}{SHORT})[^=&\s]*=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE)
+    # a shorter value may stand for something else
+    values = {v for k, v in os.environ.items() if len(v) >= 8 and re.search(SECRET, k, re.IGNORECASE)}
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, "***")
     return text
 
 
@@ -64,7 +67,7 @@ def fits(value: Any, kind: Any) -> bool:
     if isinstance(kind, UnionType):
         return any(fits(value, part) for part in get_args(kind))
     plain = get_origin(kind) or kind
-    if not isinstance(plain, type) or plain is inspect.Parameter.empty or isinstance(value, dict):
+    if plain is Any or not isinstance(plain, type) or plain is inspect.Parameter.empty or isinstance(value, dict):
         return True
     return isinstance(value, float | int if plain is float else plain)
 

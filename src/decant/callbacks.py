@@ -66,41 +66,52 @@ class Means(Callback):
 
 
 class Guard(Callback):
-    """Stops a training whose loss is not finite, or has exploded, before its state is kept.
+    """Stops a training whose loss is not finite, or has exploded from one epoch to another.
 
     Raises:
-        Diverged: it is.
+        Diverged: it is, on any of the devices.
     """
 
     TIMES = 100
-    """Of the first batch's loss (or of 1, where that is less): beyond this it has exploded."""
+    """Of the first epoch's mean loss (or of 1, where that is less): beyond this it has exploded."""
 
     def __init__(self) -> None:
         self.first = 0.0
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:  # noqa: D102
-        if trainer.fit_loop.epoch_loop.batch_idx % 50:  # each look waits for the device
-            return
-        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
+        if trainer.fit_loop.epoch_loop.batch_idx % 50 == 0:  # each look waits for the device
+            self.check(trainer, float(outputs["loss"]), math.inf)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
+        loss = float(trainer.callback_metrics["train/loss"])
         self.first = self.first or loss
-        self.check(loss, trainer)
+        self.check(trainer, loss, self.TIMES * max(self.first, 1.0))
+        good(trainer)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: "Learner") -> None:  # type: ignore[override]  # noqa: D102
-        self.check(float(trainer.callback_metrics["train/loss"]), trainer)
-        if not all(p.isfinite().all() for p in pl_module.network.parameters()):
-            raise Diverged(f"weights are not finite after epoch {trainer.current_epoch + 1}")
-
-    def check(self, loss: float, trainer: pl.Trainer) -> None:
-        """Of a loss."""
-        if not loss <= self.TIMES * max(self.first, 1.0):
-            epoch = trainer.current_epoch + 1
-            raise Diverged(f"the loss is {loss:.3g} in epoch {epoch}, and was {self.first:.3g} at first")
+    def check(self, trainer: pl.Trainer, loss: float, most: float) -> None:
+        """Of a loss, which has to be below `most`."""
+        if trainer.strategy.reduce_boolean_decision(not loss < most, all=False):
+            before = f", and was {self.first:.3g} in the first" if self.first else ""
+            raise Diverged(f"the loss is {loss:.3g} in epoch {trainer.current_epoch + 1}{before}")
 
     def state_dict(self) -> State:  # noqa: D102
         return {"first": self.first}
 
     def load_state_dict(self, state_dict: State) -> None:  # noqa: D102
         self.first = state_dict["first"]
+
+
+def good(trainer: pl.Trainer) -> None:
+    """Nothing, if all that is learned is finite: weights, statistics, what a loss learns, and averages of weights.
+
+    Raises:
+        Diverged: it is not; the same on all devices, for they learn the same.
+    """
+    known: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    averages = [c.average for c in known if isinstance(c, Ema) and c.average is not None]
+    states = [module.state_dict() for module in (trainer.lightning_module, *averages)]
+    if not all(v.isfinite().all() for state in states for v in state.values() if v.is_floating_point()):
+        raise Diverged(f"weights are not finite in epoch {trainer.current_epoch + 1}")
 
 
 class Diverged(Exception):

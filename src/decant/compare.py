@@ -9,7 +9,7 @@ compared, and the spread over seeds is not in what is said. Several: their means
 
 import argparse
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -59,7 +59,8 @@ def main(words: list[str]) -> None:
     own = parser.parse_args(words)
     first, second = (load(name) for name in (own.a, own.b))
     knobs: Evaluate = config.settings(config.load(), "evaluate")
-    knobs.confidence = own.confidence or knobs.confidence
+    if own.confidence is not None:
+        knobs = replace(knobs, confidence=own.confidence)
     show(own.a, own.b, pairs(first, second), knobs)
 
 
@@ -109,6 +110,10 @@ def pairs(first: list[Rows], second: list[Rows]) -> list[tuple[Rows, Rows]]:
     Raises:
         UserError: seeds that none or one have in common, other tasks, other test rows.
     """
+    for side in (first, second):
+        numbers = [rows.facts["seed"] for rows in side]
+        if len(set(numbers)) < len(numbers):
+            raise UserError(f"the seeds {sorted(numbers)} are not all different; name each experiment once")
     known = {rows.facts["seed"]: rows for rows in first}
     both = [(known[rows.facts["seed"]], rows) for rows in second if rows.facts["seed"] in known]
     if len(first) == len(second) == 1:
@@ -148,9 +153,8 @@ def by_rows(first: np.ndarray, second: np.ndarray, task: Task, knobs: Evaluate, 
 def by_seeds(first: np.ndarray, second: np.ndarray, knobs: Evaluate) -> Found:
     """Of headline figures (S,): Student's t-test of the differences of equal seeds."""
     difference = float((second - first).mean())
-    if np.ptp(second - first) == 0:  # each seed says the same, so there is no spread to test by
-        p = 1.0 if difference == 0 else 0.0
-        return Found(first.mean(), second.mean(), difference, difference, difference, p)
+    if np.ptp(second - first) < 1e-9:  # each seed says the same: there is no spread to test by
+        return Found(first.mean(), second.mean(), difference, -np.inf, np.inf, 1.0)
     found = stats.ttest_rel(second, first)
     low, high = found.confidence_interval(knobs.confidence)
     return Found(first.mean(), second.mean(), difference, float(low), float(high), float(found.pvalue))

@@ -12,18 +12,21 @@ import os
 import shutil
 import sys
 import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlflow
-import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
 from decant import messages, redacted
-from decant.store import alive, connect, experiment_name
+from decant.store import close_dead, connect, experiment, experiment_name
 
+Answer = TypeVar("Answer")
 OUTBOX = Path(".state/outbox")
 PATIENCE = 15.0
 """Seconds before a server that was away is tried again: each try costs a step of training its time."""
@@ -31,8 +34,8 @@ AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 """What MLflow says where a message was not at fault."""
 CLIENTS = ("boto3", "botocore", "requests", "sqlalchemy", "urllib3")
 """Of stores: their errors are of the way there."""
-ADDRESS, MESSAGES, TOLD = "address", "messages.jsonl", "told"
-"""Files of a process's messages: which store, what, and how many of them it has heard."""
+ADDRESS, MESSAGES, TOLD, LOCK = "address", "messages.jsonl", "told", "lock"
+"""Files of a process's messages: which store, what, how many of them it has heard; locked while the process lives."""
 REFUSED = "refused.jsonl"
 """Beside them: what MLflow would not take when it was back."""
 
@@ -80,8 +83,12 @@ class Outbox:
     def keep(self, message: dict[str, Any]) -> None:
         """Write it down, with a copy of the file or folder it is about."""
         if not self.folder.exists():
-            self.folder.mkdir(parents=True)
-            (self.folder / ADDRESS).write_text(address())
+            fresh = self.folder.with_name(f"fresh {self.folder.name}")
+            fresh.mkdir(parents=True)
+            (fresh / ADDRESS).write_text(address())
+            fresh.rename(self.folder)  # never without its address
+            self.lock = FileLock(self.folder / LOCK)
+            self.lock.acquire()
         if "path" in message:
             message["path"] = str(_copied(Path(message["path"]), self.folder / str(self.kept)))
         with (self.folder / MESSAGES).open("ab") as file:
@@ -92,44 +99,60 @@ class Outbox:
 
     def flush(self) -> None:
         """Tell what waits, as far as MLflow hears it; then nothing is left on disk."""
-        late = len(self.waiting)
-        runs = {message["run_id"] for message in self.waiting}
+        late, runs = len(self.waiting), set()
         while self.waiting:
-            try:
-                if not self.heard(self.waiting[0], again=True):
-                    return
-            except MlflowException as error:  # its run was deleted, say: the others must not wait for it
-                self.refuse(self.waiting[0], error)
+            heard = self.retold(self.waiting[0])
+            if heard is None:
+                return
+            runs |= {self.waiting[0]["run_id"]} if heard else set()
             self.waiting.pop(0)
             self.told += 1
             (self.folder / TOLD).write_text(f"{self.told}\n")
-        if late:
-            for run_id in runs:
-                said = {"decant.told_late": "some of this run, for its server had been away"}
-                self.heard({"word": "tags", "run_id": run_id, "values": said})
+        for run_id in runs:
+            said = {"decant.told_late": "some of this run, for its server had been away"}
+            self.retold({"word": "tags", "run_id": run_id, "values": said})
+        if self.folder.exists():
             shutil.rmtree(self.folder)
-            self.told, self.kept, self.reason = 0, 0, ""
+        if late:
             print(f"decant: MLflow is back; {late} messages that had waited were told", file=sys.stderr)
+        self.told, self.kept, self.reason = 0, 0, ""
 
-    def refuse(self, message: dict[str, Any], error: MlflowException) -> None:
-        """Set aside what MLflow does not take."""
+    def retold(self, message: dict[str, Any]) -> bool | None:
+        """Whether MLflow heard it, or refused it: then it is set aside; none: it is away."""
+        try:
+            for _ in range(2):  # a server that is just coming back may fail one that is good
+                if self.heard(message, again=True):
+                    return True
+                if not answers():
+                    return None
+        except MlflowException as error:  # its run was deleted, say
+            self.reason = redacted(str(error))
         with (self.folder.parent / REFUSED).open("ab") as file:
-            file.write(json.dumps({**message, "error": str(error)}, default=_encoded).encode() + b"\n")
-        print(
-            f"decant: MLflow refused {message['word']}, which had waited ({error}): it is in {REFUSED}", file=sys.stderr
-        )
+            file.write(json.dumps({**message, "reason": self.reason}, default=_encoded).encode() + b"\n")
+        print(f"decant: MLflow refuses {message['word']} ({self.reason}): it is in {REFUSED}", file=sys.stderr)
+        return False
 
 
 @cache
-def outbox(folder: Path) -> Outbox:
-    """The one of that folder."""
-    return Outbox(folder)
+def outbox(root: Path) -> Outbox:
+    """That of this process for a project; their names sort by time."""
+    return Outbox(root / OUTBOX / f"{time.time_ns()}-{uuid.uuid4()}")
 
 
 def mine() -> Outbox:
     """That of this process."""
-    me = psutil.Process()
-    return outbox((OUTBOX / f"{me.pid} {me.create_time()}").absolute())
+    return outbox(Path.cwd())
+
+
+def ready() -> None:
+    """Connect to the store, tell it what ended processes left, and close the runs that they could not.
+
+    Raises:
+        UserError: the store cannot be used.
+    """
+    connect()
+    late()
+    close_dead()
 
 
 def close() -> None:
@@ -144,25 +167,40 @@ def close() -> None:
         )
 
 
-def late() -> int:
-    """Tell this store what processes that have ended left; how many messages still wait."""
-    OUTBOX.mkdir(parents=True, exist_ok=True)
-    left = 0
-    with FileLock(OUTBOX / "lock"):
-        for folder in sorted(f.absolute() for f in OUTBOX.iterdir() if f.is_dir()):
-            pid, _, started = folder.name.partition(" ")
-            if not alive(int(pid), float(started)) and (folder / ADDRESS).read_text() == address():
-                box = Outbox(folder)
-                box.flush()
-                left += len(box.waiting)
-    return left
+def late() -> None:
+    """Tell this store what processes that have ended left."""
+    for folder in left():
+        # its process lives, or another tells it
+        with suppress(Timeout, FileNotFoundError), FileLock(folder / LOCK).acquire(blocking=False):
+            if (folder / ADDRESS).read_text() == address():
+                Outbox(folder).flush()
+
+
+def left() -> list[Path]:
+    """The folders of all messages that wait."""
+    return sorted(file.parent.absolute() for file in OUTBOX.glob(f"*/{ADDRESS}"))
+
+
+def answers() -> bool:
+    """Whether the store answers a question that nothing can be wrong with."""
+    return asked(experiment, None) is not None
+
+
+def asked(question: Callable[[], Answer], otherwise: Answer) -> Answer:
+    """What the store says; `otherwise`, while it is away."""
+    try:
+        return question()
+    except Exception as error:
+        if not is_away(error):
+            raise
+        return otherwise
 
 
 def is_away(error: Exception) -> bool:
-    """Whether it is the store that failed, not what it was told."""
+    """Whether it is the store that failed, as far as one can tell, not what it was told."""
     if isinstance(error, MlflowException):
         return error.error_code in AWAY
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in CLIENTS
+    return isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.partition(".")[0] in CLIENTS
 
 
 def address() -> str:
@@ -179,8 +217,11 @@ def main(words: list[str]) -> None:
     from decant import run  # which imports this module, by way of tracking
 
     run.quiet()
-    connect()
-    print(f"{late()} messages wait")
+    ready()
+    for folder in left():
+        waiting = len(Outbox(folder).waiting)
+        print(f"{waiting} messages wait for {(folder / ADDRESS).read_text()} (MLFLOW_TRACKING_URI is to name it)")
+    print(f"nothing else waits for {address()}" if left() else "nothing waits")
 
 
 def _lines(file: Path) -> list[bytes]:

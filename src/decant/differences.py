@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pandas as pd
+import pyarrow.parquet as pq
+from PIL import Image
 from safetensors.numpy import load_file
 
 
@@ -31,17 +33,20 @@ def distance(first: Path, second: Path) -> float:
 
 
 def apart(first: Any, second: Any) -> float:
-    """Of two values: numbers, arrays, or lists and mappings of these."""
+    """Of two values: numbers, arrays, or lists and mappings of these; of arrays, relative to their largest number."""
     if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
         return max((apart(first[k], second[k]) for k in first), default=0.0)
     if isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
         return max(map(apart, first, second), default=0.0)
+    if isinstance(first, dict | list | tuple) or isinstance(second, dict | list | tuple):
+        return math.inf
     a, b = np.asarray(first), np.asarray(second)
-    if a.shape != b.shape or a.dtype.kind not in "biuf" or b.dtype.kind not in "biuf":
-        return 0.0 if type(first) is type(second) and bool(np.all(first == second)) else math.inf
-    if not a.size:
+    if a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes():
         return 0.0
-    most = float(np.abs(a.astype(float) - b.astype(float)).max())
+    if a.shape != b.shape or a.dtype.kind not in "biuf" or b.dtype.kind not in "biuf":
+        return 0.0 if a.dtype.kind not in "biuf" and type(first) is type(second) and first == second else math.inf
+    scale = float(np.abs(a).max()) or 1.0 if a.ndim else 1.0
+    most = float(np.abs(a.astype(np.longdouble) - b.astype(np.longdouble)).max()) / scale
     return math.inf if math.isnan(most) else most
 
 
@@ -49,23 +54,46 @@ def _table(frame: pd.DataFrame) -> dict[str, Any]:
     return {str(name): [_plain(v) for v in column] for name, column in frame.items()}
 
 
+def _parquet(file: Path) -> dict[str, Any]:
+    facts = json.loads((pq.read_schema(file).metadata or {}).get(b"decant", b"{}"))
+    # other weights have another digest
+    return _table(pd.read_parquet(file)) | {"": {k: v for k, v in facts.items() if k not in ("model", "preprocessing")}}
+
+
 def _plain(value: Any) -> Any:
     return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 
-def _weights(file: Path) -> dict[str, Any]:
+def _onnx(file: Path) -> dict[str, Any]:
+    """Weights, those in 8 bits by what they stand for, and all else that is in the graph."""
     graph = onnx.load(file).graph
     arrays = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    # what is quantised moves with its zero point, which says nothing; the file's predictions lie beside it
-    whole = {name: a for name, a in arrays.items() if a.dtype.itemsize > 1}
-    return whole | {"nodes": [node.op_type for node in graph.node]}
+    weights = {name: _meant(name, array, arrays) for name, array in arrays.items() if "zero_point" not in name}
+    graph.ClearField("initializer")
+    return {**weights, "": graph.SerializeToString()}
+
+
+def _meant(name: str, array: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """What an array in 8 bits stands for, by its scale and zero point, of each channel, where they have several."""
+    scale, zero = (arrays.get(f"{name.removesuffix('_quantized')}_{part}") for part in ("scale", "zero_point"))
+    if array.dtype.itemsize > 1 or scale is None or zero is None:
+        return array
+    axis = next((i for i, size in enumerate(array.shape) if size == scale.size), 0)
+    shape = [scale.size if i == axis else 1 for i in range(array.ndim)] if scale.size > 1 else [1] * array.ndim
+    return (array.astype(float) - zero.astype(float).reshape(shape)) * scale.reshape(shape)
+
+
+def _picture(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB"), float)
 
 
 READERS: dict[str, Callable[[Path], Any]] = {
     ".safetensors": load_file,
     ".json": lambda file: json.loads(file.read_text("utf-8")),
-    ".parquet": lambda file: _table(pd.read_parquet(file)),
+    ".parquet": _parquet,
     ".csv": lambda file: _table(pd.read_csv(file)),
-    ".onnx": _weights,
+    ".onnx": _onnx,
+    ".png": _picture,
 }
-"""By the ending of a file's name; what is not here has no numbers to compare."""
+"""By the ending of a file's name; what is not here is not measured."""

@@ -15,7 +15,7 @@ import time
 
 import mlflow
 
-from decant import UserError, compatible, config, report, run, seeds, store, tracking
+from decant import UserError, compatible, config, deliver, report, run, seeds, store, tracking
 
 
 def main(words: list[str]) -> int:
@@ -52,7 +52,7 @@ def one(arguments: list[str]) -> int:
     if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
         print("Not every stage is up to date, so there is no result to show; dvc status says which.")
         return code
-    store.connect()
+    deliver.ready()
     with tracking.parent(cfg) as whole:  # in either case: dvc.lock is whole only now
         if not made_now():
             print("evaluate did not have to run: its result was made before, and is restored.")
@@ -60,6 +60,7 @@ def one(arguments: list[str]) -> int:
             metrics, timings = report.read()
             report.log(whole, metrics, timings)
             report.table(metrics, timings)
+    deliver.close()
     tracking.recorded()
     if made := tracking.made_by("distill"):
         print(f"The student, as MLflow serves it: runs:/{made.info.run_id}/student")

@@ -19,7 +19,7 @@ from decant.callbacks import Best, Clock, Diverged, Draws, Ema, EpochLine, Guard
 from decant.datamodule import Data
 from decant.learner import Learner
 from decant.resume import Keep
-from decant.sections import SECTIONS, Training
+from decant.sections import Training, section
 from decant.tracking import Run
 
 for name in ("pytorch_lightning", "lightning.pytorch"):
@@ -79,10 +79,11 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
     try:
         trainer.fit(learner, data, ckpt_path=keep.latest() if keep else None, weights_only=True)
     except Diverged as error:
-        raise UserError(f"{error}; {advice(learner.knobs)}; {keep.said() if keep else 'nothing was kept'}") from error
+        kept = keep.said() if keep else "nothing was kept"
+        raise UserError(f"{error}; {advice(learner.knobs, prefix)}; {kept}") from error
     torch.manual_seed(cfg.seed)  # whether it went on or ran in one piece, what comes after draws the same
     if not best.weights or not all(v.isfinite().all() for v in best.weights.values()):
-        raise UserError(f"no epoch ended with figures on validation that are finite; {advice(learner.knobs)}")
+        raise UserError(f"no epoch ended with figures on validation that are finite; {advice(learner.knobs, prefix)}")
     learner.network.load_state_dict(best.weights)
     found = {f"best/{learner.task.monitor}": best.score, "best/epoch": best.epoch + 1}
     found |= {"epoch_seconds": statistics.median(clock.seconds)}
@@ -102,10 +103,12 @@ def made(**how: Any) -> pl.Trainer:
         raise UserError(f"Lightning refuses the trainer: {error}; correct conf/trainer/, or choose another") from error
 
 
-def advice(knobs: Training) -> str:
-    """What to do where a training diverged."""
-    section = next(name for name, kind in SECTIONS.items() if type(knobs) is kind)
-    return f"lower {section}.lr (now {knobs.lr:g}) or {section}.clip (now {knobs.clip:g}) in params.yaml"
+def advice(knobs: Training, prefix: str = "") -> str:
+    """What to do where a training diverged; `prefix`: of a phase that is not the last, a probe."""
+    if prefix:
+        return f"lower the lr of the {prefix.strip('/')} (now {knobs.lr:g}) in conf/adapt/"
+    name = section(knobs)
+    return f"lower {name}.lr (now {knobs.lr:g}) or {name}.clip (now {knobs.clip:g}) in params.yaml, which starts anew"
 
 
 def hardware(cfg: DictConfig) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What MLflow can be told of a run; each word may come late, and twice."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ GIVEN: dict[str, str] = {}
 """By the name that a run goes by before MLflow has heard of it: the id that MLflow gave it."""
 MARK = "decant.run"
 """The tag that holds this name."""
+LATE = re.compile("late-[0-9a-f-]{36}")
+"""Such a name."""
 
 
 def tell(word: str, run_id: str, **values: Any) -> None:
@@ -43,7 +46,7 @@ def logged(run_id: str) -> set[tuple[str, int]]:
 
 def real(run_id: str) -> str:
     """MLflow's id of a run."""
-    if run_id.startswith("late-") and run_id not in GIVEN:
+    if LATE.fullmatch(run_id) and run_id not in GIVEN:
         for run in find(f"tags.`{MARK}` = '{run_id}'"):
             GIVEN[run_id] = run.info.run_id
     return GIVEN.get(run_id, run_id)
@@ -52,6 +55,8 @@ def real(run_id: str) -> str:
 def begin(run_id: str, name: str, tags: dict[str, str], start: int, query: str | None) -> None:
     """Make a run, unless there is one that `query` finds: then it goes on."""
     client = mlflow.MlflowClient()
+    tags = {k: LATE.sub(lambda name: real(name[0]), v) for k, v in tags.items()}
+    query = query and LATE.sub(lambda name: real(name[0]), query)
     if found := find(query) if query else []:
         GIVEN[run_id] = found[0].info.run_id
         client.update_run(GIVEN[run_id], status="RUNNING")

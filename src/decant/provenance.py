@@ -11,9 +11,12 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from decant import UserError
+
 FILE = Path("provenance.json")
 DECIDING = (
-    *("torch", "transformers", "pytorch-lightning", "tokenizers", "safetensors", "peft", "kornia", "pillow"),
+    *("torch", "torchvision", "torchmetrics", "transformers", "pytorch-lightning", "tokenizers", "safetensors"),
+    *("peft", "timm", "kornia", "pillow", "datasets"),
     *("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "matplotlib", "onnx", "onnxruntime", "onnxscript"),
 )
 """Libraries whose version may change the bytes of an output."""
@@ -40,8 +43,9 @@ def environment(cfg: DictConfig) -> dict[str, str]:
     assert isinstance(trainer, dict)
     devices = torch.cuda.device_count() if trainer["accelerator"] != "cpu" else 0
     return {
-        "processor": model_name(),
-        "accelerator": torch.cuda.get_device_name(0) if devices else "none",
+        "processor": f"{model_name()}, {torch.backends.cpu.get_cpu_capability()}",
+        "bfloat16": str(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()),
+        "accelerator": f"{devices} x {torch.cuda.get_device_name(0)}, {torch.version.cuda}" if devices else "none",
         "python": platform.python_version(),
         **{f"trainer.{key!s}": str(value) for key, value in trainer.items() if key != "save_minutes"},
         **{name: _version(name) for name in DECIDING},
@@ -56,13 +60,24 @@ def record(stage: str, made: str, where: dict[str, str]) -> None:
     known = recorded()
     if known.get(stage, {}).get("digest") != made:
         known[stage] = {"digest": made, **where}
-        FILE.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        fresh = FILE.with_suffix(".fresh")
+        fresh.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        fresh.replace(FILE)
 
 
 def recorded(root: Path = Path()) -> dict[str, dict[str, str]]:
-    """Environment and `digest` of each stage, as they were written down under `root`; empty: they were not."""
+    """Environment and `digest` of each stage, as they were written down under `root`; empty: they were not.
+
+    Raises:
+        UserError: it cannot be read, after a merge, say.
+    """
     file = root / FILE
-    return json.loads(file.read_text()) if file.exists() else {}
+    try:
+        return json.loads(file.read_text()) if file.exists() else {}
+    except ValueError as error:
+        raise UserError(
+            f"{file} cannot be read: {error}; take one side of it (git checkout --ours {FILE}), or delete it"
+        ) from error
 
 
 def versions(*packages: str) -> str:

@@ -87,6 +87,8 @@ def explained(name: str) -> Iterator[None]:
     """
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         first = str(error).partition("\n")[0]
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or FULL.search(str(error)):
@@ -96,9 +98,12 @@ def explained(name: str) -> Iterator[None]:
                 "training is not lost"
             ) from error
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or SHORT.search(str(error)):
+            trains = name in ("pretrain_load", "fine_tune", "distill")
+            knobs = f"lower {name}.batch_size or {name}.max_length in params.yaml" if trains else "give it fewer rows"
+            traceback.print_exc()  # it may be a fault of ours that asks for so much
             raise UserError(
                 f"not enough memory: {first}; raise accumulate in conf/trainer/ (the same batch in smaller parts), or "
-                f"lower {name}.batch_size or {name}.max_length in params.yaml"
+                f"{knobs}"
             ) from error
         raise
 

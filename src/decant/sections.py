@@ -166,7 +166,7 @@ class Evaluate:
 
 @dataclass
 class Trainer:
-    """A file of conf/trainer/: the hardware. But for threads, it changes nothing of the result."""
+    """A file of conf/trainer/: the hardware. It changes the last bits of a result, and what is drawn in a step."""
 
     accelerator: str
     """`cpu`, `gpu`, or `auto`."""

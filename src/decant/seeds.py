@@ -11,7 +11,7 @@ import numpy as np
 from omegaconf import DictConfig
 from scipy import stats
 
-from decant import UserError, report, store, tracking
+from decant import UserError, deliver, report, store, tracking
 
 Figures = Mapping[str, float]
 
@@ -22,7 +22,7 @@ def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
     Raises:
         UserError: one of them failed.
     """
-    store.connect()
+    deliver.ready()
     use = cfg.use
     name = f"{use.data}: {use.teacher} > {use.student}, {use.loss}, {count} seeds"
     with tracking.opened(name, {"decant.seeds": str(count)}) as run_id:
@@ -36,6 +36,11 @@ def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
                 )
         runs = store.find(f"tags.`mlflow.parentRunId` = '{run_id}'")
         each = [run.data.metrics for run in runs]
+        if len(each) != count:
+            raise UserError(
+                f"MLflow has {len(each)} of {count} seeds in run {run_id}; when its server is back: decant deliver, "
+                "and run the same again: seeds that are done come from DVC's cache"
+            )
         whole = tracking.Run(run_id)
         whole.params(cfg)
         whole.metrics({f"{m}/{k}": v for m, found in summary(each, cfg.evaluate.confidence).items()

@@ -7,6 +7,7 @@ result, so a state is never taken up by another configuration, other data or oth
 
 import hashlib
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,19 @@ def fingerprint(stage: str, cfg: DictConfig) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
+def name(place: Path) -> str:
+    """What the run is known by whose state is kept there: another project may have one at the same path."""
+    file = place / "name"
+    return file.read_text() if file.exists() else ""
+
+
 def begin(place: Path) -> None:
     """Make room for the state of a stage: those of stages before it are safe in DVC by now, and all others are old."""
     for folder in (f for stage in READS for f in (STATE / stage).glob("*") if f != place):
         shutil.rmtree(folder)
     place.mkdir(parents=True, exist_ok=True)
+    if not name(place):
+        (place / "name").write_text(str(uuid.uuid4()))
 
 
 def clear() -> None:

@@ -47,7 +47,6 @@ def connect(root: Path | None = None) -> str:
                 kind = {"mlflow.experimentKind": "custom_model_development"}
                 mlflow.create_experiment(name, artifact_location=artifacts, tags=kind)
             mlflow.set_experiment(name)
-        close_dead()
     except (OSError, MlflowException, ImportError, SQLAlchemyError) as error:  # a database's driver may be missing
         reason = str(error).partition("\n")[0]
         raise UserError(

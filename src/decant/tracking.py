@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from decant import deliver, messages, provenance, redacted, state
 from decant.provenance import digest
-from decant.store import connect, find, owner
+from decant.store import find, owner
 
 SEEDS_RUN = "DECANT_SEEDS_RUN"
 """The variable that holds the id of a run of several seeds, while those run."""
@@ -45,7 +45,9 @@ class Run:
         """Where what it trains is kept meanwhile; none: nowhere."""
         self.again = again
         """Whether it goes on with a run that was killed."""
-        self.seen = messages.logged(str(run_id)) if again and run_id in messages.GIVEN.values() else set()
+        self.seen: set[tuple[str, int]] = set()
+        if again:  # while the store is away, `messages.anew` looks for them
+            self.seen = deliver.asked(lambda: messages.logged(str(run_id)), self.seen)
 
     def say(self, word: str, **values: Any) -> None:
         """Tell MLflow (see deliver.py)."""
@@ -126,13 +128,12 @@ def stage(name: str, cfg: DictConfig) -> Iterator[Run]:
     if rank():
         yield Run(state=kept)
         return
-    connect()
-    deliver.late()
+    provenance.recorded()  # a file that cannot be read costs no work
+    deliver.ready()
     known = killed(kept)
     state.begin(kept)
-    above = known and known.data.tags.get("mlflow.parentRunId")
     try:
-        with parent(cfg, above) as whole, stage_run(name, whole, known, kept) as run:
+        with parent(cfg, known) as whole, stage_run(name, whole, known, kept) as run:
             run.params({name: cfg.get(name, {}), "use": cfg.use, "seed": cfg.seed, "trainer": cfg.trainer})
             yield run
             made, where = digest(output(name)), provenance.environment(cfg)
@@ -148,7 +149,7 @@ def stage(name: str, cfg: DictConfig) -> Iterator[Run]:
 @contextmanager
 def stage_run(name: str, whole: Run, known: Any, kept: Path) -> Iterator[Run]:
     """That of a stage, new or `known`; its state finds it from its first moment: it may be killed in the next."""
-    tags = {"mlflow.parentRunId": str(whole.run_id), "decant.stage": name, "decant.state": str(kept)}
+    tags = {"mlflow.parentRunId": str(whole.run_id), "decant.stage": name, "decant.state": state.name(kept)}
     query = f"attributes.run_id = '{known.info.run_id}'" if known else None
     with opened(name.replace("_", "-"), tags, query) as run_id:
         yield Run(run_id, whole, kept, again=known is not None)
@@ -156,20 +157,20 @@ def stage_run(name: str, whole: Run, known: Any, kept: Path) -> Iterator[Run]:
 
 def killed(kept: Path) -> Any:
     """The run of a stage that was killed, whose state is kept there; None: there is none in this store."""
-    found = find(f"tags.`decant.state` = '{kept}'") if kept.exists() else []
+    found = find(f"tags.`decant.state` = '{state.name(kept)}'") if kept.exists() else []
     return found[0] if found else None
 
 
 @contextmanager
-def parent(cfg: DictConfig, earlier: str | None = None) -> Iterator[Run]:
-    """The run of this invocation, found or made; RUNNING only while a stage is. `connect` comes before.
+def parent(cfg: DictConfig, killed: Any = None) -> Iterator[Run]:
+    """The run of this invocation, found or made; RUNNING only while a stage is. `deliver.ready` comes before.
 
-    `earlier`: that of an invocation which was killed in the stage that goes on now.
+    `killed`: the run of a stage, of an earlier invocation, that goes on in this one, and its parent with it.
     """
     key = invocation()
     query = f"tags.`decant.invocation` = '{key}'"
-    if earlier and not find(query):
-        mlflow.MlflowClient().set_tag(earlier, "decant.invocation", key)
+    if killed and "mlflow.parentRunId" in killed.data.tags and not find(query):
+        mlflow.MlflowClient().set_tag(killed.data.tags["mlflow.parentRunId"], "decant.invocation", key)
     use = cfg.use
     name = f"{use.data}: {use.teacher} > {use.student}, {use.loss}"
     with opened(name, {"decant.invocation": key, **above()}, query) as run_id:

@@ -2,10 +2,10 @@
 
 decant verify [--tolerance 0.01]
 
-Every output is compared with what dvc.lock has committed: byte-equal; equal within the tolerance (no number in it, a
-weight, a logit or a figure, differs by more); or different. Exit code 0, 3 or 4. How large a difference is can be said
-where the committed output is at hand (in DVC's cache here, or a remote). Why bytes may differ is told by comparing this
-machine with provenance.json, which says where they were made.
+Every output is compared with what dvc.lock has committed: byte-equal; equal within the tolerance (no figure in it
+differs by more, and no weight or logit by more than that share of the largest beside it); or different. Exit code 0, 3
+or 4. How large a difference is can be said where the committed output is at hand (in DVC's cache here, or a remote).
+Why bytes may differ is told by comparing this machine with provenance.json, which says where they were made.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from decant import UserError, config, differences, provenance, report, run
+from decant import UserError, config, differences, provenance, report, run, tracking
 
 PLACE = Path(".state/verify")
 EQUAL, CLOSE, DIFFERENT = "byte-equal", "equal within tolerance", "different"
@@ -38,13 +38,14 @@ def main(words: list[str]) -> None:
     parser.add_argument("--tolerance", type=float, default=0.01, help="of each number in an output (default: 0.01)")
     own = parser.parse_args(words)
     clone = cloned(Path.cwd(), PLACE.absolute())
+    commit = _git(clone, "rev-parse", "HEAD").strip()  # here it may move meanwhile
     committed = outputs(clone)
     made_there = provenance.recorded(clone)
     again(clone)
-    rows = list(compared(clone, committed, outputs(clone), own.tolerance))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout
-    report.terminal().print(report.grid(f"commit {commit.strip()}, made again", COLUMNS, rows))
-    print(*reasons(clone, made_there), sep="\n")
+    rows = list(compared(clone, commit, committed, outputs(clone), own.tolerance))
+    report.terminal().print(report.grid(f"commit {commit[:8]}, made again", COLUMNS, rows))
+    equal = [row[0] for row in rows if row[1] == EQUAL]
+    print(*reasons(clone, made_there, equal), sep="\n")
     worst = max((CODES[row[1]] for row in rows), default=0)
     if not worst:
         shutil.rmtree(clone)
@@ -73,8 +74,9 @@ def again(clone: Path) -> None:
     Raises:
         UserError: one failed; what it said stands above.
     """
-    left_out = ("DECANT_INVOCATION", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID")
-    env = {k: v for k, v in os.environ.items() if k not in left_out} | {"PYTHONPATH": str(clone / "src")}
+    own = ("DECANT_INVOCATION", tracking.SEEDS_RUN)
+    env = {k: v for k, v in os.environ.items() if k not in own and not k.startswith(("MLFLOW_", "DVC_", "GIT_"))}
+    env["PYTHONPATH"] = str(clone / "src")
     if subprocess.run(["dvc", "repro", "--force"], cwd=clone, env=env, check=False).returncode:
         raise UserError(f"the committed experiment does not run in a fresh clone ({clone}); what it said stands above")
 
@@ -85,7 +87,9 @@ def outputs(folder: Path) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
-def compared(clone: Path, before: dict[str, str], after: dict[str, str], tolerance: float) -> Iterator[list[str]]:
+def compared(
+    clone: Path, commit: str, before: dict[str, str], after: dict[str, str], tolerance: float
+) -> Iterator[list[str]]:
     """A row of `COLUMNS` for each output."""
     for path in sorted(before | after):
         if before.get(path) == after.get(path):
@@ -93,13 +97,13 @@ def compared(clone: Path, before: dict[str, str], after: dict[str, str], toleran
         elif path not in before or path not in after:
             yield [path, DIFFERENT, "-", "it is not in both"]
         else:
-            yield measured(clone, path, tolerance)
+            yield measured(clone, commit, path, tolerance)
 
 
-def measured(clone: Path, path: str, tolerance: float) -> list[str]:
+def measured(clone: Path, commit: str, path: str, tolerance: float) -> list[str]:
     """The row of an output whose bytes differ."""
     with TemporaryDirectory() as place:
-        committed = restored(path, Path(place))
+        committed = restored(commit, path, Path(place))
         if committed is None:
             return [path, DIFFERENT, "-", "the committed one is not at hand to be measured by (dvc pull)"]
         found = differences.of(committed, clone / path)
@@ -107,29 +111,35 @@ def measured(clone: Path, path: str, tolerance: float) -> list[str]:
     return [path, CLOSE if most <= tolerance else DIFFERENT, f"{most:.2g}", name]
 
 
-def restored(path: str, place: Path) -> Path | None:
+def restored(commit: str, path: str, place: Path) -> Path | None:
     """The committed output, from DVC's cache here or a remote; None: it is in neither."""
     from dvc.api import DVCFileSystem  # takes a second to import
     from dvc.exceptions import DvcException
 
     try:
-        files = DVCFileSystem(rev="HEAD")
+        files = DVCFileSystem(rev=commit)
         files.get(path, str(place / Path(path).name), recursive=files.isdir(path))
     except (DvcException, OSError):
         return None
     return place / Path(path).name
 
 
-def reasons(clone: Path, there: dict[str, dict[str, str]]) -> list[str]:
-    """Why bytes may differ: what is otherwise here than where each stage's output was made."""
+def reasons(clone: Path, there: dict[str, dict[str, str]], equal: list[str]) -> list[str]:
+    """Why bytes may differ: what is otherwise here than where each stage's output was made.
+
+    `equal`: outputs that are byte-equal; what was written down of them has to be of these bytes.
+    """
     here = provenance.environment(config.load([], clone))
     if not there:
         return ["provenance.json is not committed: where these outputs were made is not known"]
     found: dict[str, list[str]] = {}
     for stage, facts in there.items():
-        for key in sorted(facts.keys() - {"digest"}):
-            if here.get(key) != facts[key]:
-                what = f"- {key} was {facts[key]}, and is {here.get(key, 'none')} here"
+        output = tracking.output(stage)
+        if str(output) in equal and provenance.digest(clone / output) != facts["digest"]:
+            found.setdefault("- what provenance.json says is of another output", []).append(stage)
+        for key in sorted((facts.keys() | here.keys()) - {"digest"}):
+            if here.get(key) != facts.get(key):
+                what = f"- {key} was {facts.get(key, 'not known')}, and is {here.get(key, 'not known')} here"
                 found.setdefault(what, []).append(stage)
     if not found:
         return ["The environment is that in which they were made: processor, threads, precision and versions."]

@@ -21,13 +21,15 @@ def delimited(content: io.BytesIO, separator: str) -> pd.DataFrame:
     Raises:
         ValueError: what pandas would make the best of in silence.
     """
-    header = next(csv.reader(io.StringIO(content.getvalue().decode("utf-8-sig"), ""), delimiter=separator), [])
-    if twice := [name for name, count in Counter(header).items() if name and count > 1]:
-        raise ValueError(f"two columns are called {twice[0]!r}")
+    text = io.TextIOWrapper(content, "utf-8-sig", newline="")
+    header = next(csv.reader(text, delimiter=separator), [])
+    text.detach()
+    content.seek(0)
     # text like "NA", "null" or "None" is text: only an empty cell is missing
     frame = pd.read_csv(content, dtype=str, sep=separator, keep_default_na=False, na_values=[""])
     if not isinstance(frame.index, pd.RangeIndex):  # the first column taken for names of rows
         raise ValueError(f"the header has {len(header)} fields, and the rows have more")
+    frame.attrs["twice"] = [name for name, count in Counter(header).items() if count > 1]
     return frame
 
 
@@ -83,7 +85,7 @@ def parse(path: str, content: bytes) -> pd.DataFrame:
             f"{path} is not UTF-8: byte 0x{content[error.start]:02x} near line {line}; convert it, for example "
             f"with: iconv -f {given} -t UTF-8"
         ) from error
-    except (ValueError, OSError, pa.ArrowException) as error:  # OSError: Arrow's, of damaged pages
+    except (ValueError, OSError, csv.Error, pa.ArrowException) as error:  # OSError: Arrow's, of damaged pages
         reason = str(error).strip()
         raise UserError(
             f"{path} does not parse as {ending[1:]}: {reason}; expected {WANTED[ending]}: correct it, or get it again"

@@ -119,6 +119,8 @@ def columns(path: str, frame: pd.DataFrame, wanted: Iterable[str]) -> pd.DataFra
             f"{path} has no column {', '.join(map(repr, lacking))}; it has: {', '.join(map(repr, frame))}. "
             + (separated(frame) or "Name the columns in conf/data/ with input:, target: and row_id:")
         )
+    if twice := [c for c in wanted if c in frame.attrs.get("twice", [])]:
+        raise UserError(f"{path}: two columns are called {twice[0]!r}; expected one: rename the other")
     return frame[list(dict.fromkeys(wanted))]
 
 
