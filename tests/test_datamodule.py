@@ -81,7 +81,7 @@ def test_the_number_of_steps_does_not_depend_on_the_devices(world: int) -> None:
 def test_a_batch_that_may_shrink_is_shared_evenly(rows: int, size: int) -> None:
     some = [Row([1], 0)] * rows
     data = Data(some, some, Tokens(), 64, 0, shrink=True)
-    data.trainer = SimpleNamespace(world_size=2, global_rank=0)
+    data.trainer = SimpleNamespace(world_size=2, global_rank=0, accumulate_grad_batches=1)
     data.setup("fit")
     assert data.batch_size == size
     assert all(len(batch["target"]) == size / 2 for batch in data.train_dataloader())

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*number of training batches:UserWarning", "ignore:.*does not have many workers"
 )
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
-SMALL = ["fine_tune.epochs=1", "fine_tune.control_epochs=1", "fine_tune.batch_size=8"]
+SMALL = ["fine_tune.epochs=1", "fine_tune.control_epochs=1", "fine_tune.batch_size=8", "distill.batch_size=8"]
 
 
 def example(path: str) -> str:

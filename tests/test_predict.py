@@ -224,7 +224,7 @@ def test_a_failure_leaves_the_last_good_output(texts: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["predct"], 2, "error: there is no command 'predct' (did you mean 'predict'?); expected one of: predict\n"),
+        (["predct"], 2, "error: there is no command 'predct' (did you mean 'predict'?); expected one of: predict, "),
         (["predict", "--model", "absent"], 2, "error: there is no folder absent; --model names"),
         (["--help"], 0, ""),
     ],

@@ -1,5 +1,6 @@
 """Where a backbone's files come from: the hub, a Python package or a folder."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
@@ -10,7 +11,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 
-from decant import UserError, run
+from decant import UserError
 from decant.backbone import Backbone
 
 AGAIN = "get it again, or name another in conf/backbone/"
@@ -87,7 +88,8 @@ class Origin(Backbone):
             raise UserError(
                 f"no {file.name} in {folder}; only safetensors are loaded, never a pickle: get weights in that format"
             )
-        digest = run.sha256(file)
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
         if sha256 is None and self.hub:
             raise UserError(
                 f"{file.name} of {self.origin()} is a download without a digest; what came has sha256 {digest}: if the "
