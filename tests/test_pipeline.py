@@ -354,7 +354,7 @@ def test_seeds_are_experiments_of_one_run_that_holds_their_figures(clone: Path) 
     committed(clone)
     done = run(clone, sys.executable, "-m", "decant.experiment", "--seeds", "2")
     assert done.returncode == 0, done.stderr
-    whole = re.findall("for decant compare: ([0-9a-f]{32})", done.stdout)[0]
+    whole = re.findall("All of them, for decant compare: ([0-9a-f]{32})", done.stdout)[0]
     each = [r for r in runs(clone) if r.data.tags.get("mlflow.parentRunId") == whole]
     assert sorted(r.data.params["seed"] for r in each) == ["0", "1"]
     assert yaml.safe_load((clone / "params.yaml").read_text())["seed"] == 0
@@ -378,7 +378,7 @@ def test_experiments_of_dvc_and_runs_of_mlflow_are_compared(clone: Path) -> None
         assert f"student: {words[1]} is not to be told from {words[0]} at 95 %" in done.stdout
     done = run(clone, sys.executable, "-m", "decant.cli", "compare", "nowhere", ".")
     assert done.returncode == 2
-    assert "'nowhere' has no data/evaluate/rows.parquet that can be read" in done.stderr
+    assert "there is no git revision, DVC experiment or MLflow run 'nowhere'" in done.stderr
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(clone: Path) -> None:

@@ -1,6 +1,7 @@
 """dvc.yaml tells the truth: what a stage imports and reads is what it lists."""
 
 import ast
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from decant import mlflow_model
+from decant import mlflow_model, verify
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 USE = yaml.safe_load((ROOT / "params.yaml").read_text())["use"]
@@ -121,3 +122,10 @@ def test_roles_that_may_share_a_file_are_watched_by_name(stage: str) -> None:
             role = param.partition("${")[2].partition("}")[0]
             # two roles with one file, and back: the set of files shrinks, and no file in it is new
             assert role in params, f"{stage} reads {param} and another of its folder, and does not watch {role}"
+
+
+def test_the_committed_lock_is_of_this_code_and_these_values() -> None:
+    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if changed.returncode or changed.stdout:
+        pytest.skip("there is work here that is not committed")
+    assert verify.unlike(ROOT) == []

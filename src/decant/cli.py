@@ -21,6 +21,7 @@ def main() -> int:
     command, *rest = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help"):
         print("usage: decant COMMAND ...\n", *(f"  {name:9}{what}" for name, what in COMMANDS.items()), sep="\n")
+        print("\ndecant COMMAND --help says more.")
         return 0
     try:
         if command not in COMMANDS:

@@ -9,6 +9,7 @@ compared, and the spread over seeds is not in what is said. Several: their means
 
 import argparse
 import re
+import subprocess
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from scipy import stats
 
-from decant import UserError, config, paired, report, statistics, store
+from decant import UserError, config, paired, report, run, statistics, store
 from decant.paired import Rows
 from decant.sections import Evaluate
 from decant.task import Task
@@ -52,10 +53,12 @@ def main(words: list[str]) -> None:
     Raises:
         UserError: experiments that cannot be found, or not be compared.
     """
-    parser = argparse.ArgumentParser("decant compare", description="whether experiment B is better than A")
-    parser.add_argument("a", metavar="A")
-    parser.add_argument("b", metavar="B")
-    parser.add_argument("--confidence", type=float)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("decant compare", description=__doc__, formatter_class=plain)
+    parser.add_argument("a", metavar="A", help="what is compared with")
+    parser.add_argument("b", metavar="B", help="what may be better")
+    parser.add_argument("--confidence", type=float, help="in (0, 1); default: evaluate.confidence of params.yaml")
+    run.quiet()
     own = parser.parse_args(words)
     first, second = (load(name) for name in (own.a, own.b))
     knobs: Evaluate = config.settings(config.load(), "evaluate")
@@ -78,14 +81,22 @@ def _at(name: str) -> list[Rows]:
     place = report.OUT / paired.FILE
     try:
         if name == ".":
+            if subprocess.run(["dvc", "status", "--quiet"], capture_output=True, check=False).returncode:
+                raise UserError(
+                    "what lies here is not what params.yaml says now (dvc status); make it first: dvc repro"
+                )
             return [paired.read(BytesIO(place.read_bytes()))]
         with DVCFileSystem(rev=name).open(str(place), "rb") as file:
             return [paired.read(BytesIO(file.read()))]
-    except (DvcException, SCMError, OSError) as error:
+    except SCMError as error:
         raise UserError(
-            f"{name!r} has no {place} that can be read ({error or type(error).__name__}); expected a git revision or a "
-            "DVC experiment (dvc exp list) whose outputs are here (else: dvc pull, dvc exp pull), the id of an MLflow "
-            "run, or . for what lies here"
+            f"there is no git revision, DVC experiment or MLflow run {name!r}; dvc exp list names experiments, and "
+            "make ui shows the ids of runs"
+        ) from error
+    except (DvcException, OSError) as error:
+        raise UserError(
+            f"{place} of {name!r} is not here; get it where a remote has it (dvc pull, dvc exp pull), or make it again "
+            "there: dvc repro"
         ) from error
 
 
@@ -121,7 +132,7 @@ def pairs(first: list[Rows], second: list[Rows]) -> list[tuple[Rows, Rows]]:
     elif len(both) < 2:
         raise UserError(
             f"A has the seeds {sorted(known)}, B {sorted(r.facts['seed'] for r in second)}; expected two or more that "
-            "both have, or one experiment of each: make experiment SEEDS=5"
+            "both have (make experiment SEEDS=5), or one run as A and one as B"
         )
     for a, b in both:
         if (a.facts["task"], a.facts["test"]) != (b.facts["task"], b.facts["test"]):

@@ -20,9 +20,10 @@ from decant import UserError, compatible, config, deliver, report, run, seeds, s
 
 def main(words: list[str]) -> int:
     """Run what the words say, for one seed or several; the exit code is DVC's."""
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    parser.add_argument("--experiment")
-    parser.add_argument("--seeds", type=int, default=1)
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("decant.experiment", None, __doc__, allow_abbrev=False, formatter_class=plain)
+    parser.add_argument("--experiment", help="make experiment EXPERIMENT=...")
+    parser.add_argument("--seeds", type=int, default=1, help="make experiment SEEDS=...")
     own, arguments = parser.parse_known_args(words)
     values = config.experiment(own.experiment) if own.experiment else []
     if lost := [a for a in arguments if a.partition("=")[0] in ("--temp", "--queue", "--run-all")]:
@@ -71,14 +72,20 @@ def patiently(command: list[str]) -> int:
     """Run to the end, and give the exit code: Ctrl-C is for DVC, which has git's branch and index to put back.
 
     `subprocess.run` would kill it a quarter of a second after.
+
+    Raises:
+        KeyboardInterrupt: afterwards.
     """
-    before = signal.getsignal(signal.SIGINT)
+    before, interrupted = signal.getsignal(signal.SIGINT), []
     if before != signal.SIG_IGN:  # as it is in the background; DVC inherits it
-        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.signal(signal.SIGINT, lambda *_: interrupted.append(True))
     try:
-        return subprocess.Popen(command).wait()
+        code = subprocess.Popen(command).wait()
     finally:
         signal.signal(signal.SIGINT, before)
+    if code and interrupted:
+        raise KeyboardInterrupt
+    return code
 
 
 def changed(arguments: list[str]) -> list[str]:
@@ -115,6 +122,8 @@ if __name__ == "__main__":
     run.quiet()
     try:
         sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("decant: stopped; the same command goes on from what was kept")
     except UserError as error:
         print(*(f"decant: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         sys.exit(2)

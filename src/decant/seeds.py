@@ -14,6 +14,8 @@ from scipy import stats
 from decant import UserError, deliver, report, store, tracking
 
 Figures = Mapping[str, float]
+FEW = 3
+"""Seeds, from which on an interval is shown."""
 
 
 def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
@@ -46,7 +48,9 @@ def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
         whole.metrics({f"{m}/{k}": v for m, found in summary(each, cfg.evaluate.confidence).items()
                        for k, v in found.items()})  # fmt: skip
         show(each, cfg.evaluate.confidence)
-    print(f"These seeds, for decant compare: {run_id}")
+    for run in sorted(runs, key=lambda run: int(run.data.params["seed"])):
+        print(f"seed {run.data.params['seed']}: {run.data.tags.get('dvc.experiment', run.info.run_id)}")
+    print(f"All of them, for decant compare: {run_id}")
 
 
 def summary(each: Sequence[Figures], confidence: float) -> dict[str, Figures]:
@@ -68,14 +72,15 @@ def show(each: Sequence[Figures], confidence: float) -> None:
     found = summary(each, confidence)
     figures = [*metrics["figures"]["columns"]]
     lines = [
-        [title, *(words(found[f"{role}/{figure}"]) for figure, _ in figures)]
+        [title, *(words(found[f"{role}/{figure}"], len(each)) for figure, _ in figures)]
         for role, title in report.titles(metrics).items()
     ]
-    title = f"{len(each)} seeds: mean ± standard deviation [interval of the mean, {confidence:.0%}]"
+    interval = f" [interval of the mean, {confidence:.0%}]" if len(each) >= FEW else ""
+    title = f"{len(each)} seeds: mean ± standard deviation{interval}"
     report.terminal().print(report.grid(title, ["model", *(head for _, head in figures)], lines))
 
 
-def words(found: Figures) -> str:
-    """Of a share, in per cent."""
+def words(found: Figures, count: int) -> str:
+    """Of a share, in per cent; the interval of two says nothing."""
     mean, std, low, high = (f"{100 * found[k]:.1f}" for k in ("mean", "std", "low", "high"))
-    return f"{mean} ± {std} [{low}, {high}]"
+    return f"{mean} ± {std}" + (f" [{low}, {high}]" if count >= FEW else "")

@@ -9,6 +9,7 @@ Why bytes may differ is told by comparing this machine with provenance.json, whi
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -34,8 +35,9 @@ def main(words: list[str]) -> None:
         UserError: nothing is committed that could be made again, or making it failed.
     """
     run.quiet()
-    parser = argparse.ArgumentParser("decant verify", description="make the committed experiment again, and compare")
-    parser.add_argument("--tolerance", type=float, default=0.01, help="of each number in an output (default: 0.01)")
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("decant verify", description=__doc__, formatter_class=plain)
+    parser.add_argument("--tolerance", type=float, default=0.01, help="see above (default: 0.01)")
     own = parser.parse_args(words)
     clone = cloned(Path.cwd(), PLACE.absolute())
     commit = _git(clone, "rev-parse", "HEAD").strip()  # here it may move meanwhile
@@ -60,12 +62,28 @@ def cloned(root: Path, place: Path) -> Path:
         ["git", "cat-file", "-e", "HEAD:dvc.lock"], cwd=root, capture_output=True, check=False
     ).returncode:
         raise UserError("no dvc.lock is committed here; run the experiment, and commit what git status shows")
-    if _git(root, "status", "--porcelain", "--untracked-files=no"):
-        print("what is changed here and not committed is not verified")
+    if changed := _git(root, "diff", "--name-only", "HEAD").split():
+        print(f"changed here and not committed, so not verified: {', '.join(changed)}")
     shutil.rmtree(place, ignore_errors=True)
     _git(root, "clone", "--quiet", str(root), str(place))
     subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", ".dvc/cache"], cwd=place, check=True)
+    if other := unlike(place):
+        raise UserError(
+            f"the dvc.lock that is committed was made with other {', '.join(other)} than are committed beside it; run "
+            "the experiment (dvc repro), and commit params.yaml, dvc.lock and provenance.json together"
+        )
     return place
+
+
+def unlike(clone: Path) -> list[str]:
+    """What of a clone's code, inputs and values is not that of its dvc.lock; outputs are not there yet."""
+    words = ["dvc", "status", "--json"]
+    found = json.loads(subprocess.run(words, cwd=clone, capture_output=True, text=True, check=True).stdout)
+    parts = [part["changed deps"] for stage in found.values() for part in stage if "changed deps" in part]
+    values = {
+        f"{file}: {key}" for part in parts for file, kind in part.items() if isinstance(kind, dict) for key in kind
+    }
+    return sorted(values | {file for part in parts for file, kind in part.items() if kind == "modified"})
 
 
 def again(clone: Path) -> None:
