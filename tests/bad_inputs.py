@@ -365,7 +365,7 @@ ENVIRONMENT = [
 ]  # fmt: skip
 
 COMMANDS = [
-    Bad("comparison with nowhere", "cli compare nowhere .", "MLflow run 'nowhere'", "dvc exp list"),
+    Bad("comparison with nowhere", "cli compare nowhere .", "data/evaluate/rows.parquet of 'nowhere' is not here", "dvc pull"),
     Bad("comparison with a run that is not there", f"cli compare {'0' * 32} .", f"run {'0' * 32}", "expected the run of an invocation"),
     Bad("comparison with one alone", "cli compare .", "usage: decant compare", "B"),
     Bad("verification of what is not committed", "cli verify", "no dvc.lock is committed", "commit what git status shows"),

@@ -76,7 +76,7 @@ def _at(name: str) -> list[Rows]:
     """Of what lies here, or of a revision of git; DVC experiments are such."""
     from dvc.api import DVCFileSystem  # takes a second to import
     from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
+    from dvc.scm import RevError
 
     place = report.OUT / paired.FILE
     try:
@@ -88,7 +88,7 @@ def _at(name: str) -> list[Rows]:
             return [paired.read(BytesIO(place.read_bytes()))]
         with DVCFileSystem(rev=name).open(str(place), "rb") as file:
             return [paired.read(BytesIO(file.read()))]
-    except SCMError as error:
+    except RevError as error:
         raise UserError(
             f"there is no git revision, DVC experiment or MLflow run {name!r}; dvc exp list names experiments, and "
             "make ui shows the ids of runs"
