@@ -6,12 +6,12 @@ the sample), and the ends of the interval of the mean, m/low and m/high (Student
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 
-import numpy as np
 from omegaconf import DictConfig
 from scipy import stats
 
-from decant import UserError, deliver, report, store, tracking
+from decant import UserError, deliver, folds, report, store, tracking
 
 Figures = Mapping[str, float]
 FEW = 3
@@ -61,7 +61,7 @@ def summary(each: Sequence[Figures], confidence: float) -> dict[str, Figures]:
 
 def spread(values: Sequence[float], confidence: float) -> dict[str, float]:
     """Mean, standard deviation of the sample, and Student's interval of the mean."""
-    mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
+    mean, std = itemgetter("mean", "std")(folds.spread(values))
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * std / len(values) ** 0.5
     return {"mean": mean, "std": std, "low": mean - half, "high": mean + half}
 
