@@ -63,10 +63,10 @@ def cloned(folder: Path, values: list[str]) -> Path:
     return folder
 
 
-def repro(folder: Path) -> subprocess.Popen[bytes]:
-    """`dvc repro` in a session of its own, its words in log.txt."""
+def repro(folder: Path, store: str | None = None) -> subprocess.Popen[bytes]:
+    """`dvc repro` in a session of its own, its words in log.txt; its runs in a store of its own, or in `store`."""
     env = {k: v for k, v in os.environ.items() if k not in ("DECANT_INVOCATION", "MLFLOW_TRACKING_URI")}
-    env["PYTHONPATH"] = str(folder / "src")
+    env |= {"PYTHONPATH": str(folder / "src")} | ({"MLFLOW_TRACKING_URI": store} if store else {})
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(["dvc", "repro"], cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True)
 

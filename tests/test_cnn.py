@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from decant import UserError
 from decant.backbone.cnn import CNN, CNNConfig, CNNForSequenceClassification, reduced, vectors
-from decant.run import sha256
+from decant.digests import sha256
 
 SIZES = {"vocab_size": 30, "embedding_size": 6, "num_labels": 3}
 

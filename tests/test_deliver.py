@@ -1,23 +1,28 @@
 """What MLflow has to hear while its server is away waits on disk, in its order, and is told when it is back."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kill
 import mlflow
 import pytest
 import requests
 from conftest import ROOT, stage
 from mlflow.exceptions import MlflowException
+from omegaconf import OmegaConf
 
 from decant import deliver, messages
 from decant.deliver import Outbox
+from decant.state import READS
 
 TINY = ["use.data=toy", *(f"use.{role}=tiny" for role in ("teacher", "student", "scratch"))]
 
@@ -116,6 +121,23 @@ def test_what_is_refused_is_set_aside_and_holds_nothing_up(server: Server, tmp_p
     assert names(server) == ["good"]
     assert "no such run" in (tmp_path / deliver.REFUSED).read_text()
     assert not box.folder.exists()
+
+
+def test_the_command_says_that_something_was_refused_and_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    deliver.OUTBOX.mkdir(parents=True)
+    (deliver.OUTBOX / deliver.REFUSED).write_text("{}\n{}\n")
+    deliver.main([])
+    assert "2 messages were refused, why stands in each: read .state/outbox/refused.jsonl" in capsys.readouterr().out
+
+
+def test_help_tells_nothing_to_mlflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliver, "ready", lambda: pytest.fail("it went to work"))
+    with pytest.raises(SystemExit, match="0"):
+        deliver.main(["--help"])
+    assert "usage: decant deliver" in capsys.readouterr().out
 
 
 def test_a_run_that_is_gone_refuses_all_that_is_late_and_holds_nothing_up(server: Server, tmp_path: Path) -> None:
@@ -268,3 +290,31 @@ def test_sixteen_pipelines_begin_at_once_on_one_fresh_store(tmp_path: Path) -> N
     assert sorted(int(run.data.params["seed"]) for run in stages) == list(range(16))
     assert {run.data.tags["mlflow.parentRunId"] for run in stages} == {r.info.run_id for r in runs if r not in stages}
     assert all(len(run.inputs.dataset_inputs) == 4 and "decant.digest" in run.data.tags for run in stages)
+
+
+PIPELINES = int(os.environ.get("DECANT_PIPELINES", "2"))
+
+
+@pytest.mark.slow
+def test_whole_pipelines_at_once_on_one_fresh_store_lose_nothing(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    quick = [f"{stage}.{epochs}=1" for stage in ("fine_tune", "distill") for epochs in ("epochs", "control_epochs")]
+    folders = [kill.cloned(tmp_path / str(n), [*TINY, *quick, f"seed={n}"]) for n in range(PIPELINES)]
+    started = [kill.repro(folder, store) for folder in folders]
+    failed = [folder for folder, pipeline in zip(folders, started, strict=True) if pipeline.wait()]
+    assert not failed, (failed[0] / "log.txt").read_text()
+    client = mlflow.MlflowClient(store)
+    runs = client.search_runs([client.get_experiment_by_name("decant").experiment_id], max_results=50_000)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert sorted(int(run.data.params["seed"]) for run in parents) == list(range(PIPELINES))
+    inside = Counter(
+        (r.data.tags["mlflow.parentRunId"], r.data.tags.get("decant.stage")) for r in runs if r not in parents
+    )
+    assert all(inside[run.info.run_id, stage] == 1 for run in parents for stage in READS)
+    for folder in folders:
+        seed = str(OmegaConf.load(folder / "params.yaml").seed)
+        (whole,) = [run for run in parents if run.data.params["seed"] == seed]
+        made = json.loads((folder / "data/evaluate/metrics.json").read_text())
+        assert whole.data.metrics["student/accuracy"] == made["student"]["accuracy"]
+        assert not list((folder / deliver.OUTBOX).glob("*/"))

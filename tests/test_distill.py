@@ -28,8 +28,8 @@ from decant import (
     variants,
 )
 from decant.adapt.full import Full
+from decant.digests import digest
 from decant.loss import Loss
-from decant.provenance import digest
 from decant.sections import Distill
 from decant.tables import Prepared
 from decant.task.classify import Classify

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, trusted
 from datasets import Dataset, Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
@@ -23,7 +23,6 @@ from decant.data import Source, newsgroups
 from decant.data.decode import decode, decode_all
 from decant.data.digits import Digits
 from decant.data.folder import Folder
-from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
 
@@ -374,7 +373,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Source]:
         Table(train=str(tmp_path / "a.csv"), input="image", target="label", size=4),
         Folder(path=str(as_folder(files(CLASSES), tmp_path / "more")), size=4),
         Digits(classes=[3, 5]),
-        Hub(id="a/b", revision="a" * 40, input="image", target="label", size=4),
+        trusted(id="a/b", revision="a" * 40, input="image", target="label", size=4),
         Newsgroups(),
     ]
 

@@ -1,5 +1,7 @@
 """Stages that are killed at a random moment, as benchmarks/kill.py does it at length."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import kill
@@ -16,3 +18,17 @@ def test_killed_stages_go_on_and_end_with_the_same_bytes(tmp_path: Path) -> None
     log = (tmp_path / "killed/log.txt").read_text()
     assert killed, log  # how far a stage was by then depends on the machine; test_resume.py says what goes on
     assert (end, runs) == ("byte-equal", "whole"), (killed, log)
+
+
+def test_a_stage_ends_with_dvc_even_where_what_it_is_in_swallows_that(tmp_path: Path) -> None:
+    deaf = (
+        "import signal, subprocess, time, psutil; from decant import run\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "run.GRACE = 0.5\n"
+        "run.end_with(psutil.Process(subprocess.Popen(['sleep', '0.1']).pid))\n"
+        "def busy(): time.sleep(600)\n"
+        "busy()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", deaf], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "in busy" in done.stderr

@@ -17,8 +17,8 @@ from test_resume import STAGES, WORDS, Noted
 from decant import UserError, config, fit, model, resume, run
 from decant.adapt.full import Full
 from decant.config import settings
+from decant.digests import digest
 from decant.fine_tune import FineTuner
-from decant.provenance import digest
 from decant.train import train
 
 pytestmark = [

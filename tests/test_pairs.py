@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, trusted
 from datasets import ClassLabel, Dataset, Features, List, Value
 from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -28,7 +28,6 @@ from decant import UserError, clean, config, mlflow_model, model, prepare, pretr
 from decant.adapt.full import Full
 from decant.backbone.huggingface import HuggingFace
 from decant.data import numbered
-from decant.data.hub import Hub
 from decant.data.table import Table
 from decant.modality.text import Text
 from decant.modality.tfidf import Tfidf
@@ -359,7 +358,7 @@ def test_the_hub_gives_pairs_and_lists_of_names(monkeypatch: pytest.MonkeyPatch)
     features = Features({"a": Value("string"), "b": Value("string"), "y": List(ClassLabel(names=["no", "yes"]))})
     rows = Dataset.from_dict({"a": FIRST[:2], "b": SECOND[:2], "y": [[1, 0], []]}, features=features)
     monkeypatch.setattr("decant.data.hub.load_dataset", lambda *_, **__: rows)
-    loaded = Hub(id="a/b", revision="a" * 40, input=["a", "b"], target="y").load()["train"]
+    loaded = trusted(id="a/b", revision="a" * 40, input=["a", "b"], target="y").load()["train"]
     assert loaded["pair"].tolist() == SECOND[:2]
     assert MultiLabel(threshold=0.5).read(loaded["target"]).tolist() == [("no", "yes"), ()]
 

@@ -18,7 +18,7 @@ import yaml
 from conftest import ROOT, stage
 from moto.server import ThreadedMotoServer
 
-from decant.provenance import digest
+from decant.digests import digest
 
 pytestmark = pytest.mark.slow
 ORDER = ["prepare", "pretrain-load", "fine-tune", "distill", "evaluate"]
@@ -387,7 +387,8 @@ def test_a_batch_that_devices_cannot_share_is_refused(clone: Path) -> None:
     assert "batch_size is 15, which 2 devices cannot share evenly" in done.stderr
 
 
-def test_ctrl_c_in_make_experiment_leaves_git_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM to make's process alone", "SIGTERM to all"])
+def test_an_experiment_that_is_stopped_leaves_git_as_it_was(way: str, tmp_path: Path) -> None:
     folder = make_clone(tmp_path / "clone")
     (folder / "mine.txt").write_text("a file of the user's")
     before = run(folder, "git", "symbolic-ref", "HEAD").stdout
@@ -399,7 +400,12 @@ def test_ctrl_c_in_make_experiment_leaves_git_as_it_was(tmp_path: Path) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("epoch 2/1000"):
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: make, decant, DVC and the stage get it
+            if way == "Ctrl-C":
+                os.killpg(process.pid, signal.SIGINT)  # as a terminal does: make, decant, DVC and the stage get it
+            elif way == "SIGTERM to all":
+                os.killpg(process.pid, signal.SIGTERM)
+            else:
+                process.terminate()
             break
     else:
         pytest.fail("the experiment ended before its second epoch")

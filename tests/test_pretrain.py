@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
-from decant import UserError, config, prepare, pretrain_load, run
+from decant import UserError, config, digests, prepare, pretrain_load, run
 from decant.backbone import surgery
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.lstm import LSTM
@@ -219,7 +219,7 @@ def test_equal_seeds_give_equal_bytes(corpus: DictConfig, weights: Path, tmp_pat
         folder = written(HuggingFace(path=str(weights), pooling="mean"), tmp_path / name)
         corpus.seed = seed
         fill(corpus, folder, epochs=1)
-        made.append(run.sha256(folder / "model.safetensors"))
+        made.append(digests.sha256(folder / "model.safetensors"))
     assert made[0] == made[1] != made[2]
 
 

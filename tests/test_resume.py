@@ -12,9 +12,9 @@ import torch
 from decant import config, distill, resume
 from decant.adapt import Adapt
 from decant.config import piece, settings
+from decant.digests import digest
 from decant.distiller import Distiller
 from decant.fine_tune import FineTuner
-from decant.provenance import digest
 from decant.resume import Keep
 from decant.tracking import Run
 from decant.train import train

@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, trusted
+from datasets import Dataset
 from finished import SIZES
 from test_resume import Noted, tiny  # noqa: F401 - a fixture
 from test_serve import folders, logged  # noqa: F401 - fixtures
@@ -236,6 +237,17 @@ def test_weights_of_the_hub_need_their_digest_and_the_message_gives_it(
     with pytest.raises(UserError, match=f"has sha256 {digest}, expected 00"):
         hub(sha256="00").write(tmp_path)
     assert hub(sha256=digest, layers=[0]).write(tmp_path)["sha256"] == digest
+
+
+def test_a_data_set_of_the_hub_needs_its_digests_and_the_message_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    came = [Dataset.from_dict({"a": ["x", "y"], "y": ["no", "yes"]})]
+    monkeypatch.setattr("decant.data.hub.load_dataset", lambda *_, **__: came[-1])
+    source = trusted(id="a/b", revision="a" * 40, input="a", target="y")
+    assert source.sha256.keys() == {"train", "test"}
+    assert source.load()["train"]["input"].tolist() == ["x", "y"]
+    came.append(Dataset.from_dict({"a": ["x", "y"], "y": ["yes", "no"]}))
+    with pytest.raises(UserError, match="rows of train, test have another sha256"):
+        source.load()
 
 
 def test_every_download_that_ships_is_pinned() -> None:

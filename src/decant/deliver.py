@@ -6,6 +6,7 @@ A message is one of the words of messages.py, the run it is about, and values. T
 .state/outbox/<process>/, in their order.
 """
 
+import argparse
 import base64
 import json
 import os
@@ -209,15 +210,19 @@ def address() -> str:
 
 
 def main(words: list[str]) -> None:
-    """The command `decant deliver`; it takes no arguments.
+    """The command `decant deliver`.
 
     Raises:
         UserError: the store cannot be used.
     """
     from decant import run  # which imports this module, by way of tracking
 
+    plain = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser("decant deliver", description=__doc__, formatter_class=plain).parse_args(words)
     run.quiet()
     ready()
+    if (refused := OUTBOX / REFUSED).exists():
+        print(f"{len(_lines(refused))} messages were refused, why stands in each: read {refused}, then delete it")
     for folder in left():
         waiting = len(Outbox(folder).waiting)
         print(f"{waiting} messages wait for {(folder / ADDRESS).read_text()} (MLFLOW_TRACKING_URI is to name it)")

@@ -43,8 +43,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     knobs: Distill = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
     prepared = tables.read()
-    if problems := tables.unfilled(cfg, len(prepared.frames["train"]), "distill"):  # the control has these alone
-        raise UserError(problems)
+    tables.check_batches(cfg, len(prepared.frames["train"]), "distill")  # the control has these alone
     examples = prepared.examples()
     alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained", dropout=None)
     print(f"student: {cfg.use.loss}", flush=True)

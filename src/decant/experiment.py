@@ -12,8 +12,11 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from types import FrameType
 
 import mlflow
+import psutil
 
 from decant import UserError, compatible, config, deliver, report, run, seeds, store, tracking
 
@@ -71,18 +74,31 @@ def one(arguments: list[str]) -> int:
 def patiently(command: list[str]) -> int:
     """Run to the end, and give the exit code: Ctrl-C is for DVC, which has git's branch and index to put back.
 
-    `subprocess.run` would kill it a quarter of a second after.
+    `subprocess.run` would kill it a quarter of a second after. SIGTERM, at which DVC would leave them as they are, does
+    what Ctrl-C does.
 
     Raises:
         KeyboardInterrupt: afterwards.
     """
-    before, interrupted = signal.getsignal(signal.SIGINT), []
-    if before != signal.SIG_IGN:  # as it is in the background; DVC inherits it
-        signal.signal(signal.SIGINT, lambda *_: interrupted.append(True))
-    try:
-        code = subprocess.Popen(command).wait()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    interrupted: list[int] = []
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        interrupted.append(signum)
+        if signum == signal.SIGTERM:  # at a terminal all have had Ctrl-C
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(heard)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = signal.SIGTERM if before[signal.SIGINT] == signal.SIG_IGN else signal.SIGINT  # in the background
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # DVC inherits that; a stage listens again
+    with subprocess.Popen(command) as process:
+        for number in before:
+            if before[number] != signal.SIG_IGN:
+                signal.signal(number, interrupt)
+        code = process.wait()
+    for number, handler in before.items():
+        signal.signal(number, handler)
     if code and interrupted:
         raise KeyboardInterrupt
     return code

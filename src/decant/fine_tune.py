@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from decant import UserError, compatible, folds, run, tables
+from decant import compatible, folds, run, tables
 from decant.adapt import Adapt
 from decant.config import piece, settings
 from decant.learner import Learner
@@ -45,8 +45,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     if warning := smoothed(knobs.label_smoothing, piece(cfg, "loss").needs):
         print(warning, flush=True)
     prepared = tables.read()
-    if problems := tables.unfilled(cfg, len(prepared.frames["train"]), "fine_tune", "distill"):
-        raise UserError(problems)
+    tables.check_batches(cfg, len(prepared.frames["train"]), "fine_tune", "distill")
     examples = prepared.examples()
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
     storage = Storage(knobs.half_logits, knobs.top_logits)

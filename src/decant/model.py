@@ -1,39 +1,30 @@
 """Model directories, what stages hand each other: weights, config, tokenizer or image processor."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
 from decant import UserError
 from decant.adapt import Adapt
-from decant.backbone import mlp_head
+from decant.backbone import mlp_head, reading
 from decant.modality import Encoder, Modality, Row
 
 
-@contextmanager
-def reading(folder: Path, remedy: str = "run: dvc repro") -> Iterator[None]:
-    """Say which model directory is damaged, and what to do.
+def handed(folder: Path) -> AbstractContextManager[None]:
+    """For the reading of a model directory that a stage wrote; a file that is not there is told by `run.stage`.
 
     Raises:
-        UserError: it is.
-        FileNotFoundError: a file of it is not there.
+        UserError: it is damaged.
+        FileNotFoundError: it is not there.
     """
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        file = folder / "model.safetensors" if isinstance(error, SafetensorError) else folder
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{file} cannot be read: {reason}; expected a whole model directory: {remedy}") from error
+    return reading(folder, "as an earlier stage wrote it: run: dvc repro", (FileNotFoundError,))
 
 
 def register(folder: Path) -> None:
@@ -84,7 +75,7 @@ def is_dropout(key: str, value: Any) -> bool:
 
 def load(folder: Path, modality: Modality) -> tuple[PreTrainedModel, Encoder]:
     """Network, in eval mode, and encoder of a finished model directory."""
-    with reading(folder):
+    with handed(folder):
         register(folder)
         network = modality.auto().from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         return network.eval(), modality.encoder(folder)

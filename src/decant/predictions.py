@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from decant import UserError, run
+from decant import UserError, digests
 
 FILE = "predictions.parquet"
 SOFT = ("train", "unlabelled")
@@ -140,5 +140,5 @@ def members(folder: Path) -> list[Path]:
 
 def digest(files: Sequence[Path]) -> str:
     """sha256 over the digests of those that are there; empty: none is."""
-    there = [run.sha256(f) for f in files if f.exists()]
+    there = [digests.sha256(f) for f in files if f.exists()]
     return hashlib.sha256("".join(there).encode()).hexdigest() if there else ""

@@ -10,14 +10,14 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
-from decant import UserError, copies, modality, run, splits
+from decant import UserError, copies, digests, modality, run, splits
 from decant.clean import Tables, check_tables, clean, drop_held
 from decant.config import piece, settings
 from decant.data import SPLITS, Source
 from decant.modality import Modality
 from decant.pretrain import Pretrain
 from decant.sections import Prepare
-from decant.tables import PREPARED, SOURCE, unfilled
+from decant.tables import PREPARED, SOURCE, check_batches
 from decant.task import Task
 from decant.tracking import Run
 
@@ -43,8 +43,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     task: Task = piece(cfg, "task")
     pretrain: Pretrain = piece(cfg, "pretrain")
     made, originals = complete(piece(cfg, "data"), task, knobs, cfg.seed)
-    if problems := unfilled(cfg, len(made.tables["train"]), "fine_tune", "distill"):
-        raise UserError(problems)
+    check_batches(cfg, len(made.tables["train"]), "fine_tune", "distill")
     with run.replacing(OUT) as folder:
         encoded = write(made, task, folder)
         (folder / SOURCE.name).mkdir()
@@ -97,8 +96,7 @@ def source_of(cfg: DictConfig, pretrain: Pretrain, target: dict[str, pd.DataFram
         splits.make_validation(before.tables, settings(cfg, "prepare"), pretrain.task, cfg.seed)
     else:
         splits.pool(before.tables, settings(cfg, "prepare"), cfg.seed)
-    if problems := unfilled(cfg, len(before.tables["train"]), "pretrain_load"):
-        raise UserError([f"the source data: {p}" for p in problems])
+    check_batches(cfg, len(before.tables["train"]), "pretrain_load")
     return before
 
 
@@ -167,7 +165,7 @@ def describe(
         **made.modality.describe(encoded),
         "duplicates": int(frame["key"].duplicated().sum()),
         "duplicates_with_different_labels": int(mixed.sum()),
-        "sha256": run.sha256(folder / f"{split}.parquet"),
+        "sha256": digests.sha256(folder / f"{split}.parquet"),
     }
 
 

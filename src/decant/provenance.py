@@ -117,14 +117,3 @@ def _git(*words: str) -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
     except OSError:
         return ""  # a machine without git
-
-
-def digest(path: Path) -> str:
-    """sha256 over names and content of a file, or of all files under a folder: which output this is."""
-    total = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            total.update(f"{file.relative_to(path)}\0".encode())
-            with file.open("rb") as content:
-                total.update(hashlib.file_digest(content, "sha256").digest())
-    return total.hexdigest()

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from decant import paired, run
+from decant.statistics import PAIRS
 from decant.tracking import Run
 
 OUT = Path("data/evaluate")
@@ -28,6 +29,8 @@ NO_GAP = {
     "none": "gap to close: none, the teacher is not better than the student alone",
     "cannot tell": "gap to close: cannot tell whether the teacher is better than the student alone",
 }
+NOISY = 3
+"""Times the median that an answer in twenty takes, from which on ratios of medians are not to be trusted."""
 RETAINED = ("retained", "retained_low", "retained_high")
 COSTS = ("parameters", "MB", "ms p50", "ms p95", "inputs/s")
 
@@ -74,8 +77,10 @@ def sentences(metrics: dict[str, Any]) -> list[str]:
     """Each comparison in words: difference, interval, verdict."""
     agreeing = metrics["figures"]["agreeing"]
     lines = []
-    for pair, c in metrics["compare"].items():
-        first, second = (titles(metrics)[role] for role in pair.split("_"))
+    for pair in PAIRS:
+        if (c := metrics["compare"].get("_".join(pair))) is None:
+            continue
+        first, second = (titles(metrics)[role] for role in pair)
         verdict = "better" if c["low"] > 0 else "worse" if c["high"] < 0 else "cannot tell"
         alike = agreeing.format(f"{100 * c['agreement']:.1f}")
         lines.append(
@@ -95,7 +100,8 @@ def kept(found: dict[str, Any]) -> str:
 def gaps(metrics: dict[str, Any]) -> list[str]:
     """How much of what the teacher is better than the student alone each student makes up for."""
     lines = []
-    for role, found in metrics.get("gap", {}).items():
+    for role in (r for r in titles(metrics) if r in metrics.get("gap", {})):
+        found = metrics["gap"][role]
         if found["closed"] is None:
             lines.append(NO_GAP[found["gap"]])
             break
@@ -140,7 +146,13 @@ def speed(metrics: dict[str, Any], timings: dict[str, Any]) -> list[str]:
     for role in (r for r in ("onnx", "int8") if r in p50):
         line = f"{TITLES[role]}: {p50['teacher'] / p50[role]:.1f}x as fast as the teacher"
         lines.append(f"{line}, {p50['student'] / p50[role]:.1f}x as the student in PyTorch (p50, one input)")
-    if "int8" in p50 and p50["int8"] > p50["onnx"]:
+    p95 = {role: timings[role]["latency_ms_p95"] for role in timings}
+    if noisy := [TITLES[role] for role in p50 if p95[role] > NOISY * p50[role]]:
+        lines.append(
+            f"the machine was busy when this was measured (p95 is more than {NOISY} times p50 of {', '.join(noisy)}); "
+            "measure again: dvc repro --force --single-item evaluate"
+        )
+    if "int8" in p50 and p50["int8"] > p95["onnx"]:
         lines.append("int8 is slower than fp32 on this machine: set export.int8 to false, unless size is what counts")
     return lines
 

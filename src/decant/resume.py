@@ -1,5 +1,6 @@
 """The state of a training is kept while it runs, and one that was killed goes on from there (see state.py)."""
 
+import os
 import pickle
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from decant import callbacks, run
+from decant import callbacks, digests
 from decant.datamodule import Data
 
 SECOND = 1.0
@@ -29,7 +30,7 @@ class Keep(Callback):
     def latest(self) -> Path | None:
         """The state to go on from; none: there is none that is whole."""
         for file in sorted(self.folder.glob("*.ckpt")):
-            wrong = "is torn" if run.sha256(file) != file.stem else "" if ours(file) else "is no state of ours"
+            wrong = "is torn" if digests.sha256(file) != file.stem else "" if ours(file) else "is no state of ours"
             if not wrong:
                 print(f"going on from {file}", flush=True)
                 return file
@@ -77,7 +78,9 @@ class Keep(Callback):
         fresh = self.folder / "fresh"
         trainer.save_checkpoint(fresh)
         if trainer.is_global_zero:
-            kept = fresh.rename(self.folder / f"{run.sha256(fresh)}.ckpt")
+            with fresh.open("rb") as written:
+                os.fsync(written.fileno())  # on the disk before the older one is deleted: the power may go
+            kept = fresh.rename(self.folder / f"{digests.sha256(fresh)}.ckpt")
             older = set(self.folder.glob("*.ckpt")) - {kept}
             for file in older:
                 file.unlink()

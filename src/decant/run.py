@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import faulthandler
 import gc
 import hashlib
 import inspect
@@ -36,6 +37,8 @@ Main = Callable[[DictConfig, Run], None]
 FULL = re.compile("No space left on device|disk is full|os error 28")
 SHORT = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 """What libraries say that have no error class for it."""
+GRACE = 15.0
+"""Seconds that a stage has to close its run when DVC is gone."""
 CLEARED = ("fine_tune", "distill", "evaluate")
 """Stages whose outputs DVC clears away before they start; the others keep theirs (`persist`)."""
 
@@ -116,6 +119,8 @@ def end_with(above: psutil.Process) -> None:
     """End this process when the one above it is gone, killed without a chance to say so."""
     with suppress(psutil.NoSuchProcess):
         above.wait()
+    # what Python is in may swallow the exit, or take long; this ends it then, and says where it was
+    faulthandler.dump_traceback_later(GRACE, exit=True)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -223,12 +228,6 @@ def read_json(file: Path) -> Any:
         raise UserError(
             f"{file} is damaged, no JSON ({error}); get it again, or, if a stage made it, run: dvc repro"
         ) from error
-
-
-def sha256(file: Path) -> str:
-    """Hexadecimal digest of a file."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def code(source: type | ModuleType) -> str:

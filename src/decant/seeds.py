@@ -25,9 +25,7 @@ def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
         UserError: one of them failed.
     """
     deliver.ready()
-    use = cfg.use
-    name = f"{use.data}: {use.teacher} > {use.student}, {use.loss}, {count} seeds"
-    with tracking.opened(name, {"decant.seeds": str(count)}) as run_id:
+    with tracking.opened(f"{tracking.title(cfg)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
         os.environ[tracking.SEEDS_RUN] = run_id
         for seed in reversed(range(count)):  # the last one stays in params.yaml and data/
             print(f"seed {seed}, {count - seed} of {count}", flush=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from decant import provenance
+from decant import digests, provenance
 
 STATE = Path(".state")
 READS = {
@@ -38,7 +38,7 @@ def fingerprint(stage: str, cfg: DictConfig) -> str:
     del plain["trainer"]["save_minutes"]
     inputs = [Path("data") / name for name in READS[stage]] + [Path(t) for t in cfg.distill.teachers]
     code = sorted(Path(__file__).parent.rglob("*.py"))
-    parts: list[Any] = [plain, *(provenance.digest(path) for path in [*inputs, *code] if path.exists())]
+    parts: list[Any] = [plain, *(digests.digest(path) for path in [*inputs, *code] if path.exists())]
     parts += [provenance.versions("torch", "transformers", "pytorch-lightning"), provenance.hardware()]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

@@ -17,7 +17,7 @@ import psutil
 from omegaconf import DictConfig, OmegaConf
 
 from decant import deliver, messages, provenance, redacted, state
-from decant.provenance import digest
+from decant.digests import digest
 from decant.store import find, owner
 
 SEEDS_RUN = "DECANT_SEEDS_RUN"
@@ -171,9 +171,7 @@ def parent(cfg: DictConfig, killed: Any = None) -> Iterator[Run]:
     query = f"tags.`decant.invocation` = '{key}'"
     if killed and "mlflow.parentRunId" in killed.data.tags and not find(query):
         mlflow.MlflowClient().set_tag(killed.data.tags["mlflow.parentRunId"], "decant.invocation", key)
-    use = cfg.use
-    name = f"{use.data}: {use.teacher} > {use.student}, {use.loss}"
-    with opened(name, {"decant.invocation": key, **above()}, query) as run_id:
+    with opened(title(cfg), {"decant.invocation": key, **above()}, query) as run_id:
         run = Run(run_id)
         run.params(cfg)
         run.tags(provenance.provenance())
@@ -181,6 +179,12 @@ def parent(cfg: DictConfig, killed: Any = None) -> Iterator[Run]:
             yield run
         finally:
             run.say("made", digests={s: digest(output(s)) for s in state.READS if output(s).exists()})
+
+
+def title(cfg: DictConfig) -> str:
+    """An experiment in a few words: the name of its run."""
+    use = cfg.use
+    return f"{use.data}: {use.teacher} > {use.student}, {use.loss}"
 
 
 def above() -> dict[str, str]:

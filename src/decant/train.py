@@ -84,7 +84,7 @@ def learn(
     """The trained network, its encoder, and the encoded rows of all splits."""
     pl.seed_everything(cfg.seed, verbose=False)
     scale = run.read_json(start / "manifest.json")["lr_scale"]
-    with model.reading(start):
+    with model.handed(start):
         encoder = prepared.modality.encoder(start, knobs.max_length)
         network = task.model(start, prepared.labels, prepared.modality.auto(), adapt)
     rows = encoder.rows(prepared.frames)

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from decant import UserError, config, differences, provenance, report, run, tracking
+from decant import UserError, config, differences, digests, provenance, report, run, tracking
 
 PLACE = Path(".state/verify")
 EQUAL, CLOSE, DIFFERENT = "byte-equal", "equal within tolerance", "different"
@@ -153,7 +153,7 @@ def reasons(clone: Path, there: dict[str, dict[str, str]], equal: list[str]) -> 
     found: dict[str, list[str]] = {}
     for stage, facts in there.items():
         output = tracking.output(stage)
-        if str(output) in equal and provenance.digest(clone / output) != facts["digest"]:
+        if str(output) in equal and digests.digest(clone / output) != facts["digest"]:
             found.setdefault("- what provenance.json says is of another output", []).append(stage)
         for key in sorted((facts.keys() | here.keys()) - {"digest"}):
             if here.get(key) != facts.get(key):

@@ -1,6 +1,5 @@
 """Where a backbone's files come from: the hub, a Python package or a folder."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
@@ -9,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
 
-from decant import UserError
-from decant.backbone import Backbone
+from decant import UserError, digests
+from decant.backbone import Backbone, reading
 
 AGAIN = "get it again, or name another in conf/backbone/"
 
@@ -88,8 +86,7 @@ class Origin(Backbone):
             raise UserError(
                 f"no {file.name} in {folder}; only safetensors are loaded, never a pickle: get weights in that format"
             )
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = digests.sha256(file)
         if sha256 is None and self.hub:
             raise UserError(
                 f"{file.name} of {self.origin()} is a download without a digest; what came has sha256 {digest}: if the "
@@ -118,12 +115,6 @@ def loaded(auto: Any, source: Path, **options: Any) -> Any:
     Raises:
         UserError: it needs such code, or is damaged, or of an architecture that transformers does not know.
     """
-    try:
+    expected = "of an architecture that transformers knows, for code that comes with a model is never run"
+    with reading(source, f"{expected}: {AGAIN}"):
         return auto.from_pretrained(source, trust_remote_code=False, **options)
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        file = source / "model.safetensors" if isinstance(error, SafetensorError) else source
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"{file} cannot be read: {reason}; expected a whole model directory, of an architecture that transformers "
-            f"knows, for code that comes with a model is never run: {AGAIN}"
-        ) from error

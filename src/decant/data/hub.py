@@ -1,9 +1,13 @@
 """Any data set of the Hugging Face hub, at a pinned commit."""
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from datasets import ClassLabel, load_dataset
 
@@ -27,6 +31,8 @@ class Hub(Source):
     row_id: str | None = None
     splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
     """Our split: the name the data set gives it."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """Expected `digest` of each of our splits; without it, what came is told and not used."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,7 +47,22 @@ class Hub(Source):
 
     def load(self) -> dict[str, pd.DataFrame]:
         """See `Source.load`."""
-        return {ours: self._read(ours, theirs) for ours, theirs in self.splits.items()}
+        tables = {ours: self._read(ours, theirs) for ours, theirs in self.splits.items()}
+        self._verify({split: digest(frame) for split, frame in tables.items()})
+        return tables
+
+    def _verify(self, came: dict[str, str]) -> None:
+        right = f"put this into its yaml: sha256: {{{', '.join(f'{s}: {found}' for s, found in came.items())}}}"
+        if other := [split for split, found in came.items() if self.sha256.get(split, found) != found]:
+            raise UserError(
+                f"{self.id}@{self.revision[:8]}: the rows of {', '.join(other)} have another sha256 than expected; "
+                f"they are not those the yaml was written for: get them again, or, if they are what you mean, {right}"
+            )
+        if came.keys() - self.sha256.keys():
+            raise UserError(
+                f"{self.id}@{self.revision[:8]} is a download without a digest, so nobody would notice other rows; if "
+                f"what is there now is what you mean, {right}"
+            )
 
     def _read(self, ours: str, theirs: str) -> pd.DataFrame:
         try:
@@ -65,6 +86,20 @@ class Hub(Source):
         if isinstance(self.input, str):
             frame[self.input] = inputs(frame[self.input], self.size, self.id, local)
         return numbered(frame.rename(columns=names), ours, "row_id" if self.row_id else None)
+
+
+def digest(frame: pd.DataFrame) -> str:
+    """sha256 of the rows: JSON, a line each; bytes of images by their own sha256."""
+    total = hashlib.sha256()
+    for row in frame.to_dict("records"):
+        total.update(f"{json.dumps(row, default=_plain, sort_keys=True)}\n".encode())
+    return total.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    return value.tolist() if isinstance(value, np.ndarray) else str(value)
 
 
 def local(path: str) -> bytes:

@@ -1,0 +1,19 @@
+"""Which bytes these are: sha256 of files and folders."""
+
+import hashlib
+from pathlib import Path
+
+
+def sha256(file: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def digest(path: Path) -> str:
+    """Of names and content of a file, or of all files under a folder: which output this is."""
+    total = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            total.update(f"{file.relative_to(path)}\0{sha256(file)}".encode())
+    return total.hexdigest()

@@ -1,0 +1,58 @@
+"""What a person reads of a result: the same words of a fresh one and of a restored one, and none that noise made."""
+
+import json
+from typing import Any
+
+import pytest
+
+from decant import report
+from decant.statistics import PAIRS
+
+ROLES = ("floor", "scratch", "teacher", "alone", "student", "onnx", "int8")
+
+
+def compared(difference: float) -> dict[str, float]:
+    ends = {"retained": 0.9, "retained_low": 0.8, "retained_high": 1.0}
+    return {"difference": difference, "low": -1.0, "high": 1.0, "confidence": 0.95, "agreement": 0.5, **ends}
+
+
+@pytest.fixture
+def metrics() -> dict[str, Any]:
+    sizes = {"size_mb": 2.0, "largest_difference": 0.0}
+    return {
+        "figures": {"floor": "tf-idf", "agreeing": "agrees on {} %", "headline": "accuracy", "columns": []},
+        "compare": {"_".join(pair): compared(n / 100) for n, pair in enumerate(PAIRS)},
+        "gap": {role: {"closed": 0.5, "low": 0.1, "high": 0.9} for role in ("student", "onnx", "int8")},
+        **{role: dict(sizes) for role in ROLES},
+    }
+
+
+def timed(**p95: float) -> dict[str, Any]:
+    """Medians of 10 ms, of int8 11."""
+    return {
+        role: {"latency_ms_p50": 11.0 if role == "int8" else 10.0, "latency_ms_p95": p95.get(role, 12.0)}
+        for role in ("teacher", "student", "onnx", "int8")
+    }
+
+
+def test_a_restored_result_reads_as_the_fresh_one_did(metrics: dict[str, Any]) -> None:
+    restored = json.loads(json.dumps(metrics, sort_keys=True))
+    assert report.sentences(restored) == report.sentences(metrics)
+    assert report.sentences(metrics)[0].startswith("student against teacher: +0.0 points")
+
+
+def test_int8_is_slower_only_where_that_is_no_noise(metrics: dict[str, Any]) -> None:
+    def slower(p95: float) -> bool:
+        return any(line.startswith("int8 is slower") for line in report.speed(metrics, timed(onnx=p95)))
+
+    assert slower(10.5)
+    assert not slower(11.5)
+
+
+def test_timings_of_a_busy_machine_are_told_as_such(metrics: dict[str, Any]) -> None:
+    assert not any("busy" in line for line in report.speed(metrics, timed()))
+    told = [line for line in report.speed(metrics, timed(student=31.0)) if "busy" in line]
+    assert told == [
+        "the machine was busy when this was measured (p95 is more than 3 times p50 of student); measure again: dvc "
+        "repro --force --single-item evaluate"
+    ]
