@@ -105,7 +105,7 @@ def kill(folder: Path, stage: str, way: str, after: float) -> bool:
         process.send_signal(getattr(signal, way))
     pipeline.wait()
     left = [p for p in psutil.process_iter() if session(p) == pipeline.pid]
-    _, orphans = psutil.wait_procs(left, timeout=30)
+    _, orphans = psutil.wait_procs(left, timeout=2 * run.GRACE)
     assert not orphans, f"{way} in {stage} left {orphans}"
     return alive
 

@@ -188,7 +188,7 @@ DATA = [
     Bad("few labels of a number", f"{HERE} use.task=regress prepare.labels_per_class=2", "prepare.labels_per_class", "null", {MINE: table(*messages(20, "123"))}),
     Bad("source data that stand in test", "prepare use.pretrain=supervised", "source data", "leaks: drop"),
     Bad("source data that are not there", "prepare use.pretrain=supervised use.source=mine", "no file data/raw/mine.csv", "put it there"),
-    Bad("source data of fewer rows than a batch", "prepare use.pretrain=supervised use.source=mine", "pretrain_load.batch_size", "lower it", {MINE: table(*messages(12))}),
+    Bad("source data of fewer rows than a batch", "prepare use.pretrain=supervised use.source=mine", "train of the source data has only", "lower it", {MINE: table(*messages(12))}),
 ]  # fmt: skip
 
 IMAGES = [

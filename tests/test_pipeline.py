@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import boto3
+import kill
 import mlflow
 import pandas as pd
 import pytest
@@ -387,15 +388,18 @@ def test_a_batch_that_devices_cannot_share_is_refused(clone: Path) -> None:
     assert "batch_size is 15, which 2 devices cannot share evenly" in done.stderr
 
 
-@pytest.mark.parametrize("way", ["Ctrl-C", "SIGTERM to make's process alone", "SIGTERM to all"])
+@pytest.mark.parametrize(
+    "way", ["Ctrl-C", "SIGTERM to it alone", "SIGTERM to it alone, in the background", "SIGTERM to all"]
+)
 def test_an_experiment_that_is_stopped_leaves_git_as_it_was(way: str, tmp_path: Path) -> None:
     folder = make_clone(tmp_path / "clone")
     (folder / "mine.txt").write_text("a file of the user's")
     before = run(folder, "git", "symbolic-ref", "HEAD").stdout
+    interrupt = signal.SIG_IGN if "background" in way else signal.SIG_DFL  # as shells do
     process = subprocess.Popen(
         [sys.executable, "-m", "decant.experiment", "-S", "fine_tune.epochs=1000"],
         cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # in the background it is ignored
+        preexec_fn=partial(signal.signal, signal.SIGINT, interrupt),
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
@@ -416,3 +420,4 @@ def test_an_experiment_that_is_stopped_leaves_git_as_it_was(way: str, tmp_path: 
     assert "?? mine.txt" in run(folder, "git", "status", "--short").stdout
     with pytest.raises(ProcessLookupError):  # nothing goes on by itself
         os.killpg(process.pid, 0)
+    assert {found.info.status for found in kill.found(folder)} <= {"FINISHED", "KILLED", "FAILED"}

@@ -162,3 +162,20 @@ def test_a_foreign_file_is_known_and_not_used(
     (tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt").write_bytes(content)
     assert Keep(tmp_path, 5).latest() is None
     assert "is no state of ours, and not used" in capsys.readouterr().out
+
+
+def test_a_state_is_on_the_disk_before_the_older_one_goes(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test_adapt.prepared("text", 3)
+    test_adapt.teacher(test_adapt.BACKBONES["text"])
+    said: list[str] = []
+    monkeypatch.setattr(resume.os, "fsync", lambda _: said.append("synced"))
+    unlink = Path.unlink
+
+    def noted(file: Path, **options: bool) -> None:
+        if file.suffix == ".ckpt":
+            said.append("deleted")
+        unlink(file, **options)
+
+    monkeypatch.setattr(Path, "unlink", noted)
+    tuned("text", "full", [], tiny / "out", Noted(tiny / ".state"))
+    assert said[:5] == ["synced", "synced", "synced", "synced", "deleted"]  # a file and its name, of two epochs

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import mlflow
 import pytest
 from conftest import ROOT
 
-from decant import UserError, config, deliver, store, tracking
+from decant import UserError, config, deliver, digests, store, tracking
 
 
 @pytest.fixture
@@ -125,6 +126,13 @@ def test_ranks_above_zero_log_nothing(place: Path, cfg, monkeypatch: pytest.Monk
         run.metrics({"a": 1.0})
         child.artifact(place)
     assert not (place / "mlflow.db").exists()
+
+
+def test_a_digest_is_of_names_and_content(place: Path) -> None:
+    (place / "b/c").mkdir(parents=True)
+    (place / "b/c/file").write_bytes(b"x")
+    wanted = hashlib.sha256(b"c/file\0" + hashlib.sha256(b"x").digest()).hexdigest()
+    assert digests.digest(place / "b") == wanted
 
 
 def test_a_config_is_flat_with_dots() -> None:

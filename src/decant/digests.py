@@ -15,5 +15,5 @@ def digest(path: Path) -> str:
     total = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
-            total.update(f"{file.relative_to(path)}\0{sha256(file)}".encode())
+            total.update(f"{file.relative_to(path)}\0".encode() + bytes.fromhex(sha256(file)))
     return total.hexdigest()

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from types import FrameType
+from functools import partial
 
 import mlflow
 import psutil
@@ -80,28 +80,33 @@ def patiently(command: list[str]) -> int:
     Raises:
         KeyboardInterrupt: afterwards.
     """
-    interrupted: list[int] = []
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        interrupted.append(signum)
-        if signum == signal.SIGTERM:  # at a terminal all have had Ctrl-C
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    process.send_signal(heard)
-
+    heard: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    heard = signal.SIGTERM if before[signal.SIGINT] == signal.SIG_IGN else signal.SIGINT  # in the background
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # DVC inherits that; a stage listens again
-    with subprocess.Popen(command) as process:
-        for number in before:
-            if before[number] != signal.SIG_IGN:
-                signal.signal(number, interrupt)
-        code = process.wait()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    if code and interrupted:
+    background = before[signal.SIGINT] == signal.SIG_IGN  # then DVC and its stages do not hear Ctrl-C either
+    for number in (signal.SIGTERM,) if background else before:
+        signal.signal(number, lambda number, _: heard.append(number))
+    try:
+        process = subprocess.Popen(command, preexec_fn=partial(signal.signal, signal.SIGTERM, signal.SIG_IGN))
+        code, told = None, False
+        while code is None:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(1)
+            if signal.SIGTERM in heard and not told:
+                stop(signal.SIGTERM if background else signal.SIGINT)
+                told = not background  # DVC would take a second Ctrl-C for haste; a stage may have begun just now
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if code and heard:
         raise KeyboardInterrupt
     return code
+
+
+def stop(number: int) -> None:
+    """Send a signal to all processes below this one."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def changed(arguments: list[str]) -> list[str]:

@@ -96,7 +96,7 @@ def source_of(cfg: DictConfig, pretrain: Pretrain, target: dict[str, pd.DataFram
         splits.make_validation(before.tables, settings(cfg, "prepare"), pretrain.task, cfg.seed)
     else:
         splits.pool(before.tables, settings(cfg, "prepare"), cfg.seed)
-    check_batches(cfg, len(before.tables["train"]), "pretrain_load")
+    check_batches(cfg, len(before.tables["train"]), "pretrain_load", of=" of the source data")
     return before
 
 

@@ -78,13 +78,22 @@ class Keep(Callback):
         fresh = self.folder / "fresh"
         trainer.save_checkpoint(fresh)
         if trainer.is_global_zero:
-            with fresh.open("rb") as written:
-                os.fsync(written.fileno())  # on the disk before the older one is deleted: the power may go
+            synced(fresh)
             kept = fresh.rename(self.folder / f"{digests.sha256(fresh)}.ckpt")
+            synced(self.folder)
             older = set(self.folder.glob("*.ckpt")) - {kept}
             for file in older:
                 file.unlink()
         self.saved = time.monotonic()
+
+
+def synced(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk: the power may go once the older are deleted."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def ours(file: Path) -> bool:

@@ -37,8 +37,8 @@ Main = Callable[[DictConfig, Run], None]
 FULL = re.compile("No space left on device|disk is full|os error 28")
 SHORT = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 """What libraries say that have no error class for it."""
-GRACE = 15.0
-"""Seconds that a stage has to close its run when DVC is gone."""
+GRACE = 30.0
+"""Seconds that a stage has to close its run when DVC is gone: another may soon be started in its place."""
 CLEARED = ("fine_tune", "distill", "evaluate")
 """Stages whose outputs DVC clears away before they start; the others keep theirs (`persist`)."""
 
@@ -47,7 +47,8 @@ def stage(name: str, main: Main) -> None:
     """Run `main` as stage `name` with the overrides of the command line; never returns on an error.
 
     Exit code 2 for what the user can put right, 1 for a fault of ours (with its traceback), 143 when
-    terminated, 130 after Ctrl-C (1 in the midst of training). The MLflow run is closed in each case.
+    terminated, 130 after Ctrl-C (1 in the midst of training). The MLflow run is closed in each case. 1, and the run
+    closed by the next stage, where DVC is gone and this one does not end within `GRACE`.
     """
     quiet()
     signal.signal(signal.SIGTERM, _terminate)
@@ -112,6 +113,8 @@ def explained(name: str) -> Iterator[None]:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # another would interrupt the closing of the run
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + signum)
 
 
@@ -120,7 +123,7 @@ def end_with(above: psutil.Process) -> None:
     with suppress(psutil.NoSuchProcess):
         above.wait()
     # what Python is in may swallow the exit, or take long; this ends it then, and says where it was
-    faulthandler.dump_traceback_later(GRACE, exit=True)
+    faulthandler.dump_traceback_later(GRACE, exit=True, file=2)
     os.kill(os.getpid(), signal.SIGTERM)
 
 

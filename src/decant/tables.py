@@ -60,15 +60,15 @@ def whole(file: Path) -> pd.DataFrame:
             raise UserError(f"{file} is damaged ({error}); run: dvc repro") from error
 
 
-def check_batches(cfg: DictConfig, rows: int, *stages: str) -> None:
-    """Refuse a batch that the labelled `rows` of train do not fill, of stages that are still to come.
+def check_batches(cfg: DictConfig, rows: int, *stages: str, of: str = "") -> None:
+    """Refuse a batch that the labelled `rows` of train (`of` which data) do not fill, of stages still to come.
 
     Raises:
         UserError: with every one.
     """
     if problems := [
-        f"{stage}.batch_size is {cfg[stage].batch_size}, but train has only {rows} rows (validation and test, where "
-        f"no file gives them, are taken from it); lower it with -S {stage}.batch_size={rows}, or add rows"
+        f"{stage}.batch_size is {cfg[stage].batch_size}, but train{of} has only {rows} rows (validation and test, "
+        f"where no file gives them, are taken from it); lower it to {rows} or less in params.yaml, or add rows"
         for stage in stages
         if cfg[stage].batch_size > rows
     ]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from datasets import ClassLabel, load_dataset
+from datasets import ClassLabel, config, load_dataset
 
 from decant import UserError
 from decant.data import Source, contract, numbered
@@ -56,7 +56,8 @@ class Hub(Source):
         if other := [split for split, found in came.items() if self.sha256.get(split, found) != found]:
             raise UserError(
                 f"{self.id}@{self.revision[:8]}: the rows of {', '.join(other)} have another sha256 than expected; "
-                f"they are not those the yaml was written for: get them again, or, if they are what you mean, {right}"
+                "they are not those the yaml was written for, or its input:, target: or row_id: changed; delete "
+                f"{config.HF_DATASETS_CACHE} to get them again, or, if they are what you mean, {right}"
             )
         if came.keys() - self.sha256.keys():
             raise UserError(
@@ -91,7 +92,8 @@ class Hub(Source):
 def digest(frame: pd.DataFrame) -> str:
     """sha256 of the rows: JSON, a line each; bytes of images by their own sha256."""
     total = hashlib.sha256()
-    for row in frame.to_dict("records"):
+    # what is missing is NaN or None, as pandas likes
+    for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
         total.update(f"{json.dumps(row, default=_plain, sort_keys=True)}\n".encode())
     return total.hexdigest()
 
