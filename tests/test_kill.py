@@ -1,11 +1,14 @@
 """Stages that are killed at a random moment, as benchmarks/kill.py does it at length."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import kill
+import psutil
 import pytest
+from conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -32,3 +35,18 @@ def test_a_stage_ends_with_dvc_even_where_what_it_is_in_swallows_that(tmp_path: 
     done = subprocess.run([sys.executable, "-c", deaf], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "in busy" in done.stderr
+
+
+def test_a_stage_whose_dvc_died_while_it_was_importing_does_no_work(project: Path) -> None:
+    def left(**variables: str) -> str:
+        """What a stage says that whoever started it has left."""
+        words = f"{sys.executable} -m decant.prepare use.data=toy > log.txt 2>&1 & echo $!"
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **variables}
+        started = subprocess.run(["sh", "-c", words], cwd=project, env=env, capture_output=True, check=True)
+        psutil.wait_procs([psutil.Process(int(started.stdout))], timeout=120)
+        return (project / "log.txt").read_text()
+
+    assert "DVC, which started this stage, is gone" in left(DVC_STAGE="prepare")
+    assert not (project / "data/prepare").exists()
+    assert "gone" not in left()  # by hand, and left: it goes on
+    assert (project / "data/prepare").exists()

@@ -52,6 +52,8 @@ def stage(name: str, main: Main) -> None:
     """
     quiet()
     signal.signal(signal.SIGTERM, _terminate)
+    if tracking.orphaned():
+        sys.exit("decant: DVC, which started this stage, is gone; run: dvc repro")
     if above := psutil.Process(os.getppid()) if tracking.rank() else tracking.dvc():
         Thread(target=end_with, args=(above,), daemon=True).start()
     try:

@@ -20,6 +20,8 @@ from decant import deliver, messages, provenance, redacted, state
 from decant.digests import digest
 from decant.store import find, owner
 
+SHELLS = ("sh", "bash", "dash", "zsh")
+"""What DVC starts a stage by."""
 SEEDS_RUN = "DECANT_SEEDS_RUN"
 """The variable that holds the id of a run of several seeds, while those run."""
 
@@ -216,7 +218,24 @@ def invocation() -> str:
 def dvc() -> psutil.Process | None:
     """The DVC process that this one is a stage of; None: it was started by hand."""
     above = psutil.Process().parents() if "DVC_STAGE" in os.environ else []
-    return next((p for p in above if any(Path(word).name.startswith("dvc") for word in p.cmdline()[:3])), None)
+    return next((p for p in above if any(Path(word).name.startswith("dvc") for word in words(p)[:3])), None)
+
+
+def orphaned() -> bool:
+    """Whether DVC started this process, and was killed while it was still importing: at most a shell is left above."""
+    if "DVC_STAGE" not in os.environ or dvc():
+        return False
+    above = [p for p in psutil.Process().parents() if Path(next(iter(words(p)), "sh")).name not in SHELLS]
+    # a script may be the first process of a container, and use DVC as a library
+    return not above or ((above[0].pid == 1 or above[0].name() == "systemd") and "python" not in above[0].name())
+
+
+def words(process: psutil.Process) -> list[str]:
+    """Its command line; empty: it is gone."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def output(name: str) -> Path:
