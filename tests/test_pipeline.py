@@ -168,7 +168,7 @@ def test_logged_models_answer_raw_text_without_training_code(clone: Path, name: 
         "assert answer['label'][0] in ('invoice', 'login_problem', 'subscription_change'), answer\n"
         "assert 0 < answer['score'][0] <= 1\n"
         "ours = {m for m in sys.modules if m.startswith('decant.') and not m.startswith('decant.backbone')}\n"
-        "assert ours <= {'decant.answer', 'decant.inputs', 'decant.pixels'}, ours\n"
+        "assert ours <= {'decant.answer', 'decant.digests', 'decant.inputs', 'decant.pixels'}, ours\n"
     )
     ask(clone, script, f"runs:/{made.info.run_id}/{role}")
 
