@@ -18,11 +18,17 @@ import numpy as np
 import sections
 from omegaconf import DictConfig
 
-from decant import config, folds, prepare, pretrain_load, run, tables
+from decant import prepare, pretrain_load
+from decant.config import compose
+from decant.core.files import read_json
+from decant.core.stage import keep_memory, quiet, threads
+from decant.dataset.prepared import read_prepared
+from decant.evaluation.report import pipes
 from decant.fine_tune import FineTuner
-from decant.report import pipes
-from decant.tracking import Run
-from decant.train import PRETRAINED, train
+from decant.models.predictions import stored
+from decant.task import primary_metric
+from decant.tracking.runs import Run
+from decant.training.train import PRETRAINED, train
 
 SEEDS = (0, 1, 2)
 SETS: dict[str, dict[str, list[str]]] = {
@@ -66,15 +72,15 @@ class Figures(Run):
 
 def main(words: list[str]) -> None:
     """Run each set and write its section."""
-    run.quiet()
+    quiet()
     names, values = sections.split(words)
     for name in names or list(SETS):
         os.chdir(sections.workspace(f"adapt-{name}"))
         results: dict[str, list[tuple[float, float, float, float]]] = {}
         for seed in seeds(values):
-            cfg = config.load([*config.experiment(name), *values, f"seed={seed}"])
-            run.threads(cfg.trainer.threads)
-            run.keep_memory()
+            cfg = compose.load([*compose.experiment(name), *values, f"seed={seed}"])
+            threads(cfg.trainer.threads)
+            keep_memory()
             prepare.main(cfg, Run())
             pretrain_load.main(cfg, Run())
             for adapt in SETS[name]:
@@ -90,13 +96,20 @@ def seeds(values: list[str]) -> Sequence[int]:
 def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, float, float]:
     """Headline figure on test, seconds per epoch, epochs, seconds in all, of one training."""
     chosen = [f"use.adapt={'full' if adapt == 'scratch' else adapt}", *SETS[name][adapt]]
-    cfg = config.load([*config.experiment(name), *values, *chosen])
+    cfg = compose.load([*compose.experiment(name), *values, *chosen])
     figures, start = Figures(), time.perf_counter()
     role = "scratch" if adapt == "scratch" else "teacher"
     with tempfile.TemporaryDirectory() as folder:
-        knobs = config.settings(cfg, "fine_tune")
+        knobs = compose.settings(cfg, "fine_tune")
         train(
-            cfg, knobs, PRETRAINED / role, Path(folder), figures, FineTuner, config.piece(cfg, "adapt"), splits=["test"]
+            cfg,
+            knobs,
+            PRETRAINED / role,
+            Path(folder),
+            figures,
+            FineTuner,
+            compose.piece(cfg, "adapt"),
+            splits=["test"],
         )
         seconds = time.perf_counter() - start
         score = headline(cfg, Path(folder))
@@ -106,9 +119,9 @@ def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, fl
 
 def headline(cfg: DictConfig, folder: Path) -> float:
     """The task's headline figure of a model directory on test, in percent."""
-    prepared, task = tables.read(), config.piece(cfg, "task")
+    prepared, task = read_prepared(), compose.piece(cfg, "task")
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    return 100 * folds.headline(folds.stored(folder, "test", prepared), target, task)
+    return 100 * primary_metric(stored(folder, "test", prepared), target, task)
 
 
 def section(name: str, values: list[str], results: dict[str, list[tuple[float, float, float, float]]]) -> str:
@@ -124,7 +137,7 @@ def section(name: str, values: list[str], results: dict[str, list[tuple[float, f
             f"{epochs[0]:.0f}",
             f"{statistics.median(seconds):.0f}",
         ])  # fmt: skip
-    sizes = {s: c["rows"] for s, c in run.read_json(Path("data/prepare/card.json"))["splits"].items()}
+    sizes = {s: c["rows"] for s, c in read_json(Path("data/prepare/card.json"))["splits"].items()}
     times = {row[0]: float(row[3]) for row in rows}
     differing = [f"{adapt}: `{' '.join(words)}`" for adapt, words in SETS[name].items() if words]
     lines = [

@@ -14,9 +14,12 @@ import numpy as np
 import sections
 from experiments import execute
 
-from decant import compare, config, folds, tables
+from decant.commands import compare
+from decant.config import compose
+from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import OUT
-from decant.report import pipes
+from decant.evaluation.report import pipes
+from decant.models.predictions import stored
 
 GROUP, GROUPS = 5, 2000
 LEVELS = (0.95, 0.9)
@@ -38,11 +41,11 @@ def main(words: list[str]) -> None:
         if not made.exists():
             execute("distill", names[0], [*values, f"seed={seed}"], folder)
             shutil.move(folder / OUT, made)
-    cfg = config.load([*config.experiment(names[0], sections.ROOT), *values], sections.ROOT)
-    task, knobs = config.piece(cfg, "task"), config.settings(cfg, "evaluate")
-    prepared = tables.read(folder / tables.PREPARED)
+    cfg = compose.load([*compose.experiment(names[0], sections.ROOT), *values], sections.ROOT)
+    task, knobs = compose.piece(cfg, "task"), compose.settings(cfg, "evaluate")
+    prepared = read_prepared(folder / PREPARED)
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    sums = [task.sums(folds.stored(folder / f"seed_{s}", "test", prepared), target) for s in range(seeds)]
+    sums = [task.sums(stored(folder / f"seed_{s}", "test", prepared), target) for s in range(seeds)]
     scores = task.headline(np.stack([s.sum(0) for s in sums]))
     rows = [compare.by_rows(a, b, task, knobs, 0) for a, b in combinations(sums, 2)]
     draw = np.random.default_rng(0)

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import sections
 
-from decant import config, folds, statistics, tables
+from decant.config import compose
+from decant.dataset.prepared import PREPARED, read_prepared
 from decant.evaluate import MODELS
-from decant.report import pipes
+from decant.evaluation import bootstrap
+from decant.evaluation.report import pipes
+from decant.models.predictions import stored
 
 COLUMNS = ("model", "before", "after", "difference", "interval")
 
@@ -21,17 +24,17 @@ COLUMNS = ("model", "before", "after", "difference", "interval")
 def main(before: str, after: str) -> None:
     """Write the section of a pair."""
     name, *values = before.split()
-    cfg = config.load([*config.experiment(name, sections.ROOT), *values], sections.ROOT)
-    task, knobs = config.piece(cfg, "task"), config.settings(cfg, "evaluate")
-    prepared = tables.read(place(before, tables.PREPARED))
+    cfg = compose.load([*compose.experiment(name, sections.ROOT), *values], sections.ROOT)
+    task, knobs = compose.piece(cfg, "task"), compose.settings(cfg, "evaluate")
+    prepared = read_prepared(place(before, PREPARED))
     target = np.stack(prepared.frames["test"]["target"].to_list())
     rows = []
     for role, folder in MODELS.items():
         if not all(place(title, folder).is_dir() for title in (before, after)):
             continue  # a student alone has no control
-        old, new = (folds.stored(place(title, folder), "test", prepared) for title in (before, after))
-        drawn = [statistics.drawn(logits, target, task, knobs, cfg.seed) for logits in (new, old)]
-        found = statistics.between(drawn[0], drawn[1], knobs)
+        old, new = (stored(place(title, folder), "test", prepared) for title in (before, after))
+        drawn = [bootstrap.drawn(logits, target, task, knobs, cfg.seed) for logits in (new, old)]
+        found = bootstrap.between(drawn[0], drawn[1], knobs)
         scores = [100 * d.exact for d in drawn[::-1]]
         rows.append([role, *(f"{s:.1f}" for s in scores), f"{100 * found['difference']:+.1f}",
                      f"[{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"])  # fmt: skip

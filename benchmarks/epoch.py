@@ -16,11 +16,14 @@ from pathlib import Path
 import sections
 from study import BARE, Study, Variant
 
-from decant import config, distill, run
+from decant import distill
+from decant.config import compose
+from decant.core.files import read_json
+from decant.core.stage import keep_memory, quiet, threads
+from decant.evaluation.report import pipes
 from decant.loss import Loss
 from decant.loss.none import Alone
-from decant.report import pipes
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 KINDS = {"alone": "none", "stored predictions": "kd", "teacher beside": "hint"}
 COLUMNS = ("student trained", "seconds per epoch, median", "each", "times alone, median of rounds")
@@ -39,7 +42,7 @@ class Seconds(Run):
 
 def main(words: list[str]) -> None:
     """Measure and write the section."""
-    run.quiet()
+    quiet()
     (name,), values = sections.split(words)
     rounds = next((int(v.partition("=")[2]) for v in values if v.startswith("rounds=")), 5)
     values = [v for v in values if not v.startswith("rounds=")]
@@ -58,13 +61,13 @@ def main(words: list[str]) -> None:
 
 def measured(values: list[str]) -> float:
     """Seconds of one epoch on the labelled rows."""
-    cfg = config.load([*values, "distill.epochs=1"])
-    run.threads(cfg.trainer.threads)
-    run.keep_memory()
-    loss: Loss = config.piece(cfg, "loss")
+    cfg = compose.load([*values, "distill.epochs=1"])
+    threads(cfg.trainer.threads)
+    keep_memory()
+    loss: Loss = compose.piece(cfg, "loss")
     seconds = Seconds()
     with tempfile.TemporaryDirectory() as folder:
-        knobs = config.settings(cfg, "distill")
+        knobs = compose.settings(cfg, "distill")
         distill.distil(cfg, knobs, Path(folder), seconds, loss if loss.needs else Alone(), ("validation",))
     return seconds.epoch
 
@@ -80,7 +83,7 @@ def section(name: str, values: list[str], found: dict[str, list[float]]) -> str:
         ]
         for kind, times in found.items()
     ]
-    sizes = {s: c["rows"] for s, c in run.read_json(Path("data/prepare/card.json"))["splits"].items()}
+    sizes = {s: c["rows"] for s, c in read_json(Path("data/prepare/card.json"))["splits"].items()}
     lines = [
         f"Experiment: conf/experiment/{name}.yaml, losses {', '.join(KINDS.values())}; {sizes['train']:,} rows, "
         "the same in each.",

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import sections
 
-from decant import config, report, run, state
+from decant.config import compose
+from decant.core import resume
+from decant.core.files import read_json
+from decant.evaluation import report
 
 
 def main(words: list[str]) -> None:
@@ -23,14 +26,14 @@ def main(words: list[str]) -> None:
     for name in names:
         title = sections.title(name, values)
         folder = sections.workspace(title)
-        seconds = {stage: execute(stage, name, values, folder) for stage in state.READS}
+        seconds = {stage: execute(stage, name, values, folder) for stage in resume.READS}
         sections.write("experiments.md", title, section(name, values, folder, seconds))
 
 
 def execute(stage: str, name: str, values: list[str], folder: Path) -> float:
     """Run a stage; its seconds."""
     start = time.perf_counter()
-    words = [sys.executable, "-m", f"decant.{stage}", *config.experiment(name, sections.ROOT), *values]
+    words = [sys.executable, "-m", f"decant.{stage}", *compose.experiment(name, sections.ROOT), *values]
     subprocess.run(words, cwd=folder, env={**os.environ, "DECANT_INVOCATION": name + str(os.getpid())}, check=True)
     return time.perf_counter() - start
 
@@ -38,8 +41,8 @@ def execute(stage: str, name: str, values: list[str], folder: Path) -> float:
 def section(name: str, values: list[str], folder: Path, seconds: dict[str, float]) -> str:
     """The table of one experiment, with how it was made."""
     metrics, timings = report.read(folder / report.OUT)
-    seed = config.load([*config.experiment(name, sections.ROOT), *values], sections.ROOT).seed
-    sizes = {s: c["rows"] for s, c in run.read_json(folder / "data/prepare/card.json")["splits"].items()}
+    seed = compose.load([*compose.experiment(name, sections.ROOT), *values], sections.ROOT).seed
+    sizes = {s: c["rows"] for s, c in read_json(folder / "data/prepare/card.json")["splits"].items()}
     lines = [
         f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seed {seed}, one run: "
         f"conf/experiment/{name}.yaml.",

@@ -25,9 +25,9 @@ import sections
 import yaml
 from omegaconf import OmegaConf
 
-from decant import run
-from decant.report import pipes
-from decant.state import READS
+from decant.core.resume import READS
+from decant.core.stage import GRACE, quiet
+from decant.evaluation.report import pipes
 
 WAYS = ("SIGKILL", "SIGTERM", "Ctrl-C", "SIGKILL of DVC")
 COLUMNS = ("seed", "killed, how, seconds into the stage", "trainings that went on", "outputs", "runs in MLflow")
@@ -40,7 +40,7 @@ SMALL = ["use.data=toy", "use.teacher=tiny", "use.student=tiny", "use.scratch=ti
 
 def main(words: list[str]) -> int:
     """Run the rounds and write the section; 1, if one of them differs."""
-    run.quiet()
+    quiet()
     own = {k: int(v) for k, _, v in (w.partition("=") for w in words) if k in ("rounds", "seed")}
     values = [w for w in words if w.partition("=")[0] not in own] or SMALL
     rounds, seed = own.get("rounds", 6), own.get("seed", 0)
@@ -107,7 +107,7 @@ def kill(folder: Path, stage: str, way: str, after: float) -> bool:
         process.send_signal(getattr(signal, way))
     pipeline.wait()
     left = [p for p in psutil.process_iter() if session(p) == pipeline.pid]
-    _, orphans = psutil.wait_procs(left, timeout=2 * run.GRACE)
+    _, orphans = psutil.wait_procs(left, timeout=2 * GRACE)
     assert not orphans, f"{way} in {stage} left {orphans}"
     return alive
 

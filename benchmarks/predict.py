@@ -17,8 +17,8 @@ from pathlib import Path
 
 import sections
 
-from decant import provenance
-from decant.report import pipes
+from decant.core.environment import hardware, versions
+from decant.evaluation.report import pipes
 
 COLUMNS = ("rows", "seconds", "rows/s", "peak memory MB")
 SIZES = (1_000, 10_000, 100_000)
@@ -32,7 +32,7 @@ def main(name: str, model: str, *options: str) -> None:
     words = sum(len(text.split()) for text in shipped()) / len(shipped())
     lines = [
         f"Texts of {words:.1f} words on average, one run, on {len(os.sched_getaffinity(0))} CPU(s).",
-        f"{provenance.hardware()}; {provenance.versions('onnxruntime', 'tokenizers')}.",
+        f"{hardware()}; {versions('onnxruntime', 'tokenizers')}.",
         "",
         *pipes(COLUMNS, rows),
     ]

@@ -6,7 +6,9 @@ make experiment && python benchmarks/readme.py
 import re
 from pathlib import Path
 
-from decant import provenance, report, run
+from decant.core.environment import processor, versions
+from decant.core.files import read_json
+from decant.evaluation import report
 
 ROOT = Path(__file__).parents[1]
 MARKS = re.compile("(<!-- default -->\n).*(<!-- /default -->)", re.DOTALL)
@@ -15,10 +17,10 @@ MARKS = re.compile("(<!-- default -->\n).*(<!-- /default -->)", re.DOTALL)
 def main() -> None:
     """Replace what stands between the marks."""
     metrics, timings = report.read(ROOT / report.OUT)
-    packages = provenance.versions("torch", "transformers", "pytorch-lightning")
-    rows = run.read_json(ROOT / "data/prepare/card.json")["splits"]["test"]["rows"]
+    packages = versions("torch", "transformers", "pytorch-lightning")
+    rows = read_json(ROOT / "data/prepare/card.json")["splits"]["test"]["rows"]
     lines = [
-        f"The end of `make experiment` (seed 0, one run, {rows} test messages; {provenance.processor()}; {packages}):",
+        f"The end of `make experiment` (seed 0, one run, {rows} test messages; {processor()}; {packages}):",
         "",
         *report.pipes(report.columns(metrics), report.rows(metrics, timings)),
         "",

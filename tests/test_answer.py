@@ -18,11 +18,11 @@ from transformers import (
     ResNetForImageClassification,
 )
 
-from decant import UserError
-from decant.answer import Answerer, Model, sigmoid
 from decant.backbone.image import Image
-from decant.data.decode import decode
-from decant.inputs import BadInput, Images, square, upright
+from decant.core.errors import UserError
+from decant.dataset.modality.decode import decode
+from decant.serving.predictor import Answerer, Model, sigmoid
+from decant.serving.preprocessing import BadInput, Images, square, upright
 
 TEXTS = [
     "wheres my parcel",

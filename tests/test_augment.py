@@ -17,7 +17,6 @@ from scipy.special import log_softmax, softmax
 from torch import nn
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from decant import UserError
 from decant.augment import Augment
 from decant.augment import trivial as trivial_module
 from decant.augment.chain import Chain
@@ -34,6 +33,7 @@ from decant.augment.rotate import Rotate
 from decant.augment.trivial import Trivial
 from decant.augment.word_dropout import WordDropout
 from decant.augment.word_swap import WordSwap
+from decant.core.errors import UserError
 
 Batch = dict[str, torch.Tensor]
 FILES = {f.stem: f for f in sorted((ROOT / "conf/augment").glob("*.yaml"))}

@@ -11,7 +11,7 @@ from bad_inputs import GOOD, HERE, MINE, TABLE, Bad, Content
 from command import STAGES, Done, forked
 from conftest import ROOT, stage
 
-from decant.digests import digest
+from decant.core.hashing import digest
 
 SECRET = "s3cret"
 ENV = {"HF_TOKEN": f"hf_{SECRET}", "AWS_SECRET_ACCESS_KEY": SECRET, "MLFLOW_TRACKING_PASSWORD": SECRET}

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from decant import UserError
 from decant.backbone.cnn import CNN, CNNConfig, CNNForSequenceClassification, reduced, vectors
-from decant.digests import sha256
+from decant.core.errors import UserError
+from decant.core.hashing import sha256
 
 SIZES = {"vocab_size": 30, "embedding_size": 6, "num_labels": 3}
 

@@ -6,9 +6,13 @@ import pytest
 from conftest import ROOT
 from scipy import stats
 
-from decant import UserError, compare, config, paired, predictions, seeds, statistics
-from decant.paired import Rows
-from decant.sections import Evaluate
+from decant.commands import compare, seeds
+from decant.config import compose
+from decant.config.schema import Evaluate
+from decant.core.errors import UserError
+from decant.evaluation import bootstrap, row_scores
+from decant.evaluation.row_scores import Rows
+from decant.models import predictions
 from decant.task.classify import Classify
 
 TASK = Classify()
@@ -88,7 +92,7 @@ def test_a_p_value_of_models_that_are_alike_is_below_a_level_about_as_often_as_i
     alarms = 0
     for seed in range(200):
         both = [TASK.sums(logits(0.8, 1000 * side + seed), np.zeros(ROWS, int)) for side in (1, 2)]
-        alarms += statistics.permuted(both[0], both[1], TASK, knobs.resamples, seed) < 0.1
+        alarms += bootstrap.permuted(both[0], both[1], TASK, knobs.resamples, seed) < 0.1
     assert 8 <= alarms <= 34  # 20 are expected; 3.3 standard errors to each side
 
 
@@ -136,11 +140,11 @@ def test_what_cannot_be_compared_is_refused(first: list[Rows], second: list[Rows
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     import pandas as pd
 
-    cfg = config.load(["seed=7"], ROOT)
+    cfg = compose.load(["seed=7"], ROOT)
     prepared = type("Prepared", (), {"digests": {"test": "abc"}})
     sums = {"teacher": np.arange(4.0).reshape(2, 2), "student": np.ones((2, 2))}
-    paired.write(tmp_path / "rows.parquet", pd.DataFrame({"row_id": ["a", "b"]}), sums, cfg, prepared)
-    found = paired.read(io.BytesIO((tmp_path / "rows.parquet").read_bytes()))
+    row_scores.write(tmp_path / "rows.parquet", pd.DataFrame({"row_id": ["a", "b"]}), sums, cfg, prepared)
+    found = row_scores.read(io.BytesIO((tmp_path / "rows.parquet").read_bytes()))
     assert found.facts == {"seed": 7, "task": "classify", "test": "abc"}
     assert {role: value.tolist() for role, value in found.sums.items()} == {r: v.tolist() for r, v in sums.items()}
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from decant import UserError, compatible, config, experiment
+from decant.commands import experiment
+from decant.config import compose
+from decant.core.errors import UserError
+from decant.experiment import compatible
 
 IMAGES = ["use.data=digits", *(f"use.{role}=resnet_tiny" for role in ("teacher", "student", "scratch"))]
 PAIRS = ["use.data=stsb", "use.task=regress"]
@@ -85,7 +88,7 @@ CASES = [
 
 @pytest.mark.parametrize(("words", "message"), CASES, ids=[" ".join(words) for words, _ in CASES])
 def test_what_does_not_go_together_is_said_and_what_does_is_not(words: list[str], message: str | None) -> None:
-    cfg = config.load(words, ROOT)
+    cfg = compose.load(words, ROOT)
     if message is None:
         compatible.check(cfg)
     else:
@@ -97,13 +100,13 @@ def test_what_does_not_go_together_is_said_and_what_does_is_not(words: list[str]
 def test_all_of_it_is_said_at_once() -> None:
     words = ["use.augment=flip", "use.adapt=mlp_head", "use.task=regress", "fine_tune.label_smoothing=0.1"]
     with pytest.raises(UserError) as caught:
-        compatible.check(config.load(words, ROOT))
+        compatible.check(compose.load(words, ROOT))
     assert len(caught.value.problems) == 4
 
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/experiment").glob("*.yaml")))
 def test_the_pieces_of_every_experiment_go_together(name: str) -> None:
-    compatible.check(config.load(config.experiment(name, ROOT), ROOT))
+    compatible.check(compose.load(compose.experiment(name, ROOT), ROOT))
 
 
 @pytest.mark.parametrize("words", [["-S", "use.augment=flip"], ["--set-param", "params.yaml:fine_tune.epoch=3"]])

@@ -6,39 +6,40 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 
-from decant import UserError, config
+from decant.config import compose
+from decant.core.errors import UserError
 
 PIECES = [
-    (role, file.stem) for role, kind in config.ROLES.items() for file in sorted((ROOT / "conf" / kind).glob("*.yaml"))
+    (role, file.stem) for role, kind in compose.ROLES.items() for file in sorted((ROOT / "conf" / kind).glob("*.yaml"))
 ]
 
 
 @pytest.mark.parametrize(("role", "name"), PIECES)
 def test_every_piece_composes_and_can_be_built_in_every_role(role: str, name: str) -> None:
-    cfg = config.load([f"use.{role}={name}"], ROOT)
-    assert config.piece(cfg, role) is not None
+    cfg = compose.load([f"use.{role}={name}"], ROOT)
+    assert compose.piece(cfg, role) is not None
     assert cfg.use[role] == name
 
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/trainer").glob("*.yaml")))
 def test_every_trainer_composes(name: str) -> None:
-    assert config.load([f"trainer={name}"], ROOT).trainer.devices
+    assert compose.load([f"trainer={name}"], ROOT).trainer.devices
 
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/experiment").glob("*.yaml")))
 def test_every_experiment_is_whole_and_composes(name: str) -> None:
-    values = config.experiment(name, ROOT)
-    assert config.load(values, ROOT).use.data == dict(v.split("=") for v in values)["use.data"]
+    values = compose.experiment(name, ROOT)
+    assert compose.load(values, ROOT).use.data == dict(v.split("=") for v in values)["use.data"]
 
 
 def test_the_default_is_an_experiment_too() -> None:
-    values = config.experiment("support", ROOT)
-    assert config.load(values, ROOT) == config.load([], ROOT)
+    values = compose.experiment("support", ROOT)
+    assert compose.load(values, ROOT) == compose.load([], ROOT)
 
 
 def test_an_experiment_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match=r"did you mean 'digits'"):
-        config.experiment("digit", ROOT)
+        compose.experiment("digit", ROOT)
 
 
 def test_an_experiment_without_all_keys_is_refused(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_an_experiment_without_all_keys_is_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "conf/experiment/part.yaml").write_text("seed: 1\nfine_tune: {epoch: 3}\n")
     with pytest.raises(UserError) as caught:  # what it lacks would be left over from the experiment before
-        config.experiment("part", tmp_path)
+        compose.experiment("part", tmp_path)
     assert "'fine_tune.epoch', which nothing reads (did you mean 'fine_tune.epochs'?)" in str(caught.value)
     assert "lacks the key 'use.data'" in str(caught.value)
 
@@ -57,15 +58,15 @@ def test_the_project_may_lie_in_a_folder_of_any_name(name: str, tmp_path: Path) 
     root.mkdir()
     shutil.copytree(ROOT / "conf", root / "conf")
     shutil.copy(ROOT / "params.yaml", root)
-    assert config.load(["seed=7"], root).seed == 7
+    assert compose.load(["seed=7"], root).seed == 7
 
 
 def test_two_composes_are_byte_equal() -> None:
-    assert OmegaConf.to_yaml(config.load([], ROOT)) == OmegaConf.to_yaml(config.load([], ROOT))
+    assert OmegaConf.to_yaml(compose.load([], ROOT)) == OmegaConf.to_yaml(compose.load([], ROOT))
 
 
 def test_a_section_comes_as_its_dataclass_with_types() -> None:
-    knobs = config.settings(config.load(["distill.lr=1e-4"], ROOT), "distill")
+    knobs = compose.settings(compose.load(["distill.lr=1e-4"], ROOT), "distill")
     assert knobs.lr == 1e-4
     assert isinstance(knobs.epochs, int)
 
@@ -95,7 +96,7 @@ BAD = [
 def test_bad_values_are_named_with_what_was_expected(override: str, message: str) -> None:
     extra = ["use.teacher=distilbert"] if "revision" in override else []
     with pytest.raises(UserError) as caught:
-        config.load([*extra, override], ROOT)
+        compose.load([*extra, override], ROOT)
     assert re.search(message, str(caught.value), re.DOTALL)
 
 
@@ -106,7 +107,7 @@ def test_all_problems_are_raised_together(project: Path) -> None:
     params.fine_tune.lr = -1
     OmegaConf.save(params, project / "params.yaml")
     with pytest.raises(UserError) as caught:
-        config.load([], project)
+        compose.load([], project)
     assert len(caught.value.problems) == 3
 
 
@@ -115,15 +116,15 @@ def test_a_piece_in_params_yaml_is_refused(project: Path) -> None:
     params.loss = {"temperature": 9.0}  # it would take effect, and DVC would not see it
     OmegaConf.save(params, project / "params.yaml")
     with pytest.raises(UserError, match=r"params.yaml has the key 'loss'"):
-        config.load([], project)
+        compose.load([], project)
 
 
 def test_yaml_that_does_not_parse_is_named(project: Path) -> None:
     (project / "params.yaml").write_text("use: {data: [")
     with pytest.raises(UserError, match=r"params.yaml does not parse"):
-        config.load([], project)
+        compose.load([], project)
 
 
 def test_outside_the_project_the_message_says_where_to_go(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run from the project folder"):
-        config.load([], tmp_path)
+        compose.load([], tmp_path)

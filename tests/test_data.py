@@ -6,13 +6,14 @@ import pytest
 from conftest import ROOT
 from sklearn.utils import Bunch
 
-from decant import UserError, config
+from decant.config import compose
+from decant.core.errors import UserError
 from decant.data import newsgroups
 from decant.data.files import fetch
 from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
-from decant.modality.text import Text
+from decant.dataset.modality.text import Text
 
 SHARED = Path(os.environ.get("DECANT_DATA", ROOT.parent / "shared" / "data"))
 WRITERS = {
@@ -180,7 +181,7 @@ def test_local_sets_are_read_and_their_digests_agree(
     if not (SHARED / "banking77").is_dir():
         pytest.skip(f"no data sets in {SHARED} (DECANT_DATA)")
     monkeypatch.setenv("DECANT_DATA", str(SHARED))
-    loaded = config.piece(config.load([f"use.data={name}"], ROOT), "data").load()
+    loaded = compose.piece(compose.load([f"use.data={name}"], ROOT), "data").load()
     assert (len(loaded["train"]), len(loaded["test"])) == rows
 
 

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from decant.datamodule import Data, LengthBuckets
-from decant.modality import Row
-from decant.modality.text import LENGTHS, TextEncoder
+from decant.dataset.modality import Row
+from decant.dataset.modality.text import LENGTHS, TextEncoder
+from decant.training.datamodule import Data, LengthBuckets
 
 
 class Tokens(TextEncoder):

@@ -20,9 +20,10 @@ from conftest import ROOT, stage
 from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
-from decant import deliver, messages
-from decant.deliver import Outbox
-from decant.state import READS
+from decant.commands import deliver
+from decant.core.resume import READS
+from decant.tracking import events, outbox
+from decant.tracking.outbox import Outbox
 
 TINY = ["use.data=toy", *(f"use.{role}=tiny" for role in ("teacher", "student", "scratch"))]
 
@@ -49,10 +50,10 @@ class Server:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     found = Server()
-    monkeypatch.setattr(messages, "tell", found.tell)
-    monkeypatch.setattr(messages, "anew", lambda message: message)
-    monkeypatch.setattr(deliver, "PATIENCE", 0.0)
-    monkeypatch.setattr(deliver, "experiment", found.experiment)
+    monkeypatch.setattr(events, "tell", found.tell)
+    monkeypatch.setattr(events, "anew", lambda message: message)
+    monkeypatch.setattr(outbox, "PATIENCE", 0.0)
+    monkeypatch.setattr(outbox, "experiment", found.experiment)
     return found
 
 
@@ -83,7 +84,7 @@ def test_what_waits_survives_its_process_and_a_torn_last_line(server: Server, tm
     box = Outbox(tmp_path / "box")
     say(box, "a")
     box.say("note", "run", name=b"\x00\xff")
-    with (box.folder / deliver.MESSAGES).open("ab") as file:
+    with (box.folder / outbox.MESSAGES).open("ab") as file:
         file.write(b'{"word": "no')
     server.there = True
     Outbox(tmp_path / "box").flush()
@@ -94,7 +95,7 @@ def test_a_process_that_dies_in_the_midst_of_telling_tells_nothing_twice(server:
     server.there = False
     box = Outbox(tmp_path / "box")
     say(box, "a", "b")
-    (box.folder / deliver.TOLD).write_text("1\n")
+    (box.folder / outbox.TOLD).write_text("1\n")
     server.there = True
     Outbox(tmp_path / "box").flush()
     assert names(server) == ["b"]
@@ -119,7 +120,7 @@ def test_what_is_refused_is_set_aside_and_holds_nothing_up(server: Server, tmp_p
     server.there = True
     box.flush()
     assert names(server) == ["good"]
-    assert "no such run" in (tmp_path / deliver.REFUSED).read_text()
+    assert "no such run" in (tmp_path / outbox.REFUSED).read_text()
     assert not box.folder.exists()
 
 
@@ -127,14 +128,14 @@ def test_the_command_says_that_something_was_refused_and_where(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    deliver.OUTBOX.mkdir(parents=True)
-    (deliver.OUTBOX / deliver.REFUSED).write_text("{}\n{}\n")
+    outbox.OUTBOX.mkdir(parents=True)
+    (outbox.OUTBOX / outbox.REFUSED).write_text("{}\n{}\n")
     deliver.main([])
     assert "2 messages were refused, why stands in each: read .state/outbox/refused.jsonl" in capsys.readouterr().out
 
 
 def test_help_tells_nothing_to_mlflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliver, "ready", lambda: pytest.fail("it went to work"))
+    monkeypatch.setattr(outbox, "ready", lambda: pytest.fail("it went to work"))
     with pytest.raises(SystemExit, match="0"):
         deliver.main(["--help"])
     assert "usage: decant deliver" in capsys.readouterr().out
@@ -155,9 +156,9 @@ def test_a_message_that_fails_at_a_store_that_answers_is_set_aside(
     server.there = False
     box = Outbox(tmp_path / "box")
     say(box, "a")
-    monkeypatch.setattr(deliver, "experiment", lambda: "there")
+    monkeypatch.setattr(outbox, "experiment", lambda: "there")
     box.flush()
-    assert "server is away" in (tmp_path / deliver.REFUSED).read_text()
+    assert "server is away" in (tmp_path / outbox.REFUSED).read_text()
     assert not box.waiting
 
 
@@ -175,18 +176,18 @@ def test_messages_of_another_store_wait(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     server.there = False
-    box = Outbox((deliver.OUTBOX / "1").absolute())
+    box = Outbox((outbox.OUTBOX / "1").absolute())
     say(box, "a")
     server.there = True
-    deliver.late()
+    outbox.late()
     assert names(server) == []  # its process lives
     box.lock.release()
-    mine = (box.folder / deliver.ADDRESS).read_text()
-    (box.folder / deliver.ADDRESS).write_text("http://elsewhere decant")
-    deliver.late()
+    mine = (box.folder / outbox.ADDRESS).read_text()
+    (box.folder / outbox.ADDRESS).write_text("http://elsewhere decant")
+    outbox.late()
     assert names(server) == []
-    (box.folder / deliver.ADDRESS).write_text(mine)
-    deliver.late()
+    (box.folder / outbox.ADDRESS).write_text(mine)
+    outbox.late()
     assert names(server) == ["a"]
 
 
@@ -264,7 +265,7 @@ def test_a_training_outlives_its_server_which_hears_all_of_it_afterwards(project
         logged = client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'")
         assert [(found.name, str(found.status)) for found in logged] == [(model, "READY")]
         assert "decant.told_late" in run.data.tags
-    assert not [f for f in (project / deliver.OUTBOX).iterdir() if f.is_dir()]
+    assert not [f for f in (project / outbox.OUTBOX).iterdir() if f.is_dir()]
 
 
 @pytest.mark.slow
@@ -317,4 +318,4 @@ def test_whole_pipelines_at_once_on_one_fresh_store_lose_nothing(tmp_path: Path)
         (whole,) = [run for run in parents if run.data.params["seed"] == seed]
         made = json.loads((folder / "data/evaluate/metrics.json").read_text())
         assert whole.data.metrics["student/accuracy"] == made["student"]["accuracy"]
-        assert not list((folder / deliver.OUTBOX).glob("*"))  # nothing waits, nothing was refused
+        assert not list((folder / outbox.OUTBOX).glob("*"))  # nothing waits, nothing was refused

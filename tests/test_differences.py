@@ -11,8 +11,8 @@ import pytest
 from finished import text_model
 from safetensors.numpy import save_file
 
-from decant import differences
-from decant.differences import apart, distance
+from decant.commands import output_differences
+from decant.commands.output_differences import apart, distance
 
 
 def test_weights_are_measured_against_the_largest_beside_them(tmp_path: Path) -> None:
@@ -77,4 +77,4 @@ def test_a_file_that_one_of_both_lacks_is_different(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.json").write_text(json.dumps({"accuracy": 0.5}))
     (tmp_path / "b/more.txt").write_text("x")
-    assert differences.of(tmp_path / "a", tmp_path / "b") == {"metrics.json": 0.0, "more.txt": math.inf}
+    assert output_differences.of(tmp_path / "a", tmp_path / "b") == {"metrics.json": 0.0, "more.txt": math.inf}

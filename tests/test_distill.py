@@ -12,28 +12,21 @@ import pytest
 import torch
 from conftest import ROOT
 
-from decant import (
-    UserError,
-    answer,
-    config,
-    distill,
-    fine_tune,
-    folds,
-    model,
-    predictions,
-    prepare,
-    pretrain_load,
-    run,
-    tables,
-    variants,
-)
+from decant import distill, fine_tune, prepare, pretrain_load
 from decant.adapt.full import Full
-from decant.digests import digest
+from decant.config import compose
+from decant.config.schema import Distill
+from decant.core.errors import UserError
+from decant.core.files import read_json, write_json
+from decant.core.hashing import digest
+from decant.dataset.prepared import Prepared, read_prepared
+from decant.distillation.export import formats
 from decant.loss import Loss
-from decant.sections import Distill
-from decant.tables import Prepared
+from decant.models import directory, predictions
+from decant.serving import predictor
+from decant.task import primary_metric
 from decant.task.classify import Classify
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 pytestmark = [
     pytest.mark.slow,
@@ -77,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         for stage in (prepare, pretrain_load, fine_tune):
-            stage.main(config.load(SMALL), Run())
+            stage.main(compose.load(SMALL), Run())
         torch.set_num_threads(before)
         yield folder
 
@@ -90,16 +83,16 @@ def workspace(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def distilled(folder: Path, *words: str, run: Run | None = None) -> float:
     """Accuracy on test of a student that is trained as `words` say, into `folder`."""
-    cfg = config.load([*SMALL, *words])
-    knobs: Distill = config.settings(cfg, "distill")
-    distill.distil(cfg, knobs, folder, run or Run(), config.piece(cfg, "loss"), ("validation", "test"))
+    cfg = compose.load([*SMALL, *words])
+    knobs: Distill = compose.settings(cfg, "distill")
+    distill.distil(cfg, knobs, folder, run or Run(), compose.piece(cfg, "loss"), ("validation", "test"))
     return accuracy(folder)
 
 
 def accuracy(folder: Path) -> float:
-    prepared = tables.read()
+    prepared = read_prepared()
     target = prepared.frames["test"]["target"].to_numpy()
-    return folds.headline(folds.stored(folder, "test", prepared), target, Classify())
+    return primary_metric(predictions.stored(folder, "test", prepared), target, Classify())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -112,7 +105,7 @@ def test_every_loss_lifts_its_student_over_the_same_student_untrained(
     untrained = distilled(tmp_path / "b", f"use.loss={loss}", "distill.epochs=1", "distill.lr=1e-12")
     assert lifted > untrained + 0.2, (lifted, untrained)
     assert digest(distill.TEACHER) == before
-    terms = config.piece(config.load([*SMALL, f"use.loss={loss}"]), "loss").weights(0.0)
+    terms = compose.piece(compose.load([*SMALL, f"use.loss={loss}"]), "loss").weights(0.0)
     for term in terms:
         assert len(noted.kept[f"train/{term}"]) == len(noted.kept[f"train/{term}_weighted"]) == 3
         assert len(terms) == 1 or len(noted.kept[f"train/{term}_gradient"]) == 3
@@ -148,7 +141,7 @@ def words_alone(folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    texts = tables.read().frames["train"]["input"]
+    texts = read_prepared().frames["train"]["input"]
     vocabulary = {w: i for i, w in enumerate(["<pad>", "<unk>", *sorted({w for t in texts for w in t.split()})])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -161,7 +154,7 @@ def test_a_student_without_states_is_refused_by_losses_that_compare_them(workspa
     try:
         for file in start.iterdir():
             file.unlink()
-        pretrain_load.write(config.piece(config.load([*SMALL, "use.student=cnn"]), "student"), start)
+        pretrain_load.write(compose.piece(compose.load([*SMALL, "use.student=cnn"]), "student"), start)
         with pytest.raises(UserError, match="CNNForSequenceClassification gives no hidden, which the loss compares"):
             distilled(tmp_path, "use.loss=hint")
     finally:
@@ -172,10 +165,10 @@ def test_a_student_without_states_is_refused_by_losses_that_compare_them(workspa
 
 
 def test_a_student_cut_from_its_teacher_has_its_layers_and_head(workspace: Path, tmp_path: Path) -> None:
-    prepared = tables.read()
+    prepared = read_prepared()
     made = distill.student.cut(distill.TEACHER, Path("data/pretrain_load/student"), prepared, tmp_path / "cut")
-    student, _ = model.load(made, prepared.modality)
-    teacher, _ = model.load(distill.TEACHER, prepared.modality)
+    student, _ = directory.load(made, prepared.modality)
+    teacher, _ = directory.load(distill.TEACHER, prepared.modality)
     assert torch.equal(student.classifier.weight, teacher.classifier.weight)
     layers = teacher.bert.encoder.layer
     for mine, whole in zip(student.bert.encoder.layer, (layers[0], layers[5], layers[6]), strict=True):
@@ -188,22 +181,22 @@ def test_a_student_cut_from_its_teacher_has_its_layers_and_head(workspace: Path,
 def test_what_a_teacher_alone_changes_does_not_reach_its_student(workspace: Path, tmp_path: Path) -> None:
     """With weights of its own it is another student than the one cut from its teacher, else."""
     start = Path(shutil.copytree("data/pretrain_load", tmp_path / "pretrain_load")) / "student"
-    manifest = run.read_json(start.parent / "teacher/manifest.json")
-    run.write_json(start.parent / "teacher/manifest.json", manifest | {"config": {"layer_norm_eps": 0.5}})
+    manifest = read_json(start.parent / "teacher/manifest.json")
+    write_json(start.parent / "teacher/manifest.json", manifest | {"config": {"layer_norm_eps": 0.5}})
     teacher = Path(shutil.copytree(distill.TEACHER, tmp_path / "fine_tune"))
-    run.write_json(teacher / "config.json", run.read_json(teacher / "config.json") | {"layer_norm_eps": 0.5})
-    distill.student.cut(teacher, start, tables.read(), tmp_path / "cut")
-    found, own = (run.read_json(folder / "config.json") for folder in (tmp_path / "cut", start))
+    write_json(teacher / "config.json", read_json(teacher / "config.json") | {"layer_norm_eps": 0.5})
+    distill.student.cut(teacher, start, read_prepared(), tmp_path / "cut")
+    found, own = (read_json(folder / "config.json") for folder in (tmp_path / "cut", start))
     assert found["layer_norm_eps"] == own["layer_norm_eps"] != 0.5
 
 
 @pytest.mark.parametrize("vocabulary", ["used", "all"])
 def test_dropout_is_that_of_the_recipe_or_of_the_yaml(vocabulary: str, workspace: Path, tmp_path: Path) -> None:
-    weights, prepared = Path("data/pretrain_load/student"), tables.read()
+    weights, prepared = Path("data/pretrain_load/student"), read_prepared()
     before = digest(weights)
     for dropout, expected in ((None, 0.1), (0.0, 0.0), (0.3, 0.3)):
-        cfg = config.load([*SMALL, f"distill.vocabulary={vocabulary}"])
-        knobs = dataclasses.replace(config.settings(cfg, "distill"), dropout=dropout)
+        cfg = compose.load([*SMALL, f"distill.vocabulary={vocabulary}"])
+        knobs = dataclasses.replace(compose.settings(cfg, "distill"), dropout=dropout)
         made = distill.student.start(weights, knobs, prepared, tmp_path / str(dropout))
         network = Classify().model(made, prepared.labels, prepared.modality.auto(), Full())
         assert {m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)} == {expected}
@@ -212,11 +205,11 @@ def test_dropout_is_that_of_the_recipe_or_of_the_yaml(vocabulary: str, workspace
 
 
 def test_a_student_cut_from_its_teacher_drops_what_the_recipe_says(workspace: Path, tmp_path: Path) -> None:
-    prepared, knobs = tables.read(), config.settings(config.load(SMALL), "distill")
+    prepared, knobs = read_prepared(), compose.settings(compose.load(SMALL), "distill")
     cut = distill.student.cut(distill.TEACHER, Path("data/pretrain_load/student"), prepared, tmp_path / "cut")
     made = distill.student.start(cut, knobs, prepared, tmp_path / "made")
     for folder, expected in ((distill.TEACHER, 0.1), (cut, 0.1), (made, 0.0)):
-        network, _ = model.load(folder, prepared.modality)
+        network, _ = directory.load(folder, prepared.modality)
         assert {m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)} == {expected}
 
 
@@ -229,13 +222,13 @@ def test_the_control_keeps_its_own_dropout(workspace: Path, tmp_path: Path, monk
     monkeypatch.setattr(distill, "distil", noted)
     monkeypatch.setattr(distill.variants, "write", lambda *_: None)
     monkeypatch.setattr(distill, "OUT", tmp_path / "distill")
-    distill.main(config.load([*SMALL, "distill.dropout=0.2"]), Run())
-    distill.main(config.load([*SMALL, "distill.dropout=0.2", "use.loss=none"]), Run())
+    distill.main(compose.load([*SMALL, "distill.dropout=0.2"]), Run())
+    distill.main(compose.load([*SMALL, "distill.dropout=0.2", "use.loss=none"]), Run())
     assert asked == [("KD", 0.2), ("Alone", None), ("Alone", None)]
 
 
 def test_a_student_of_several_teachers_is_cut_from_the_first(workspace: Path, tmp_path: Path) -> None:
-    prepared, start = tables.read(), Path("data/pretrain_load/student")
+    prepared, start = read_prepared(), Path("data/pretrain_load/student")
     for name in ("seed_10", "seed_2"):
         shutil.copytree(distill.TEACHER, tmp_path / "teachers" / name, ignore=shutil.ignore_patterns("control"))
     (tmp_path / "teachers/seed_10/model.safetensors").write_bytes(b"the tenth, not the first")
@@ -248,20 +241,20 @@ def several(folder: Path, prepared: Prepared, shift: float) -> Path:
     """Predictions of another teacher, in a folder of their own."""
     folder.mkdir(parents=True)
     logits = {
-        s: (prepared.ids(s), folds.stored(distill.TEACHER, s, prepared)[:, ::-1] + shift) for s in prepared.frames
+        s: (prepared.ids(s), predictions.stored(distill.TEACHER, s, prepared)[:, ::-1] + shift) for s in prepared.frames
     }
     predictions.write(folder, logits, prepared.digests)
     return folder
 
 
 def test_soft_targets_of_several_teachers_are_their_mean_probability(workspace: Path, tmp_path: Path) -> None:
-    prepared = tables.read()
-    cfg = config.load(SMALL)
-    knobs: Distill = config.settings(cfg, "distill")
+    prepared = read_prepared()
+    cfg = compose.load(SMALL)
+    knobs: Distill = compose.settings(cfg, "distill")
     knobs.teachers = [str(several(tmp_path / "other", prepared, 1.0))]
     rows = prepared.modality.encoder(distill.TEACHER, 32).rows(prepared.frames)
     chosen = distill.softened(cfg, knobs)(rows, prepared)
-    own = torch.from_numpy(folds.stored(distill.TEACHER, "train", prepared)).softmax(1).numpy()
+    own = torch.from_numpy(predictions.stored(distill.TEACHER, "train", prepared)).softmax(1).numpy()
     wanted = (own + own[:, ::-1]) / 2
     found = torch.from_numpy(np.stack([r.soft for r in chosen[: len(own)]])).softmax(1).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
@@ -284,13 +277,13 @@ def test_a_pruned_student_has_that_share_of_zeros_and_is_scored_beside_the_whole
     ema: float, workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["export.prune=0.5", "export.prune_epochs=1", f"distill.ema={ema}"]
-    cfg = config.load([*SMALL, *words])
-    knobs: Distill = config.settings(cfg, "distill")
+    cfg = compose.load([*SMALL, *words])
+    knobs: Distill = compose.settings(cfg, "distill")
     distilled(tmp_path, *words)
     before = accuracy(tmp_path)
     noted = Noted()
-    distill.pruned(cfg, knobs, tmp_path, noted, config.piece(cfg, "loss"))
-    network, _ = model.load(tmp_path, tables.read().modality)
+    distill.pruned(cfg, knobs, tmp_path, noted, compose.piece(cfg, "loss"))
+    network, _ = directory.load(tmp_path, read_prepared().modality)
     layers = [m.weight for m in network.modules() if isinstance(m, torch.nn.Linear)]
     zeros = sum(int((w == 0).sum()) for w in layers) / sum(w.numel() for w in layers)
     assert zeros == pytest.approx(0.5, abs=1e-4)
@@ -300,12 +293,14 @@ def test_a_pruned_student_has_that_share_of_zeros_and_is_scored_beside_the_whole
 
 def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspace: Path, tmp_path: Path) -> None:
     distilled(tmp_path)
-    cfg = config.load(SMALL)
+    cfg = compose.load(SMALL)
     noted = Noted()
-    variants.write(cfg, tmp_path, tables.read(), noted)
-    stored = {f: folds.stored(f, "test", tables.read()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")}
-    inputs = tables.read().modality.raw(tables.read().frames["test"])
-    one_by_one = np.concatenate([answer.Model(tmp_path, "int8", 1)([text]) for text in inputs[:8]])
+    formats.write(cfg, tmp_path, read_prepared(), noted)
+    stored = {
+        f: predictions.stored(f, "test", read_prepared()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")
+    }
+    inputs = read_prepared().modality.raw(read_prepared().frames["test"])
+    one_by_one = np.concatenate([predictor.Model(tmp_path, "int8", 1)([text]) for text in inputs[:8]])
     assert np.array_equal(stored[tmp_path / "int8"][:8], one_by_one)  # company changes no answer
     np.testing.assert_allclose(stored[tmp_path / "onnx"], stored[tmp_path], atol=1e-4)
     assert noted.kept["int8/test_accuracy"] == [accuracy(tmp_path / "int8")]
@@ -313,21 +308,21 @@ def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspa
     assert noted.kept["int8/largest_difference"] == [pytest.approx(float(difference))]
     sizes = [(tmp_path / v / "model.onnx").stat().st_size for v in ("onnx", "int8")]
     assert sizes[1] < 0.3 * sizes[0]
-    served = answer.Model(tmp_path, "onnx")(tables.read().modality.raw(tables.read().frames["test"]))
+    served = predictor.Model(tmp_path, "onnx")(read_prepared().modality.raw(read_prepared().frames["test"]))
     np.testing.assert_allclose(served, stored[tmp_path], atol=1e-4)
 
 
 def test_a_file_that_loses_too_much_is_not_handed_on() -> None:
     found = {"onnx": {"test_accuracy": 0.9, "lost": 0.0, "largest_difference": 0.0},
              "int8": {"test_accuracy": 0.8, "lost": 0.1, "largest_difference": 3.5}}  # fmt: skip
-    variants.gate(found, Classify(), 0.1)
+    formats.gate(found, Classify(), 0.1)
     with pytest.raises(
         UserError, match=r"int8 loses 10.00 points of accuracy on test \(80.00 left, .* 3.5\), more"
     ) as e:
-        variants.gate(found, Classify(), 0.02)
+        formats.gate(found, Classify(), 0.02)
     assert len(e.value.problems) == 1
     with pytest.raises(UserError, match="loses nan points"):
-        variants.gate({"int8": {**found["int8"], "lost": float("nan")}}, Classify(), 0.02)
+        formats.gate({"int8": {**found["int8"], "lost": float("nan")}}, Classify(), 0.02)
 
 
 def test_a_head_that_has_been_trained_is_not_started_again(

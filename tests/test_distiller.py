@@ -9,15 +9,16 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from decant import UserError, beside
 from decant.adapt.full import Full
 from decant.augment.none import Unchanged
-from decant.beside import Beside
-from decant.distiller import Distiller, undropped
+from decant.config.schema import Training
+from decant.core.errors import UserError
+from decant.distillation import online_teacher
+from decant.distillation.distiller import Distiller, undropped
+from decant.distillation.online_teacher import Beside
 from decant.loss import Loss, Output
 from decant.loss.attention import Attention
 from decant.loss.kd import KD
-from decant.sections import Training
 from decant.task.classify import Classify
 
 SIZES = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16, "num_labels": 3, "num_hidden_layers": 2}
@@ -126,14 +127,14 @@ def test_attention_is_compared_without_dropout_of_its_own() -> None:
     student.set_attn_implementation("eager")
     undropped(student.train())
     inputs = Inputs().inputs(BATCH)
-    found = [beside.output(student, inputs, ("attention",)).attention[0] for _ in range(2)]
+    found = [online_teacher.output(student, inputs, ("attention",)).attention[0] for _ in range(2)]
     mask = BATCH["attention_mask"][:, None, :, None]
     torch.testing.assert_close(found[0].sum(3, keepdim=True) * mask, torch.ones(2, 2, 4, 1) * mask)
     assert student.bert.embeddings.dropout.p == 0.1
 
 
 def test_the_same_network_attends_alike() -> None:
-    both = [beside.output(n, Inputs().inputs(BATCH), ("logits", "attention")) for n in eager(2)]
+    both = [online_teacher.output(n, Inputs().inputs(BATCH), ("logits", "attention")) for n in eager(2)]
     loss = Attention(1.0, 0.0, None)
     loss.bind(*both, aligned=True)
     assert loss(*both, BATCH["target"], Classify())["attention"].item() == pytest.approx(0, abs=1e-6)
@@ -153,13 +154,13 @@ def tokenizer(words: list[str]) -> Any:
 
 
 def test_tokens_of_a_smaller_vocabulary_are_translated() -> None:
-    table = beside.translation(tokenizer(["?", "b", "d"]), tokenizer(["?", "a", "b", "c", "d"]))
+    table = online_teacher.translation(tokenizer(["?", "b", "d"]), tokenizer(["?", "a", "b", "c", "d"]))
     assert table is not None
     assert table.tolist() == [0, 2, 4]
 
 
 def test_tokens_that_the_teacher_lacks_have_no_translation() -> None:
-    assert beside.translation(tokenizer(["?", "x"]), tokenizer(["?", "a"])) is None
+    assert online_teacher.translation(tokenizer(["?", "x"]), tokenizer(["?", "a"])) is None
 
 
 def states(*shape: int) -> Output:
@@ -179,7 +180,7 @@ def states(*shape: int) -> Output:
 def test_states_are_compared_place_by_place_only_where_places_are_the_same(
     student: Output, teacher: Output, wanted: bool
 ) -> None:
-    assert beside.aligned(student, teacher) is wanted
+    assert online_teacher.aligned(student, teacher) is wanted
 
 
 def test_several_teachers_cannot_run_beside(tmp_path: Any) -> None:

@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from decant import UserError, experiment
+from decant.commands import experiment
+from decant.core.errors import UserError
 
 
 @pytest.mark.parametrize("argument", ["--temp", "--queue", "--run-all"])

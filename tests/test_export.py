@@ -34,13 +34,15 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from decant import UserError, export, model
-from decant.backbone import surgery
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
-from decant.backbone.mlp_head import MLPHeadConfig, MLPHeadForClassification
 from decant.backbone.siamese_network import SiameseConfig, SiameseForSequenceClassification
-from decant.modality import Batch, Encoder, Row
-from decant.modality.image import Image, ImageEncoder
+from decant.core.errors import UserError
+from decant.dataset.modality import Batch, Encoder, Row
+from decant.dataset.modality.image import Image, ImageEncoder
+from decant.distillation.export.onnx import arrays, convolutional, export_onnx
+from decant.distillation.export.quantisation import big, dynamic_int8, rounded, static_int8
+from decant.models import directory, surgery
+from decant.models.mlp_head import MLPHeadConfig, MLPHeadForClassification
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WEIGHTS = Path(os.environ.get("DECANT_DATA", ROOT.parent / "shared" / "data")) / "weights" / "mobilenet_v2_imagenet"
@@ -68,7 +70,7 @@ def logits(file: Path, encoder: Encoder, rows: Sequence[Row], threads: int) -> n
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
     def call(batch: Batch) -> torch.Tensor:
-        return torch.from_numpy(session.run(["logits"], export.arrays(batch))[0])
+        return torch.from_numpy(session.run(["logits"], arrays(batch))[0])
 
     return encoder.apply(rows, call, torch.device("cpu")).numpy()
 
@@ -159,7 +161,7 @@ def written(name: str, folder: Path) -> Path:
     file = folder / f"{name}.onnx"
     if not file.exists():
         network, encoder = made(name)
-        export.onnx(network, encoder, rows(name, 2), file)
+        export_onnx(network, encoder, rows(name, 2), file)
     return file
 
 
@@ -167,7 +169,7 @@ def written(name: str, folder: Path) -> Path:
 def test_a_graph_answers_as_the_network_does_whatever_the_length_and_the_batch(name: str, folder: Path) -> None:
     network, encoder = made(name)
     file, many = written(name, folder), rows(name, seed=1)
-    wanted = model.predict(network, encoder, many)
+    wanted = directory.predict(network, encoder, many)
     found = logits(file, encoder, many, threads=1)
     assert found.dtype == np.float32
     assert wanted.std() > 1e-3
@@ -194,27 +196,27 @@ def test_inputs_and_output_are_called_as_promised_and_their_sizes_are_open(name:
 def test_eight_bits_keep_the_answers_and_leave_no_large_weights(name: str, folder: Path, tmp_path: Path) -> None:
     network, encoder = made(name)
     source, file, many = written(name, folder), tmp_path / "int8.onnx", rows(name, seed=1)
-    if export.convolutional(network):
-        batches = [export.arrays(encoder.inputs(encoder.collate(rows(name, 30))))]
-        export.static_int8(source, file, batches)
+    if convolutional(network):
+        batches = [arrays(encoder.inputs(encoder.collate(rows(name, 30))))]
+        static_int8(source, file, batches)
     else:
-        export.dynamic_int8(source, file)
+        dynamic_int8(source, file)
     before, after = (logits(f, encoder, many, threads=1) for f in (source, file))
     # the deeper an untrained network of convolutions, the more of its noise is rounding; a trained one is below
-    assert np.sqrt(np.mean((after - before) ** 2)) < (0.7 if export.convolutional(network) else 0.2) * before.std()
+    assert np.sqrt(np.mean((after - before) ** 2)) < (0.7 if convolutional(network) else 0.2) * before.std()
     assert not np.array_equal(before, after)
-    assert not [i.name for i in onnx.load(file).graph.initializer if export.big(i)]
+    assert not [i.name for i in onnx.load(file).graph.initializer if big(i)]
     onnx.checker.check_model(onnx.load(file), full_check=True)
 
 
 def test_convolutions_beside_the_one_that_cuts_patches_ask_for_calibration() -> None:
-    static = {name for name in ALL if export.convolutional(made(name)[0])}
+    static = {name for name in ALL if convolutional(made(name)[0])}
     assert static == {"mobilenet v1", "mobilenet v2", "resnet", "mlp head on resnet", "convnext"}
 
 
 def test_rows_of_an_embedding_have_a_scale_each() -> None:
     table = np.float32([[1e-3, -2e-3], [50.0, 100.0], [0.0, 0.0]])
-    numbers, scale = (onnx.numpy_helper.to_array(t) for t in export.rounded(onnx.numpy_helper.from_array(table, "t")))
+    numbers, scale = (onnx.numpy_helper.to_array(t) for t in rounded(onnx.numpy_helper.from_array(table, "t")))
     assert numbers.tolist() == [[64, -127], [64, 127], [0, 0]]
     assert (np.abs(numbers * scale - table) <= scale / 2 * (1 + 1e-5)).all()
     assert scale[:2, 0].tolist() == pytest.approx([2e-3 / 127, 100 / 127])
@@ -224,7 +226,7 @@ def test_filters_of_a_convolution_have_a_scale_each() -> None:
     kernel = np.linspace(-1, 1, 64 * 16 * 3, dtype=np.float32).reshape(64, 16, 3)
     positions = kernel.reshape(1, 64, 48)
     for constant, scales in ((kernel, (64, 1, 1)), (positions, (1, 64, 1))):
-        made = export.rounded(onnx.numpy_helper.from_array(constant, "t"))
+        made = rounded(onnx.numpy_helper.from_array(constant, "t"))
         numbers, scale = (onnx.numpy_helper.to_array(t) for t in made)
         assert scale.shape == scales
         assert np.abs(numbers * scale - constant).max() <= scale.max() / 2 * (1 + 1e-5)
@@ -284,7 +286,7 @@ def test_a_network_that_cannot_be_exported_is_named(reads: str, tmp_path: Path) 
     network = Fixed(BertConfig(**SHAPE)).eval()
     network.reads = reads
     with pytest.raises(UserError, match=r"Fixed cannot be exported to ONNX: .*; choose another student"):
-        export.onnx(network, Tokens(), rows("bert", 2), tmp_path / "a.onnx")
+        export_onnx(network, Tokens(), rows("bert", 2), tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
 
 
@@ -301,11 +303,11 @@ def test_a_calibrated_mobilenet_of_imagenet_keeps_its_answers(tmp_path: Path) ->
             input=[i["bytes"] if isinstance(i, dict) else i for i in frame["image"]], row_id=frame.index
         )
         images[split] = [Row(i, 0) for i in encoder.encode(Image(224).read(frame)[0])]
-    export.onnx(network, encoder, images["train"][:1], tmp_path / "a.onnx")
-    batches = (export.arrays(encoder.inputs(encoder.collate([row]))) for row in images["train"])
-    export.static_int8(tmp_path / "a.onnx", tmp_path / "b.onnx", batches)
+    export_onnx(network, encoder, images["train"][:1], tmp_path / "a.onnx")
+    batches = (arrays(encoder.inputs(encoder.collate([row]))) for row in images["train"])
+    static_int8(tmp_path / "a.onnx", tmp_path / "b.onnx", batches)
     a, b = (logits(tmp_path / f, encoder, images["validation"], threads=1) for f in ("a.onnx", "b.onnx"))
-    assert np.abs(a - model.predict(network, encoder, images["validation"])).max() < 1e-3
+    assert np.abs(a - directory.predict(network, encoder, images["validation"])).max() < 1e-3
     cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     assert cosine.min() > 0.97
     assert (tmp_path / "b.onnx").stat().st_size < 0.3 * (tmp_path / "a.onnx").stat().st_size

@@ -23,12 +23,12 @@ from transformers import (
     ViTConfig,
 )
 
-from decant import UserError
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
-from decant.backbone.mlp_head import MLPHeadConfig, MLPHeadForClassification
-from decant.blocks import blocks, layered
-from decant.features import cached, read_by_head
-from decant.modality import Batch, Batches, Row
+from decant.core.errors import UserError
+from decant.dataset.modality import Batch, Batches, Row
+from decant.models.blocks import blocks, layered
+from decant.models.mlp_head import MLPHeadConfig, MLPHeadForClassification
+from decant.training.feature_cache import cached, read_by_head
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT: dict[str, Any] = {

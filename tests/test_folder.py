@@ -18,13 +18,13 @@ from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
 import decant.data
-from decant import UserError
+from decant.core.errors import UserError
 from decant.data import Source, newsgroups
-from decant.data.decode import decode, decode_all
 from decant.data.digits import Digits
 from decant.data.folder import Folder
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
+from decant.dataset.modality.decode import decode, decode_all
 
 SHARED = Path(os.environ.get("DECANT_DATA", ROOT.parent / "shared" / "data"))
 CLASSES = ["ants/1.jpg", "ants/2.PNG", "bees/1.jpg", "bees/deep/2.jpg"]

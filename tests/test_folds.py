@@ -12,27 +12,21 @@ import pytest
 from conftest import ROOT
 from scipy.special import softmax
 
-from decant import (
-    UserError,
-    config,
-    distill,
-    evaluate,
-    fine_tune,
-    folds,
-    model,
-    prepare,
-    pretrain_load,
-    report,
-    run,
-    tables,
-)
-from decant.config import piece
-from decant.modality import of
-from decant.predictions import members
-from decant.tables import Prepared
+from decant import distill, evaluate, fine_tune, prepare, pretrain_load
+from decant.config import compose
+from decant.config.compose import piece
+from decant.core.errors import UserError
+from decant.core.files import read_json
+from decant.dataset.modality import of
+from decant.dataset.prepared import Prepared, read_prepared
+from decant.evaluation import report
+from decant.evaluation.members import together
+from decant.models import directory, predictions
+from decant.models.predictions import members, stored
 from decant.task import Task
 from decant.task.classify import Classify
-from decant.tracking import Run
+from decant.tracking.runs import Run
+from decant.training import ensemble as folds
 
 pytestmark = [  # as a stage does
     pytest.mark.usefixtures("one_thread"),
@@ -175,7 +169,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 
 def here(*overrides: str) -> Any:
-    return config.load([*SMALL, *overrides])
+    return compose.load([*SMALL, *overrides])
 
 
 @pytest.fixture
@@ -186,15 +180,15 @@ def workspace(made: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def prepared(workspace: Path) -> Prepared:
-    return tables.read()
+    return read_prepared()
 
 
 def logits(folder: Path, split: str, prepared: Prepared) -> np.ndarray:
-    return folds.stored(folder, split, prepared).astype(float)
+    return stored(folder, split, prepared).astype(float)
 
 
 def fold_of(prepared: Prepared) -> np.ndarray:
-    listed = pd.read_parquet(fine_tune.OUT / folds.PARTS)
+    listed = pd.read_parquet(fine_tune.OUT / predictions.FOLDS_FILE)
     assert list(listed["row_id"]) == prepared.ids("train")
     return listed["fold"].to_numpy()
 
@@ -235,9 +229,9 @@ def test_a_fold_is_what_training_without_its_part_gives(
     kept = set(np.array(prepared.ids("train"))[fold_of(prepared) != 2])
     frame = prepared.frames["train"]
     cut = prepared.frames | {"train": frame[frame["row_id"].isin(kept)].reset_index(drop=True)}
-    monkeypatch.setattr(tables, "read", lambda: Prepared(cut, prepared.labels, prepared.digests, prepared.modality))
+    monkeypatch.setattr(train, "read_prepared", lambda: Prepared(cut, prepared.labels, prepared.digests, prepared.modality))
     cfg, start = here(), Path("data/pretrain_load/teacher")
-    fine_tune.train(cfg, config.settings(cfg, "fine_tune"), start, tmp_path, Run(), fine_tune.FineTuner)
+    fine_tune.train(cfg, compose.settings(cfg, "fine_tune"), start, tmp_path, Run(), fine_tune.FineTuner)
     assert (tmp_path / "model.safetensors").read_bytes() == Path("data/fine_tune/fold_2/model.safetensors").read_bytes()
 
 
@@ -257,7 +251,7 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
 ) -> None:
     distill.main(here(), Run())
     evaluate.main(here(), Run())
-    teacher = run.read_json(Path("data/evaluate/metrics.json"))["teacher"]
+    teacher = read_json(Path("data/evaluate/metrics.json"))["teacher"]
     target = {s: prepared.frames[s]["target"].to_numpy() for s in ("train", "test")}
     each = [accuracy(logits(m, "test", prepared), target["test"]) for m in members(fine_tune.OUT)]
     unseen, fold = logits(fine_tune.OUT, "train", prepared), fold_of(prepared)
@@ -274,7 +268,7 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
         },
     }
     assert teacher["accuracy"] == pytest.approx(accuracy(logits(fine_tune.OUT, "test", prepared), target["test"]))
-    one, _ = model.load(fine_tune.OUT / "fold_1", prepared.modality)
+    one, _ = directory.load(fine_tune.OUT / "fold_1", prepared.modality)
     assert teacher["parameters"] == K * one.num_parameters()
     assert teacher["size_mb"] > 2.9 * (fine_tune.OUT / "fold_1/model.safetensors").stat().st_size / 1e6
     metrics, timings = report.read()
@@ -285,8 +279,8 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
 
 
 def test_the_ensemble_answers_with_what_its_predictions_say(prepared: Prepared) -> None:
-    loaded = [model.load(folder, prepared.modality) for folder in members(fine_tune.OUT)]
-    answer = folds.together([encoder.answer(network) for network, encoder in loaded], piece(here(), "task"))
+    loaded = [directory.load(folder, prepared.modality) for folder in members(fine_tune.OUT)]
+    answer = together([encoder.answer(network) for network, encoder in loaded], piece(here(), "task"))
     found = answer(prepared.modality.raw(prepared.frames["test"])).numpy()
     np.testing.assert_allclose(found, logits(fine_tune.OUT, "test", prepared), atol=1e-4)
 
@@ -313,7 +307,7 @@ def test_teachers_of_several_seeds_teach_with_their_mean_probability(
     fine_tune.main(here(*words), Remembering("stage", log))
     assert log[:2] == [f"stage > fine-tune seed {i}: teacher" for i in (1, 2)]
     assert [f.name for f in members(fine_tune.OUT)] == ["seed_1", "seed_2"]
-    prepared = tables.read()
+    prepared = read_prepared()
     for split, tolerance in (("train", 2e-3), ("unlabelled", 2e-3), ("test", 1e-5)):
         each = [softmax(logits(member, split, prepared), axis=1) for member in members(fine_tune.OUT)]
         assert not np.allclose(each[0], each[1])
@@ -321,6 +315,6 @@ def test_teachers_of_several_seeds_teach_with_their_mean_probability(
         np.testing.assert_allclose(together, np.mean(each, 0), rtol=tolerance)
     distill.main(here(*words), Run())
     evaluate.main(here(*words), Run())
-    found = run.read_json(Path("data/evaluate/metrics.json"))["teacher"]["members"]
+    found = read_json(Path("data/evaluate/metrics.json"))["teacher"]["members"]
     assert set(found) == {"mean", "std", "each"}
     assert "teacher, 2 models: each alone" in capsys.readouterr().out

@@ -14,11 +14,13 @@ from any_archive import BYTES, archives
 from any_table import ENDINGS, Case, cases
 from hypothesis import strategies as st
 
-from decant import UserError, prepare, tables
+from decant import prepare
+from decant.config.schema import Prepare
+from decant.core.errors import UserError
 from decant.data.archive import unpacked
 from decant.data.table import Table
-from decant.modality.text import Text
-from decant.sections import Prepare
+from decant.dataset.modality.text import Text
+from decant.dataset.prepared import Prepared, read_prepared
 from decant.task.classify import Classify
 from decant.task.multilabel import MultiLabel
 
@@ -84,7 +86,7 @@ def written(case: Case, folder: Path, what: str) -> dict[str, bytes] | None:
     return found[0]
 
 
-def check(prepared: tables.Prepared, card: dict, case: Case) -> None:
+def check(prepared: Prepared, card: dict, case: Case) -> None:
     """The promises of `prepare` about what it writes."""
     assert set(LABELLED) <= set(prepared.frames) == set(card["splits"])
     keys = {split: set(Text().keys(frame)) - {""} for split, frame in prepared.frames.items()}
@@ -120,7 +122,7 @@ def test_any_table_gives_valid_splits_or_a_sentence(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if written(case, Path(folder), "tables"):
             out = Path(folder) / "first"
-            check(tables.read(out), prepare.run.read_json(out / "card.json"), case)
+            check(read_prepared(out), prepare.run.read_json(out / "card.json"), case)
 
 
 @tried(0.3)

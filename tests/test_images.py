@@ -7,7 +7,7 @@ import pytest
 import yaml
 from test_pipeline import ask, make_clone, run, runs
 
-from decant import config
+from decant.config import compose
 
 pytestmark = pytest.mark.slow
 SHORT = ["pretrain_load.epochs=2", "fine_tune.epochs=2", "fine_tune.control_epochs=2"]
@@ -27,7 +27,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_experiment_became_the_params(clone: Path) -> None:
     params = yaml.safe_load((clone / "params.yaml").read_text())
-    whole = dict(value.split("=") for value in config.experiment("digits", clone))
+    whole = dict(value.split("=") for value in compose.experiment("digits", clone))
     assert params["use"]["teacher"] == whole["use.teacher"]
     assert params["prepare"]["labels_per_class"] == int(whole["prepare.labels_per_class"])
     assert params["fine_tune"]["epochs"] == 2  # -S goes on top

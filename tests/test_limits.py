@@ -14,12 +14,17 @@ import torch
 from conftest import ROOT, stage
 from test_resume import STAGES, WORDS, Noted
 
-from decant import UserError, config, fit, model, resume, run
 from decant.adapt.full import Full
-from decant.config import settings
-from decant.digests import digest
+from decant.config import compose
+from decant.config.compose import settings
+from decant.core.errors import UserError
+from decant.core.files import read_json, write_json
+from decant.core.hashing import digest
+from decant.core.stage import explained
 from decant.fine_tune import FineTuner
-from decant.train import train
+from decant.models import directory
+from decant.training import checkpoint, trainer
+from decant.training.train import train
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -33,14 +38,14 @@ TINY = ["use.data=toy", *(f"use.{role}=tiny" for role in ("teacher", "student", 
 @pytest.fixture
 def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project)
-    monkeypatch.setattr(resume, "SECOND", 0.0)  # epochs here are short
+    monkeypatch.setattr(checkpoint, "SECOND", 0.0)  # epochs here are short
     test_adapt.prepared("text", 3)
     test_adapt.teacher(test_adapt.BACKBONES["text"])
     return project
 
 
 def tuned(project: Path, learner: Any, *words: str) -> Path:
-    cfg = config.load([*WORDS, *STAGES, *words])
+    cfg = compose.load([*WORDS, *STAGES, *words])
     knobs = settings(cfg, "fine_tune")
     start, folder = Path("data/pretrain_load/teacher"), project / "found"
     train(cfg, knobs, start, folder, Noted(project / ".state"), learner, Full())
@@ -100,8 +105,8 @@ def test_a_state_is_kept_only_if_all_in_it_is_finite(tiny: Path) -> None:
 
 
 def test_the_knob_of_a_probe_is_where_it_stands() -> None:
-    knobs = settings(config.load([], ROOT), "fine_tune")
-    assert fit.advice(knobs, "probe/") == "lower the lr of the probe (now 0.0002) in conf/adapt/"
+    knobs = settings(compose.load([], ROOT), "fine_tune")
+    assert trainer.advice(knobs, "probe/") == "lower the lr of the probe (now 0.0002) in conf/adapt/"
 
 
 def test_a_rate_that_is_absurd_is_named(tiny: Path) -> None:
@@ -111,7 +116,7 @@ def test_a_rate_that_is_absurd_is_named(tiny: Path) -> None:
 
 def test_a_batch_in_parts_trains_as_the_whole_does(tiny: Path) -> None:
     file = Path("data/pretrain_load/teacher/config.json")
-    run.write_json(file, model.with_dropout(run.read_json(file), 0.0))  # each part would drop others
+    write_json(file, directory.with_dropout(read_json(file), 0.0))  # each part would drop others
     weights = []
     for parts in (1, 2, 4):
         shutil.rmtree(tiny / ".state", ignore_errors=True)
@@ -138,14 +143,14 @@ def of_memory(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["torch", "cuda", "python"])
 def test_where_memory_ends_the_knobs_are_named(kind: str) -> None:
-    with pytest.raises(UserError, match=r"not enough memory") as caught, run.explained("distill"):
+    with pytest.raises(UserError, match=r"not enough memory") as caught, explained("distill"):
         of_memory(kind)
     assert "raise accumulate in conf/trainer/" in str(caught.value)
     assert "lower distill.batch_size or distill.max_length in params.yaml" in str(caught.value)
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(ZeroDivisionError), run.explained("distill"):
+    with pytest.raises(ZeroDivisionError), explained("distill"):
         1 / 0  # noqa: B018
 
 

@@ -10,7 +10,8 @@ from conftest import ROOT
 from omegaconf import DictConfig
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-from decant import UserError, config
+from decant.config import compose
+from decant.core.errors import UserError
 from decant.loss import Loss, Output, at, check_weights, uniform
 from decant.loss.attention import Attention
 from decant.loss.dist import DIST
@@ -72,13 +73,13 @@ def double(tensor: torch.Tensor) -> np.ndarray:
 
 @cache
 def composed(name: str) -> DictConfig:
-    return config.load([f"use.loss={name}"], ROOT)
+    return compose.load([f"use.loss={name}"], ROOT)
 
 
 def bound(name: str, student: Output, teacher: Output) -> Loss:
     """The loss of conf/loss/<name>.yaml, ready for two networks."""
     torch.manual_seed(0)
-    loss: Loss = config.piece(composed(name), "loss")
+    loss: Loss = compose.piece(composed(name), "loss")
     loss.bind(student, teacher, aligned=True)
     return loss
 
@@ -369,7 +370,7 @@ def test_a_temperature_that_trains_nonsense_is_refused(kind: Callable[[float], L
 @pytest.mark.parametrize("name", [n for n in NAMES if "\ntemperature:" in (ROOT / f"conf/loss/{n}.yaml").read_text()])
 def test_every_temperature_of_a_configuration_is_checked(name: str) -> None:
     with pytest.raises(UserError, match="temperature"):
-        config.load([f"use.loss={name}", "loss.temperature=0"], ROOT)
+        compose.load([f"use.loss={name}", "loss.temperature=0"], ROOT)
 
 
 @pytest.mark.parametrize("name", TAUGHT)

@@ -11,12 +11,15 @@ from safetensors.torch import save_file
 from test_datamodule import Tokens
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from decant import UserError, model, run, serve
 from decant.backbone.image import Image
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
-from decant.learner import rate
-from decant.modality import Row
-from decant.modality.image import Image as ImageData
+from decant.core.errors import UserError
+from decant.core.files import replacing
+from decant.dataset.modality import Row
+from decant.dataset.modality.image import Image as ImageData
+from decant.models import directory
+from decant.serving import pyfunc
+from decant.training.learner import rate
 
 
 def test_each_row_is_predicted_once_in_its_place() -> None:
@@ -24,7 +27,7 @@ def test_each_row_is_predicted_once_in_its_place() -> None:
     network = LSTMForSequenceClassification(LSTMConfig(vocab_size=50, num_labels=3))
     draw = np.random.default_rng(0)
     rows = [Row(draw.integers(1, 50, n).tolist(), 0) for n in draw.integers(1, 40, 150)]
-    found = model.predict(network, Tokens(), rows)
+    found = directory.predict(network, Tokens(), rows)
     for i in (0, 63, 64, 149):
         ids = torch.tensor([rows[i].input])
         with torch.no_grad():
@@ -34,7 +37,7 @@ def test_each_row_is_predicted_once_in_its_place() -> None:
 
 def test_a_module_named_by_a_config_file_is_not_imported_unless_it_is_ours(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architecture_module": "antigravity"}')
-    model.register(tmp_path)
+    directory.register(tmp_path)
     import sys
 
     assert "antigravity" not in sys.modules
@@ -48,16 +51,16 @@ def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -
     backbone = Image(architecture="resnet", pretrained=False, resolution=32)
     backbone.processor(None).save_pretrained(tmp_path)
     encoder = modality.encoder(tmp_path)
-    model.save(ResNetForImageClassification(shape), encoder.processor, tmp_path)
+    directory.save(ResNetForImageClassification(shape), encoder.processor, tmp_path)
     files = [io.BytesIO() for _ in range(2)]
     for file, side in zip(files, ((90, 60), (47, 61)), strict=True):
         PIL.Image.fromarray(draw.integers(0, 256, (*side, 3), dtype=np.uint8)).save(file, "PNG")
     content = [file.getvalue() for file in files]
     stored, _ = modality.read(pd.DataFrame({"input": content, "row_id": ["a", "b"]}))
-    network, encoder = model.load(tmp_path, modality)
+    network, encoder = directory.load(tmp_path, modality)
     rows = encoder.rows({"test": stored.assign(target=0)})["test"]
-    learned = torch.from_numpy(model.predict(network, encoder, rows)).softmax(1).max(1).values
-    server = serve.Server()
+    learned = torch.from_numpy(directory.predict(network, encoder, rows)).softmax(1).max(1).values
+    server = pyfunc.Server()
     server.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
     assert server.predict(None, content)["score"].tolist() == pytest.approx(learned.tolist(), abs=1e-3)
 
@@ -72,7 +75,7 @@ def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
 
 def test_what_a_stage_writes_can_be_read_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with run.replacing(Path("out")) as folder:
+    with replacing(Path("out")) as folder:
         (folder / "inner").mkdir()
         save_file({"weight": torch.zeros(2)}, folder / "inner/model.safetensors")  # for its owner alone
     assert Path("out").stat().st_mode & 0o777 == 0o755
@@ -82,8 +85,8 @@ def test_what_a_stage_writes_can_be_read_by_others(tmp_path: Path, monkeypatch: 
 def test_dropout_is_set_wherever_a_configuration_names_one() -> None:
     config = {"model_type": "x", "dropout": 0.3, "attn_pdrop": 0.1, "token_dropout": True, "classifier_dropout": None,
               "body": {"hidden_dropout_prob": 0.1, "layers": 2}}  # fmt: skip
-    found = model.with_dropout(config, 0.0)
+    found = directory.with_dropout(config, 0.0)
     assert found == config | {"dropout": 0.0, "attn_pdrop": 0.0, "body": {"hidden_dropout_prob": 0.0, "layers": 2}}
     assert config["dropout"] == 0.3
     with pytest.raises(UserError, match="but a resnet names no dropout; set it to null"):
-        model.with_dropout({"model_type": "resnet", "classifier_dropout": None}, 0.1)
+        directory.with_dropout({"model_type": "resnet", "classifier_dropout": None}, 0.1)

@@ -9,8 +9,11 @@ import PIL.Image
 import pytest
 from conftest import ROOT
 
-from decant import config, fine_tune, folds, model, prepare, pretrain_load, tables
-from decant.tracking import Run
+from decant import fine_tune, prepare, pretrain_load
+from decant.config import compose
+from decant.dataset.prepared import read_prepared
+from decant.models import directory, predictions
+from decant.tracking.runs import Run
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*number of training batches:UserWarning", "ignore:.*does not have many workers"
@@ -45,15 +48,15 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_data_folder_and_an_image_model_take_one_yaml_each(place: Path) -> None:
     names = ["use.data=shapes", *(f"use.{role}=resnet_mini" for role in ("teacher", "student", "scratch"))]
-    cfg = config.load([*names, *SMALL, "trainer=cpu"])
+    cfg = compose.load([*names, *SMALL, "trainer=cpu"])
     for stage in (prepare, pretrain_load, fine_tune):
         stage.main(cfg, Run())
-    prepared = tables.read()
+    prepared = read_prepared()
     assert prepared.labels == ["noise", "stripes"]
-    network, encoder = model.load(place / "data/fine_tune", prepared.modality)
+    network, encoder = directory.load(place / "data/fine_tune", prepared.modality)
     test = prepared.modality.raw(prepared.frames["test"])
     served = encoder.answer(network)(test).numpy()
-    stored = folds.stored(place / "data/fine_tune", "test", prepared)
+    stored = predictions.stored(place / "data/fine_tune", "test", prepared)
     # the image processor of transformers and the preparation on the device see the same pixels
     assert np.allclose(served, stored, atol=1e-3)
 
@@ -61,7 +64,9 @@ def test_a_data_folder_and_an_image_model_take_one_yaml_each(place: Path) -> Non
 def test_an_image_model_is_an_ordinary_directory(place: Path) -> None:
     from transformers import pipeline
 
-    cfg = config.load(["use.data=shapes", *(f"use.{r}=resnet_mini" for r in ("teacher", "student", "scratch")), *SMALL])
+    cfg = compose.load(
+        ["use.data=shapes", *(f"use.{r}=resnet_mini" for r in ("teacher", "student", "scratch")), *SMALL]
+    )
     for stage in (prepare, pretrain_load, fine_tune):
         stage.main(cfg, Run())
     answer = pipeline("image-classification", str(place / "data/fine_tune"))(PIL.Image.new("RGB", (50, 30)))

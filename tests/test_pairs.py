@@ -24,14 +24,19 @@ from transformers import (
     pipeline,
 )
 
-from decant import UserError, clean, config, mlflow_model, model, prepare, pretrain_load, serve
+from decant import prepare, pretrain_load
 from decant.adapt.full import Full
 from decant.backbone.huggingface import HuggingFace
+from decant.config import compose
+from decant.config.schema import Prepare
+from decant.core.errors import UserError
 from decant.data import numbered
 from decant.data.table import Table
-from decant.modality.text import Text
-from decant.modality.tfidf import Tfidf
-from decant.sections import Prepare
+from decant.dataset.modality.text import Text
+from decant.dataset.modality.tfidf import Tfidf
+from decant.models import directory
+from decant.preparation import cleaning
+from decant.serving import packaging, pyfunc
 from decant.task.multilabel import MultiLabel
 from decant.task.regress import Regress
 
@@ -72,7 +77,7 @@ def finished(bare: Path, made: Path, **head: object) -> Path:
     network = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(bare, **head))
     torch.nn.init.normal_(network.classifier.weight)
     network.config.decision_threshold = 0.6
-    model.save(network, AutoTokenizer.from_pretrained(bare), made)
+    directory.save(network, AutoTokenizer.from_pretrained(bare), made)
     return made
 
 
@@ -83,7 +88,7 @@ def finished(bare: Path, made: Path, **head: object) -> Path:
 def siamese(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What pretrain-load writes."""
     made = tmp_path_factory.mktemp("siamese")
-    backbone = config.piece(config.load(["use.teacher=minilm_siamese"], ROOT), "teacher")
+    backbone = compose.piece(compose.load(["use.teacher=minilm_siamese"], ROOT), "teacher")
     pretrain_load.write(backbone, made)
     return made
 
@@ -92,7 +97,7 @@ def test_a_siamese_network_starts_as_the_cosine_of_averages(siamese: Path) -> No
     network = Regress(0.0, 5.0).model(siamese, ["score"], AutoModelForSequenceClassification, Full()).eval()
     encoder = Text().encoder(siamese, 32)
     rows = encoder.rows({"test": pairs()})["test"]
-    found = model.predict(network, encoder, rows)[:, 0]
+    found = directory.predict(network, encoder, rows)[:, 0]
     plain = AutoModel.from_pretrained(HuggingFace(package=PACKAGE, sha256=SHA256).locate([])).eval()
     sides = []
     for texts in (FIRST, SECOND):  # one by one: no padding, no second text
@@ -108,8 +113,8 @@ def test_a_siamese_network_starts_as_the_cosine_of_averages(siamese: Path) -> No
 def test_a_siamese_network_comes_back_the_same(siamese: Path, tmp_path: Path) -> None:
     network = Regress(0.0, 5.0).model(siamese, ["score"], AutoModelForSequenceClassification, Full())
     torch.nn.init.normal_(network.classifier.weight)
-    model.save(network, AutoTokenizer.from_pretrained(siamese), tmp_path)
-    back, _ = model.load(tmp_path, Text())
+    directory.save(network, AutoTokenizer.from_pretrained(siamese), tmp_path)
+    back, _ = directory.load(tmp_path, Text())
     assert all(torch.equal(back.state_dict()[k], v) for k, v in network.state_dict().items())
     assert not any(k.startswith("classifier") for k in load_file(siamese / "model.safetensors"))
     assert str(siamese) not in (tmp_path / "config.json").read_text()
@@ -171,7 +176,7 @@ def test_the_same_pair_in_two_splits_is_a_leak_and_the_same_first_text_is_none()
     made = {"train": numbered(pairs(), "train"), "test": numbered(test, "test")}
     source = Table(train="x", input=["a", "b"], target="t")
     with pytest.raises(UserError, match=r"1 inputs of train stand in test too, for example 'A plane.*off. \| An air"):
-        clean.clean(made, source, Text(), Regress())
+        cleaning.clean(made, source, Text(), Regress())
 
 
 def test_pairs_go_through_prepare(tmp_path: Path) -> None:
@@ -211,13 +216,13 @@ def test_single_texts_have_no_segments(folder: Path) -> None:
 
 
 def test_stored_answers_served_answers_and_those_of_a_plain_pipeline_are_equal(folder: Path) -> None:
-    network, encoder = model.load(folder, Text())
+    network, encoder = directory.load(folder, Text())
     rows = encoder.rows({"test": pairs()})["test"]
-    stored = model.predict(network, encoder, rows)[:, 0]
+    stored = directory.predict(network, encoder, rows)[:, 0]
     assert np.ptp(stored) > 1e-3
     answered = encoder.answer(network)(Text().raw(pairs()))[:, 0]
     piped = pipeline("text-classification", model=str(folder))(Text().sent(pairs()))
-    server = serve.Server()
+    server = pyfunc.Server()
     server.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
     for given in (Text().sent(pairs()), pd.DataFrame(Text().sent(pairs()))):
         assert server.predict(None, given)["score"].tolist() == pytest.approx(stored.tolist(), abs=1e-5)
@@ -231,7 +236,7 @@ def test_an_architecture_without_segments_takes_pairs(folder: Path) -> None:
     shape = DistilBertConfig(vocab_size=30522, dim=16, n_layers=1, n_heads=2, hidden_dim=16, num_labels=1)
     network = DistilBertForSequenceClassification(shape)
     rows = encoder.rows({"test": pairs()})["test"]
-    assert model.predict(network, encoder, rows).shape == (4, 1)
+    assert directory.predict(network, encoder, rows).shape == (4, 1)
     assert encoder.answer(network.eval())(Text().raw(pairs())).shape == (4, 1)
 
 
@@ -240,9 +245,9 @@ def test_an_architecture_without_segments_takes_pairs(folder: Path) -> None:
 
 def served(folder: Path) -> tuple[pd.DataFrame, torch.Tensor]:
     """What a server says of texts, and the logits behind it."""
-    server = serve.Server()
+    server = pyfunc.Server()
     server.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
-    network, encoder = model.load(folder, Text())
+    network, encoder = directory.load(folder, Text())
     return server.predict(None, FIRST), encoder.answer(network)(FIRST)
 
 
@@ -266,13 +271,13 @@ def test_a_server_gives_one_class_with_its_probability(tmp_path: Path, bare: Pat
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/task").glob("*.yaml")))
 def test_the_signature_names_what_the_server_gives(name: str, tmp_path: Path, bare: Path) -> None:
-    task = config.piece(config.load([f"use.task={name}"], ROOT), "task")
+    task = compose.piece(compose.load([f"use.task={name}"], ROOT), "task")
     labels = ["score"] if name == "regress" else ["a", "b"]
     network = task.model(bare, labels, AutoModelForSequenceClassification, Full())
-    model.save(network, Text().encoder(bare).processor, tmp_path)
-    server = serve.Server()
+    directory.save(network, Text().encoder(bare).processor, tmp_path)
+    server = pyfunc.Server()
     server.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
-    wanted = mlflow_model.ANSWERS[json.loads((tmp_path / "config.json").read_text()).get("problem_type")]
+    wanted = packaging.ANSWERS[json.loads((tmp_path / "config.json").read_text()).get("problem_type")]
     assert list(server.predict(None, FIRST).columns) == list(wanted)
     assert server.predict(None, []).empty
 
@@ -373,7 +378,7 @@ def test_local_sets_are_read_and_their_digests_agree(
     if not (SHARED / "stsb").is_dir():
         pytest.skip(f"no data sets in {SHARED} (DECANT_DATA)")
     monkeypatch.setenv("DECANT_DATA", str(SHARED))
-    loaded = config.piece(config.load([f"use.data={name}"], ROOT), "data").load()
+    loaded = compose.piece(compose.load([f"use.data={name}"], ROOT), "data").load()
     assert [len(f) for f in loaded.values()] == rows
     assert list(loaded["train"].columns) == [*columns, "row_id"]
 
@@ -382,6 +387,6 @@ def test_local_sets_are_read_and_their_digests_agree(
 def test_the_experiments_compose(name: str, project: Path) -> None:
     text = (ROOT / f"conf/experiment/{name}.yaml").read_text()
     (project / "params.yaml").write_text(text)
-    cfg = config.load([], project)
+    cfg = compose.load([], project)
     assert cfg.use.data == name
     assert set(yaml.safe_load(text)) == set(yaml.safe_load((ROOT / "params.yaml").read_text()))

@@ -19,7 +19,7 @@ import yaml
 from conftest import ROOT, stage
 from moto.server import ThreadedMotoServer
 
-from decant.digests import digest
+from decant.core.hashing import digest
 
 pytestmark = pytest.mark.slow
 ORDER = ["prepare", "pretrain-load", "fine-tune", "distill", "evaluate"]

@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 from finished import picture
 
-from decant.answer import Model
+from decant.serving.predictor import Model
 
 COMMAND = [sys.executable, "-m", "decant.cli", "predict"]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

@@ -5,8 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.special import softmax
 
-from decant import UserError, predictions
-from decant.predictions import Storage
+from decant.core.errors import UserError
+from decant.models import predictions
+from decant.models.predictions import Storage
 
 DIGESTS = {"train": "1", "test": "2", "unlabelled": "3"}
 LOGITS = np.random.default_rng(0).normal(0, 4, (50, 20)).astype(np.float32)

@@ -4,14 +4,19 @@ import pandas as pd
 import pytest
 from conftest import ROOT, stage
 
-from decant import UserError, clean, config, floor, prepare, splits, tables
+from decant import prepare
+from decant.config import compose
+from decant.config.schema import Prepare
+from decant.core.errors import UserError
 from decant.data import numbered
 from decant.data.table import Table
-from decant.modality.text import Text
-from decant.sections import Prepare
+from decant.dataset.modality.text import Text
+from decant.dataset.prepared import SOURCE, read_prepared
+from decant.evaluation import linear_baseline
+from decant.preparation import cleaning, splits
 from decant.task.classify import Classify
 from decant.task.regress import Regress
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 TASK = Classify()
 KNOBS = Prepare(validation=0.25, test=0.25, labels_per_class=None, copies=0)
@@ -29,7 +34,7 @@ def keyed(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame
 
 
 def cleaned(made: dict[str, pd.DataFrame], **options: str) -> dict[str, int]:
-    return clean.clean(made, source(**options), Text(), TASK)
+    return cleaning.clean(made, source(**options), Text(), TASK)
 
 
 def source(**options: str) -> Table:
@@ -50,7 +55,7 @@ def test_copies_of_an_input_land_on_one_side(rows: pd.DataFrame) -> None:
     twice = pd.concat([rows, rows.assign(text=rows["text"].str.upper())])
     made = keyed(twice)
     splits.make(made, KNOBS, TASK, 0)
-    assert clean.leaks(made, Text()) == {}
+    assert cleaning.leaks(made, Text()) == {}
 
 
 def test_a_leak_is_refused_with_counts(rows: pd.DataFrame) -> None:
@@ -80,7 +85,7 @@ def test_two_rows_of_a_class_are_enough_to_train_and_validate(rows: pd.DataFrame
     made = loaded(few, test=rows.drop(few.index).groupby("intent").head(1))
     cleaned(made)
     splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=None, copies=0), TASK, 0)
-    assert clean.check_tables(made, TASK) == []
+    assert cleaning.check_tables(made, TASK) == []
 
 
 def test_labels_can_be_taken_away_and_the_rows_stay_unlabelled(rows: pd.DataFrame) -> None:
@@ -90,7 +95,7 @@ def test_labels_can_be_taken_away_and_the_rows_stay_unlabelled(rows: pd.DataFram
     assert len(made["validation"]) == 3
     assert len(made["unlabelled"]) == 6
     assert prepare.encode(made["unlabelled"], TASK, ["bills"])["target"].tolist() == [-1] * 6
-    assert clean.leaks(made, Text()) == {}
+    assert cleaning.leaks(made, Text()) == {}
 
 
 def test_copies_of_what_keeps_its_label_are_dropped_and_counted(rows: pd.DataFrame) -> None:
@@ -99,7 +104,7 @@ def test_copies_of_what_keeps_its_label_are_dropped_and_counted(rows: pd.DataFra
     dropped = splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK, 0)
     assert dropped > 0
     assert sum(map(len, made.values())) == len(whole) - dropped
-    assert clean.leaks(made, Text()) == {}
+    assert cleaning.leaks(made, Text()) == {}
 
 
 def test_empty_inputs_are_no_copies_of_each_other(rows: pd.DataFrame) -> None:
@@ -131,8 +136,8 @@ def test_labels_taken_away_are_not_learned_from_the_source(project: Path, monkey
     monkeypatch.chdir(project)
     few = ["prepare.labels_per_class=4", "use.source=toy", "use.pretrain=supervised", "+data.leaks=drop"]
     few += [f"{section}.batch_size=4" for section in ("pretrain_load", "fine_tune", "distill")]
-    prepare.main(config.load(["use.data=toy", *few, "+source.leaks=drop"], ROOT), Run())
-    target, source = tables.read().frames, tables.read(tables.SOURCE).frames
+    prepare.main(compose.load(["use.data=toy", *few, "+source.leaks=drop"], ROOT), Run())
+    target, source = read_prepared().frames, read_prepared(SOURCE).frames
     seen = {text for frame in source.values() for text in frame["input"]}
     assert seen <= set(target["train"]["input"])
     assert not seen & {text for s in ("validation", "unlabelled", "test") for text in target[s]["input"]}
@@ -151,8 +156,8 @@ def test_what_the_target_is_tested_on_never_pretrains(rows: pd.DataFrame) -> Non
     made = keyed(rows)
     test = keyed(rows.head(2).assign(text=rows["text"].str.upper()))["train"]
     with pytest.raises(UserError, match="2 inputs of the source data stand in the test split"):
-        clean.drop_held(made, test, source())
-    assert clean.drop_held(made, test, source(leaks="drop")) == 2
+        cleaning.drop_held(made, test, source())
+    assert cleaning.drop_held(made, test, source(leaks="drop")) == 2
     assert len(made["train"]) == 10
 
 
@@ -201,11 +206,11 @@ def test_too_few_numbers_for_a_split_are_explained(rows: pd.DataFrame) -> None:
 
 def test_numbers_that_32_bits_cannot_tell_apart_are_one(rows: pd.DataFrame) -> None:
     made = keyed(rows.assign(intent=[1e-60, 2e-60] * 6))
-    assert "expected at least two different ones" in clean.check_tables(made, Regress())[0]
+    assert "expected at least two different ones" in cleaning.check_tables(made, Regress())[0]
 
 
 def run_here(*overrides: str) -> None:
-    prepare.main(config.load(["use.data=toy", *overrides], ROOT), Run())
+    prepare.main(compose.load(["use.data=toy", *overrides], ROOT), Run())
 
 
 @pytest.fixture
@@ -269,7 +274,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_any_work(project: Path)
 
 def test_the_shipped_set_is_too_hard_for_the_linear_floor(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
-    prepare.main(config.load(["use.data=support"], ROOT), Run())
-    prepared = tables.read()
-    inputs, target = floor.columns(prepared, "test")
-    assert floor.fit(prepared, TASK).score(inputs, target) < 0.85
+    prepare.main(compose.load(["use.data=support"], ROOT), Run())
+    prepared = read_prepared()
+    inputs, target = linear_baseline.columns(prepared, "test")
+    assert linear_baseline.fit(prepared, TASK).score(inputs, target) < 0.85

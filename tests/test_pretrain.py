@@ -12,16 +12,20 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
-from decant import UserError, config, digests, prepare, pretrain_load, run
-from decant.backbone import surgery
+from decant import prepare, pretrain_load
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.lstm import LSTM
+from decant.config import compose
+from decant.core.errors import UserError
+from decant.core.files import read_json
+from decant.core.hashing import sha256
 from decant.data.table import Table
-from decant.filler import Perplexity, only
-from decant.gaps import Gaps
+from decant.models import surgery
 from decant.pretrain.masked import Masked, start
 from decant.pretrain.supervised import Supervised
-from decant.tracking import Run
+from decant.tracking.runs import Run
+from decant.training.masked_lm import Perplexity, only
+from decant.training.masking import Gaps
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
@@ -82,7 +86,7 @@ def written(backbone: Any, folder: Path) -> Path:
 def prepared(project: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> DictConfig:
     """The config, with the tables of `prepare` in the current folder."""
     monkeypatch.chdir(project)
-    cfg = config.load([*TINY, *SHORT, *overrides], project)
+    cfg = compose.load([*TINY, *SHORT, *overrides], project)
     prepare.main(cfg, Run())
     return cfg
 
@@ -102,7 +106,7 @@ def fill(cfg: DictConfig, folder: Path, tracked: Run | None = None, **knobs: Any
     """Masked pretraining of the backbone in `folder`; its new weights."""
     for key, value in knobs.items():
         cfg.pretrain_load[key] = value
-    Masked(0.15).train(cfg, config.settings(cfg, "pretrain_load"), folder, tracked or Run())
+    Masked(0.15).train(cfg, compose.settings(cfg, "pretrain_load"), folder, tracked or Run())
     return load_file(folder / "model.safetensors")
 
 
@@ -219,7 +223,7 @@ def test_equal_seeds_give_equal_bytes(corpus: DictConfig, weights: Path, tmp_pat
         folder = written(HuggingFace(path=str(weights), pooling="mean"), tmp_path / name)
         corpus.seed = seed
         fill(corpus, folder, epochs=1)
-        made.append(digests.sha256(folder / "model.safetensors"))
+        made.append(sha256(folder / "model.safetensors"))
     assert made[0] == made[1] != made[2]
 
 
@@ -252,15 +256,15 @@ def test_supervised_pretraining_moves_the_shared_layers_on_and_leaves_the_head_b
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = prepared(project, monkeypatch, *DIGITS, "pretrain_load.epochs=1", "pretrain_load.batch_size=32")
-    assert len(run.read_json(Path("data/prepare/source/card.json"))["labels"]) == 5
-    given = written(config.piece(cfg, "teacher"), project / "given")
+    assert len(read_json(Path("data/prepare/source/card.json"))["labels"]) == 5
+    given = written(compose.piece(cfg, "teacher"), project / "given")
     pretrain_load.main(cfg, Run())
     teacher = Path("data/pretrain_load/teacher")
     weights = load_file(teacher / "model.safetensors")
     assert weights.keys() == AutoModel.from_pretrained(teacher).state_dict().keys()  # no classifier
     assert (teacher / "config.json").read_bytes() == (given / "config.json").read_bytes()
     assert "id2label" not in json.loads((teacher / "config.json").read_text())
-    manifest = run.read_json(teacher / "manifest.json")
+    manifest = read_json(teacher / "manifest.json")
     assert (manifest["pretrain"], manifest["source"]) == ("supervised", "digits_source")
     untouched = Path("data/pretrain_load/student")
     assert "model.safetensors" not in weightless(untouched)  # only the teacher's
@@ -273,7 +277,7 @@ def test_supervised_pretraining_starts_from_the_given_weights(
     cfg = prepared(project, monkeypatch, *same, "pretrain_load.batch_size=8")
     before = load_file(averaging / "model.safetensors")
     cfg.pretrain_load.lr = 1e-30
-    Supervised().train(cfg, config.settings(cfg, "pretrain_load"), averaging, Run())
+    Supervised().train(cfg, compose.settings(cfg, "pretrain_load"), averaging, Run())
     after = load_file(averaging / "model.safetensors")
     assert after.keys() == before.keys()
     assert all(torch.allclose(before[k], after[k], atol=1e-6) for k in before)
@@ -287,7 +291,7 @@ def test_without_pretraining_the_weights_are_the_bytes_that_the_backbone_writes(
     assert [f.name for f in Path("data/prepare/source").iterdir()] == ["card.json"]
     pretrain_load.main(cfg, Run())
     for role in ("teacher", "student", "scratch"):
-        expected = written(config.piece(cfg, role), project / role)
+        expected = written(compose.piece(cfg, role), project / role)
         found = Path("data/pretrain_load") / role
         assert {f.name: f.read_bytes() for f in found.iterdir()} == {f.name: f.read_bytes() for f in expected.iterdir()}
 
@@ -332,7 +336,7 @@ def test_a_test_input_of_the_target_is_dropped_from_the_source_where_that_is_all
     rows = pd.concat(frames)
     assert sorted(rows["input"]) == sorted(TEXTS)
     assert not set(rows["input"]) & set(test["input"])
-    assert run.read_json(source / "card.json")["dropped"]["leaks"] == 3
+    assert read_json(source / "card.json")["dropped"]["leaks"] == 3
     assert (pretrain == "masked") == set(rows["target"]).issubset({-1})
 
 
@@ -359,7 +363,7 @@ def test_a_source_that_holds_nothing_but_the_test_is_refused(project: Path, monk
 
 def test_architectures_without_the_parts_are_refused(corpus: DictConfig, tmp_path: Path) -> None:
     lstm = written(LSTM(package=MINILM, embedding_size=8, hidden_size=8, dropout=0.0), tmp_path / "lstm")
-    knobs = config.settings(corpus, "pretrain_load")
+    knobs = compose.settings(corpus, "pretrain_load")
     with pytest.raises(UserError, match="architecture lstm, which has no masked-language-model head"):
         Masked(0.15).train(corpus, knobs, lstm, Run())
     with pytest.raises(UserError, match="architecture lstm, which has no backbone apart from its head"):
@@ -404,6 +408,6 @@ def test_a_table_without_a_file_or_without_the_column_it_needs_is_refused() -> N
 def test_the_few_label_experiments_are_whole_configs(name: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "params.yaml").write_text((ROOT / f"conf/experiment/{name}.yaml").read_text())
     monkeypatch.setenv("DECANT_DATA", "elsewhere")
-    cfg = config.load([], project)
+    cfg = compose.load([], project)
     assert cfg.prepare.labels_per_class == 10
     assert cfg.use.pretrain == ("masked" if name.endswith("masked") else "none")

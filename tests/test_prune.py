@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from decant.prune import masks
+from decant.distillation.weight_pruning import masks
 
 
 def test_the_smallest_weights_of_all_layers_together_go() -> None:

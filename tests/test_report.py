@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from decant import report
-from decant.statistics import PAIRS
+from decant.evaluation import report
+from decant.evaluation.bootstrap import PAIRS
 
 ROLES = ("floor", "scratch", "teacher", "alone", "student", "onnx", "int8")
 

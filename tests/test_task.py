@@ -15,20 +15,25 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from decant import UserError, clean, config, floor, folds, prepare, statistics
+from decant import prepare
 from decant.adapt.full import Full
+from decant.config import compose
+from decant.config.schema import Evaluate, Prepare
+from decant.core.errors import UserError
 from decant.data import numbered
 from decant.data.table import Table
+from decant.dataset.modality.text import Text
+from decant.dataset.prepared import Prepared
+from decant.evaluation import bootstrap, linear_baseline
 from decant.loss import Output
 from decant.loss.kd import KD
-from decant.modality.text import Text
-from decant.sections import Evaluate, Prepare
-from decant.splits import cut, keep_labels
-from decant.tables import Prepared
+from decant.preparation import cleaning
+from decant.preparation.splits import cut, keep_labels
 from decant.task import Task
 from decant.task.classify import Classify
 from decant.task.multilabel import MultiLabel
 from decant.task.regress import Regress, correlation, moments, pearson
+from decant.training import ensemble
 
 NAMES = sorted(f.stem for f in (ROOT / "conf/task").glob("*.yaml"))
 KNOBS = Evaluate(resamples=200, confidence=0.9, bins=10)
@@ -43,7 +48,7 @@ TARGETS = {
 
 
 def built(name: str) -> Task:
-    return config.piece(config.load([f"use.task={name}"], ROOT), "task")
+    return compose.piece(compose.load([f"use.task={name}"], ROOT), "task")
 
 
 @pytest.fixture(params=NAMES)
@@ -133,8 +138,8 @@ def test_a_resample_is_scored_like_the_rows_it_drew(
 
 def test_a_model_against_itself_retains_and_agrees_on_all(task: Task, target: np.ndarray, logits: np.ndarray) -> None:
     right = np.abs(logits)  # of regression a positive figure
-    drawn = statistics.drawn(right, target, task, KNOBS, 0)
-    found = statistics.between(drawn, drawn, KNOBS)
+    drawn = bootstrap.drawn(right, target, task, KNOBS, 0)
+    found = bootstrap.between(drawn, drawn, KNOBS)
     assert task.agreement(right, right) == pytest.approx(1.0)
     assert found["low"] == found["high"] == found["difference"] == 0.0
     assert "{}" in task.agreeing
@@ -202,7 +207,7 @@ def test_the_linear_floor_learns_what_is_linear(
     assert found.shape == (ROWS, len(labels))
     assert found.dtype == np.float32
     assert task.scores(found, target, labels, 10)[task.monitor] > 0.99
-    assert floor.size(pipeline)["parameters"] >= inputs.shape[1]
+    assert linear_baseline.size(pipeline)["parameters"] >= inputs.shape[1]
 
 
 def test_pictures_are_equal_bytes_for_equal_answers(
@@ -229,7 +234,7 @@ def test_models_that_agree_say_the_same_together(
 def test_train_is_cut_into_folds_of_one_size(task: Task, target: np.ndarray, labels: list[str]) -> None:
     ids = [str(i) for i in range(ROWS)]
     train = pd.DataFrame({"row_id": ids, "input": ids, "target": list(target)})
-    fold = folds.parts(Prepared({"train": train}, labels, {}, Text()), task, 5, 0)
+    fold = ensemble.parts(Prepared({"train": train}, labels, {}, Text()), task, 5, 0)
     assert np.bincount(fold).tolist() == [0, 12, 12, 12, 12, 12]
 
 
@@ -493,7 +498,7 @@ def test_the_standard_error_of_a_correlation_is_about_its_spread() -> None:
 def test_targets_that_cannot_be_read_are_told_by_split_with_all_other_problems() -> None:
     frame = pd.DataFrame({"input": ["a", ""], "target": ["1", "x"]})
     with pytest.raises(UserError) as caught:
-        clean.clean({"train": numbered(frame, "train")}, Table(train="x", input="t", target="y"), Text(), NUMBERS)
+        cleaning.clean({"train": numbered(frame, "train")}, Table(train="x", input="t", target="y"), Text(), NUMBERS)
     assert "train: 1 targets are no numbers" in caught.value.problems[0]
     assert any("empty input" in p for p in caught.value.problems)
 

@@ -8,7 +8,11 @@ import mlflow
 import pytest
 from conftest import ROOT
 
-from decant import UserError, config, deliver, digests, store, tracking
+from decant.config import compose
+from decant.core.errors import UserError
+from decant.core.hashing import digest
+from decant.tracking import outbox, store
+from decant.tracking.runs import flatten, parent, stage
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def cfg():
-    return config.load(["use.data=toy", "trainer=cpu"], ROOT)
+    return compose.load(["use.data=toy", "trainer=cpu"], ROOT)
 
 
 @pytest.mark.parametrize("uri", ["file:./mlruns", "mlruns", "sqlite:///mlflow.db"])
@@ -52,7 +56,7 @@ def test_stages_of_one_invocation_share_a_parent_that_holds_the_config(place: Pa
     for name in ("prepare", "distill"):
         (place / "data" / name).mkdir(parents=True)
         (place / "data" / name / "a").write_text(name)
-        with tracking.stage(name, cfg) as run:
+        with stage(name, cfg) as run:
             run.metrics({"loss": 1.0}, 3)
             run.parent.metrics({"student/accuracy": 0.5})
     parents = store.find("tags.`decant.invocation` != ''")
@@ -69,7 +73,7 @@ def test_the_name_that_stages_know_the_experiment_by_stays(place: Path, cfg, mon
     store.connect()
     for name in ("bold-name", ""):  # a stage, then make experiment, to which DVC does not tell it
         monkeypatch.setenv("DVC_EXP_NAME", name)
-        with tracking.parent(cfg):
+        with parent(cfg):
             pass
     (whole,) = store.find("tags.`decant.invocation` != ''")
     assert whole.data.tags["dvc.experiment"] == "bold-name"
@@ -80,10 +84,10 @@ def test_output_made_by_an_earlier_invocation_is_linked_as_restored(
 ) -> None:
     (place / "data/prepare").mkdir(parents=True)
     (place / "data/prepare/a").write_text("same")
-    with tracking.stage("prepare", cfg):
+    with stage("prepare", cfg):
         pass
     monkeypatch.setenv("DECANT_INVOCATION", "another")
-    with tracking.parent(cfg) as run:
+    with parent(cfg) as run:
         pass
     note = mlflow.get_run(run.run_id).data.tags["mlflow.note.content"]
     assert "| prepare | [prepare](#/experiments/" in note
@@ -91,7 +95,7 @@ def test_output_made_by_an_earlier_invocation_is_linked_as_restored(
 
 
 def test_a_stage_that_fails_leaves_no_run_running(place: Path, cfg) -> None:
-    with pytest.raises(ZeroDivisionError), tracking.stage("distill", cfg):
+    with pytest.raises(ZeroDivisionError), stage("distill", cfg):
         1 / 0  # noqa: B018
     assert {r.info.status for r in store.find("")} == {"FAILED"}
 
@@ -110,19 +114,19 @@ def test_a_stage_that_was_killed_is_closed_by_the_next(place: Path, cfg) -> None
         check=False,
     )
     assert done.returncode == -9
-    deliver.ready()
+    outbox.ready()
     assert {r.info.status for r in store.find("")} == {"KILLED"}
 
 
 def test_an_mlflow_run_id_from_outside_does_not_take_over(place: Path, cfg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    with tracking.stage("prepare", cfg) as run:
+    with stage("prepare", cfg) as run:
         assert run.run_id != run.parent.run_id
 
 
 def test_ranks_above_zero_log_nothing(place: Path, cfg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    with tracking.stage("distill", cfg) as run, run.child("control") as child:
+    with stage("distill", cfg) as run, run.child("control") as child:
         run.metrics({"a": 1.0})
         child.artifact(place)
     assert not (place / "mlflow.db").exists()
@@ -132,8 +136,8 @@ def test_a_digest_is_of_names_and_content(place: Path) -> None:
     (place / "b/c").mkdir(parents=True)
     (place / "b/c/file").write_bytes(b"x")
     wanted = hashlib.sha256(b"c/file\0" + hashlib.sha256(b"x").digest()).hexdigest()
-    assert digests.digest(place / "b") == wanted
+    assert digest(place / "b") == wanted
 
 
 def test_a_config_is_flat_with_dots() -> None:
-    assert tracking.flatten({"a": {"b": 1, "c": [2]}, "d": None}) == {"a.b": "1", "a.c": "[2]", "d": "None"}
+    assert flatten({"a": {"b": 1, "c": [2]}, "d": None}) == {"a.b": "1", "a.c": "[2]", "d": "None"}

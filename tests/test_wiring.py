@@ -9,7 +9,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from decant import mlflow_model, verify
+from decant.commands import verify
+from decant.serving import packaging
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 USE = yaml.safe_load((ROOT / "params.yaml").read_text())["use"]
@@ -99,7 +100,7 @@ def test_every_code_dep_is_there_and_is_used(stage: str) -> None:
     for dep in (d for d in deps(stage) if "src" in d.parts):
         assert dep.exists()
         # some are copied into the logged model; data and modality are built by name
-        assert dep.is_dir() or piece(dep) or dep.name in ("serve.py", *mlflow_model.SHIPPED) or dep in used(stage), dep
+        assert dep.is_dir() or piece(dep) or dep.name in ("serve.py", *packaging.SHIPPED) or dep in used(stage), dep
 
 
 def test_the_trainer_is_never_a_dependency() -> None:

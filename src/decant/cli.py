@@ -4,7 +4,7 @@ import signal
 import sys
 from importlib import import_module
 
-from decant import UserError, guess
+from decant.core.errors import UserError, guess
 
 COMMANDS = {
     "predict": "labels for texts or images in files, by a finished model",

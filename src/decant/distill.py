@@ -13,21 +13,27 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from decant import UserError, compatible, predictions, run, student, tables, variants
 from decant.augment.none import Unchanged
-from decant.beside import Beside
-from decant.config import piece, settings
-from decant.distiller import Distiller
+from decant.config.compose import piece, settings
+from decant.config.schema import Distill, Export
+from decant.core.errors import UserError
+from decant.core.files import replacing
+from decant.core.processes import rank
+from decant.dataset.modality import Row
+from decant.dataset.prepared import Prepared, check_batches, read_prepared
+from decant.distillation import student_init
+from decant.distillation.distiller import Distiller
+from decant.distillation.export import formats
+from decant.distillation.online_teacher import Beside
+from decant.distillation.weight_pruning import Pruned
+from decant.experiment import compatible, stage
 from decant.loss import Loss
 from decant.loss.none import Alone
-from decant.modality import Row
-from decant.predictions import SOFT
-from decant.prune import Pruned
-from decant.sections import Distill, Export
-from decant.tables import Prepared
+from decant.models import predictions
+from decant.models.predictions import SOFT
 from decant.task import Task
-from decant.tracking import Run, rank
-from decant.train import PRETRAINED, Rows, labelled, train
+from decant.tracking.runs import Run
+from decant.training.train import PRETRAINED, Rows, labelled, train
 
 OUT = Path("data/distill")
 TEACHER = Path("data/fine_tune")
@@ -42,36 +48,36 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     compatible.check(cfg)
     knobs: Distill = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
-    prepared = tables.read()
-    tables.check_batches(cfg, len(prepared.frames["train"]), "distill")  # the control has these alone
+    prepared = read_prepared()
+    check_batches(cfg, len(prepared.frames["train"]), "distill")  # the control has these alone
     examples = prepared.examples()
     alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained", dropout=None)
     print(f"student: {cfg.use.loss}", flush=True)
     export: Export = settings(cfg, "export")
     chosen = knobs if loss.needs else alone
-    with run.replacing(OUT) as folder:
+    with replacing(OUT) as folder:
         distil(cfg, chosen, folder, tracked, loss, ("validation", "test"))
         if export.prune:
             pruned(cfg, chosen, folder, tracked, loss)
     if loss.needs:
         print("control: the student alone", flush=True)
         with tracked.child("distill control") as control:
-            with run.replacing(OUT / "control") as folder:
+            with replacing(OUT / "control") as folder:
                 distil(cfg, alone, folder, control, Alone(), ("test",))
             control.model("control", OUT / "control", examples)
     if rank() == 0:  # last: a file that is refused costs no training
-        variants.write(cfg, OUT, tables.read(), tracked)
+        formats.write(cfg, OUT, read_prepared(), tracked)
     tracked.model("student", OUT, examples)
 
 
 def distil(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:
     """Train a student with `loss` and write its model directory."""
-    prepared = tables.read()
+    prepared = read_prepared()
     with tempfile.TemporaryDirectory() as made:
         weights = PRETRAINED / "student"
         if knobs.start == "teacher":
-            weights = student.cut(TEACHER, weights, prepared, Path(made) / "cut")
-        start = student.start(weights, knobs, prepared, Path(made) / "start")
+            weights = student_init.cut(TEACHER, weights, prepared, Path(made) / "cut")
+        start = student_init.start(weights, knobs, prepared, Path(made) / "start")
         teach(cfg, knobs, start, folder, tracked, loss, splits, Distiller)
 
 
@@ -84,7 +90,7 @@ def pruned(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Lo
         shutil.copy(PRETRAINED / "student/manifest.json", start)
         again = dataclasses.replace(knobs, epochs=export.prune_epochs)
         teach(cfg, again, start, folder, child, loss, ("validation", "test"), partial(Pruned, share=export.prune))
-        variants.told("pruned", variants.figures(start, folder, tables.read(), piece(cfg, "task")), tracked)
+        formats.told("pruned", formats.figures(start, folder, read_prepared(), piece(cfg, "task")), tracked)
 
 
 def teach(
@@ -98,7 +104,7 @@ def teach(
     learner: Callable[..., Distiller],
 ) -> None:
     """Train the network at `start` with a teacher's help, stored or beside it, if `loss` needs one."""
-    prepared = tables.read()
+    prepared = read_prepared()
     teacher = None
     if loss.needs and (knobs.consistent or set(loss.needs) - {"logits"}):
         teacher = Beside(TEACHER, prepared, prepared.modality.encoder(start, knobs.max_length))
@@ -137,4 +143,4 @@ def softened(cfg: DictConfig, knobs: Distill) -> Callable[[Rows, Prepared], list
 
 
 if __name__ == "__main__":
-    run.stage("distill", main)
+    stage.stage("distill", main)

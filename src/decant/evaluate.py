@@ -11,12 +11,18 @@ import numpy as np
 from omegaconf import DictConfig
 from transformers import PreTrainedModel
 
-from decant import answer, floor, folds, latency, model, paired, plots, predictions, report, run, statistics, tables
-from decant.config import piece, settings
-from decant.predictions import members
-from decant.sections import Evaluate
+from decant.config.compose import piece, settings
+from decant.config.schema import Evaluate
+from decant.core.files import replacing
+from decant.dataset.prepared import read_prepared
+from decant.evaluation import bootstrap, latency, linear_baseline, plots, report, row_scores
+from decant.evaluation.members import scores, together
+from decant.experiment import stage
+from decant.models import directory, predictions
+from decant.models.predictions import members, stored
+from decant.serving import predictor
 from decant.task import Task
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 MODELS = {
     "scratch": Path("data/fine_tune/control"),
@@ -33,39 +39,43 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     """Write metrics.json, rows.parquet and plots/ (the same bytes again), and `report.TIMED` (timings differ)."""
     knobs: Evaluate = settings(cfg, "evaluate")
     task: Task = piece(cfg, "task")
-    prepared = tables.read()
+    prepared = read_prepared()
     test = prepared.frames["test"]
     folders = {r: d for r, d in (MODELS | EXPORTED).items() if d.is_dir() or r in ("teacher", "student")}
-    networks = {r: [model.load(f, prepared.modality) for f in members(d)] for r, d in folders.items() if r in MODELS}
-    linear = floor.fit(prepared, task)
+    networks = {
+        r: [directory.load(f, prepared.modality) for f in members(d)] for r, d in folders.items() if r in MODELS
+    }
+    linear = linear_baseline.fit(prepared, task)
     raw = prepared.modality.raw(test)
     logits = {"floor": task.linear_logits(linear, raw)}
-    logits |= {role: folds.stored(folder, "test", prepared) for role, folder in folders.items()}
+    logits |= {role: stored(folder, "test", prepared) for role, folder in folders.items()}
     target = np.stack(test["target"].to_list())
     metrics = scored(logits, target, prepared.labels, task, knobs, cfg.seed)
-    metrics["floor"] |= floor.size(linear)
+    metrics["floor"] |= linear_baseline.size(linear)
     for role, loaded in networks.items():
         metrics[role] |= {"parameters": parameters(loaded), "size_mb": size(members(folders[role]))}
         if len(loaded) > 1:
-            metrics[role]["members"] = folds.scores(folders[role], prepared, task)
+            metrics[role]["members"] = scores(folders[role], prepared, task)
     for role in EXPORTED.keys() & folders:
         metrics[role] |= {"parameters": metrics["student"]["parameters"], "size_mb": size([MODELS["student"]], role)}
         metrics[role]["largest_difference"] = float(np.abs(logits[role] - logits["student"]).max())
     metrics["figures"]["floor"] = prepared.modality.floor
     answers = {"floor": linear.predict} | {
-        role: folds.together([encoder.answer(network) for network, encoder in loaded], task)
+        role: together([encoder.answer(network) for network, encoder in loaded], task)
         for role, loaded in networks.items()
     }
     threads = cfg.trainer.threads
-    answers |= {r: answer.Model(MODELS["student"], r, threads) for r in EXPORTED if r in folders}
+    answers |= {r: predictor.Model(MODELS["student"], r, threads) for r in EXPORTED if r in folders}
     timings = latency.measure(answers, raw)
-    with run.replacing(report.OUT / "plots") as folder:
+    with replacing(report.OUT / "plots") as folder:
         plots.headline(metrics, folder)
         plots.size(metrics, folder)
         task.plots(logits["student"], target, prepared.labels, folder)
         if "per_class" in metrics["student"]:
             report.per_class(metrics, prepared.labels).to_csv(folder / "per_class.csv", index=False)
-    paired.write(report.OUT / paired.FILE, test, {r: task.sums(v, target) for r, v in logits.items()}, cfg, prepared)
+    row_scores.write(
+        report.OUT / row_scores.FILE, test, {r: task.sums(v, target) for r, v in logits.items()}, cfg, prepared
+    )
     plots.latency(metrics, timings, report.OUT)
     report.write(metrics, timings, prepared.labels)
     tracked.dataset(test, "test", prepared.digests["test"])
@@ -80,12 +90,12 @@ def scored(
 ) -> dict[str, Any]:
     """Figures of each role with the interval of the first, comparisons, and what a reader of them has to know."""
     found: dict[str, Any] = {r: task.scores(v, target, labels, knobs.bins) for r, v in logits.items()}
-    drawn = {role: statistics.drawn(v, target, task, knobs, seed) for role, v in logits.items()}
+    drawn = {role: bootstrap.drawn(v, target, task, knobs, seed) for role, v in logits.items()}
     for role, score in drawn.items():
-        found[role]["interval"] = statistics.interval(score, knobs)
-    found["compare"] = statistics.compare(logits, drawn, task, knobs)
+        found[role]["interval"] = bootstrap.interval(score, knobs)
+    found["compare"] = bootstrap.compare(logits, drawn, task, knobs)
     if "alone" in logits:
-        found["gap"] = {r: statistics.gap(r, drawn, knobs) for r in ("student", *EXPORTED) if r in logits}
+        found["gap"] = {r: bootstrap.gap(r, drawn, knobs) for r in ("student", *EXPORTED) if r in logits}
     found["figures"] = {"headline": task.monitor, "columns": list(task.columns.items()), "agreeing": task.agreeing}
     found["figures"]["confidence"] = knobs.confidence
     return found
@@ -100,9 +110,9 @@ def size(folders: Sequence[Path], variant: str | None = None) -> float:
     """Megabytes of what a server needs, in all folders: weights or the file of a `variant`, config, tokenizer."""
     files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name != predictions.FILE]
     if variant:
-        files = [f for f in files if f.suffix != ".safetensors"] + [f / variant / answer.FILE for f in folders]
+        files = [f for f in files if f.suffix != ".safetensors"] + [f / variant / predictor.FILE for f in folders]
     return round(sum(f.stat().st_size for f in files) / 1e6, 3)
 
 
 if __name__ == "__main__":
-    run.stage("evaluate", main)
+    stage.stage("evaluate", main)

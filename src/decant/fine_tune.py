@@ -13,16 +13,20 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from decant import compatible, folds, run, tables
 from decant.adapt import Adapt
-from decant.config import piece, settings
-from decant.learner import Learner
-from decant.modality import Batch
-from decant.predictions import Storage
-from decant.sections import FineTune
+from decant.config.compose import piece, settings
+from decant.config.schema import FineTune
+from decant.core.files import replacing
+from decant.core.processes import rank
+from decant.dataset.modality import Batch
+from decant.dataset.prepared import check_batches, read_prepared
+from decant.experiment import compatible, stage
+from decant.models.predictions import Storage
 from decant.task import Task
-from decant.tracking import Run, rank
-from decant.train import PRETRAINED, labelled, train
+from decant.tracking.runs import Run
+from decant.training import ensemble
+from decant.training.learner import Learner
+from decant.training.train import PRETRAINED, labelled, train
 
 OUT = Path("data/fine_tune")
 SEEDS = 1000
@@ -44,8 +48,8 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     adapt: Adapt = piece(cfg, "adapt")
     if warning := smoothed(knobs.label_smoothing, piece(cfg, "loss").needs):
         print(warning, flush=True)
-    prepared = tables.read()
-    tables.check_batches(cfg, len(prepared.frames["train"]), "fine_tune", "distill")
+    prepared = read_prepared()
+    check_batches(cfg, len(prepared.frames["train"]), "fine_tune", "distill")
     examples = prepared.examples()
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
     storage = Storage(knobs.half_logits, knobs.top_logits)
@@ -53,36 +57,36 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         several(cfg, knobs, adapt, tracked, storage)
     else:
         print("teacher", flush=True)
-        with run.replacing(OUT) as folder:
+        with replacing(OUT) as folder:
             train(cfg, knobs, PRETRAINED / "teacher", folder, tracked, FineTuner, adapt, storage=storage)
         tracked.model("teacher", OUT, examples)
     print("control: from scratch", flush=True)
     with tracked.child("fine-tune control") as control:
-        with run.replacing(OUT / "control") as folder:
+        with replacing(OUT / "control") as folder:
             train(cfg, longer, PRETRAINED / "scratch", folder, control, FineTuner, splits=("test",))
         control.model("control", OUT / "control", examples)
 
 
 def several(cfg: DictConfig, knobs: FineTune, adapt: Adapt, tracked: Run, storage: Storage) -> None:
     """Write a teacher for each fold or seed to data/fine_tune/, and what they say together beside them."""
-    prepared = tables.read()
+    prepared = read_prepared()
     task: Task = piece(cfg, "task")
     kind, count = ("fold", knobs.folds) if knobs.folds > 1 else ("seed", knobs.seeds)
-    fold = folds.parts(prepared, task, count, cfg.seed) if kind == "fold" else None
+    fold = ensemble.parts(prepared, task, count, cfg.seed) if kind == "fold" else None
     if adapt.tunes and fold is not None:
-        folds.check_batch(fold, knobs.batch_size)
-    with run.replacing(OUT) as folder:
+        ensemble.check_batch(fold, knobs.batch_size)
+    with replacing(OUT) as folder:
         for number in range(1, count + 1):
             print(f"teacher, {kind} {number} of {count}", flush=True)
             with tracked.child(f"fine-tune {kind} {number}") as child:
                 one = folder / f"{kind}_{number}"
-                seen = labelled if fold is None else partial(folds.without, fold, number)
+                seen = labelled if fold is None else partial(ensemble.without, fold, number)
                 # seeds of their own, and none that a neighbouring experiment has
                 seed = cfg.seed if fold is not None else cfg.seed * SEEDS + number
                 train(cfg, knobs, PRETRAINED / "teacher", one, child, FineTuner, adapt, seen, seed=seed)
                 child.model("teacher", one, prepared.examples())
         if rank() == 0:
-            folds.combine(folder, fold, prepared, task, storage)
+            ensemble.combine(folder, fold, prepared, task, storage)
 
 
 def smoothed(smoothing: float, needs: Sequence[str]) -> str:
@@ -96,4 +100,4 @@ def smoothed(smoothing: float, needs: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    run.stage("fine_tune", main)
+    stage.stage("fine_tune", main)

@@ -10,16 +10,21 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig
 
-from decant import UserError, copies, digests, modality, run, splits
-from decant.clean import Tables, check_tables, clean, drop_held
-from decant.config import piece, settings
+from decant.config.compose import piece, settings
+from decant.config.schema import Prepare
+from decant.core.errors import UserError
+from decant.core.files import read_json, replacing, write_json
+from decant.core.hashing import code, sha256
 from decant.data import SPLITS, Source
-from decant.modality import Modality
+from decant.dataset import modality
+from decant.dataset.modality import Modality
+from decant.dataset.prepared import PREPARED, SOURCE, check_batches
+from decant.experiment import stage
+from decant.preparation import splits, text_augmentation
+from decant.preparation.cleaning import Tables, check_tables, clean, drop_held
 from decant.pretrain import Pretrain
-from decant.sections import Prepare
-from decant.tables import PREPARED, SOURCE, check_batches
 from decant.task import Task
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 OUT = PREPARED
 
@@ -44,14 +49,14 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     pretrain: Pretrain = piece(cfg, "pretrain")
     made, originals = complete(piece(cfg, "data"), task, knobs, cfg.seed)
     check_batches(cfg, len(made.tables["train"]), "fine_tune", "distill")
-    with run.replacing(OUT) as folder:
+    with replacing(OUT) as folder:
         encoded = write(made, task, folder)
         (folder / SOURCE.name).mkdir()
         if pretrain.needs_source:
             write(source_of(cfg, pretrain, originals), pretrain.task, folder / SOURCE.name)
         else:  # pretrain-load depends on this folder, and DVC keeps no empty one
-            run.write_json(folder / SOURCE.name / "card.json", {"splits": {}})
-    facts = run.read_json(OUT / "card.json")["splits"]
+            write_json(folder / SOURCE.name / "card.json", {"splits": {}})
+    facts = read_json(OUT / "card.json")["splits"]
     for split, frame in encoded.items():
         shown = made.modality.shown(made.tables[split])
         frame = frame.assign(input=list(shown), target=frame["target"].astype(str))
@@ -75,7 +80,7 @@ def complete(source: Source, task: Task, knobs: Prepare, seed: int) -> tuple[Mad
         raise UserError(problems)
     originals = dict(made.tables)
     if knobs.copies:
-        copies.add(made.tables, knobs.copies, made.modality, seed)
+        text_augmentation.add(made.tables, knobs.copies, made.modality, seed)
     return made, originals
 
 
@@ -124,7 +129,7 @@ def write(made: Made, task: Task, folder: Path) -> dict[str, pd.DataFrame]:
     for split, frame in encoded.items():
         frame.to_parquet(folder / f"{split}.parquet", index=False)
     facts = {split: describe(made, task, labels, split, frame, folder) for split, frame in encoded.items()}
-    run.write_json(folder / "card.json", card(made, labels, facts))
+    write_json(folder / "card.json", card(made, labels, facts))
     return encoded
 
 
@@ -146,7 +151,7 @@ def card(made: Made, labels: list[str], facts: dict[str, Any]) -> dict[str, Any]
         "labels": labels,
         "size": made.source.size,
         "source": f"{type(made.source).__module__}.{type(made.source).__name__}",
-        "code": run.code(type(made.source)),
+        "code": code(type(made.source)),
         "licence": made.source.licence,
         "dropped": made.dropped,
         "splits": facts,
@@ -165,9 +170,9 @@ def describe(
         **made.modality.describe(encoded),
         "duplicates": int(frame["key"].duplicated().sum()),
         "duplicates_with_different_labels": int(mixed.sum()),
-        "sha256": digests.sha256(folder / f"{split}.parquet"),
+        "sha256": sha256(folder / f"{split}.parquet"),
     }
 
 
 if __name__ == "__main__":
-    run.stage("prepare", main)
+    stage.stage("prepare", main)

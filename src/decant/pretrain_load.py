@@ -10,11 +10,16 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from decant import UserError, compatible, modality, model, run
 from decant.backbone import Backbone
-from decant.config import ROLES, piece, settings
+from decant.config.compose import ROLES, piece, settings
+from decant.core.errors import UserError
+from decant.core.files import read_json, replacing, write_json
+from decant.core.hashing import code
+from decant.dataset import modality
+from decant.experiment import compatible, stage
+from decant.models import directory
 from decant.pretrain import Pretrain
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 OUT = Path("data/pretrain_load")
 
@@ -25,7 +30,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     backbones = {role: piece(cfg, role) for role, kind in ROLES.items() if kind == "backbone"}
     pretrain: Pretrain = piece(cfg, "pretrain")
     for role, backbone in backbones.items():
-        with run.replacing(OUT / role) as folder:
+        with replacing(OUT / role) as folder:
             write(backbone, folder)
             if role == "teacher" and pretrain.needs_source:
                 print(f"pretraining: {cfg.use.pretrain} on {cfg.use.source}", flush=True)
@@ -33,9 +38,9 @@ def main(cfg: DictConfig, tracked: Run) -> None:
                 amend(folder, {"pretrain": cfg.use.pretrain, "source": cfg.use.source})
         if role == "student" and piece(cfg, "loss").needs and cfg.distill.dropout is not None:
             # what it cannot drop is told before a teacher is trained
-            model.with_dropout(run.read_json(OUT / role / "config.json"), cfg.distill.dropout)
+            directory.with_dropout(read_json(OUT / role / "config.json"), cfg.distill.dropout)
         fits(cfg, role)
-        manifest = run.read_json(OUT / role / "manifest.json")
+        manifest = read_json(OUT / role / "manifest.json")
         print(f"{role}: {cfg.use[role]} ({manifest['origin']})")
         tracked.tags({f"{role}.{key}": value for key, value in manifest.items()})
 
@@ -54,19 +59,19 @@ def write(backbone: Backbone, folder: Path) -> None:
     manifest = {
         **backbone.write(folder),
         "family": type(backbone).__name__,
-        "code": run.code(type(backbone)),
+        "code": code(type(backbone)),
         "lr_scale": backbone.lr_scale,
     }
-    if network := run.read_json(folder / "config.json").get("architecture_module"):  # later stages import it by name
-        manifest["network_code"] = run.code(import_module(network))
-    run.write_json(folder / "manifest.json", manifest)
+    if network := read_json(folder / "config.json").get("architecture_module"):  # later stages import it by name
+        manifest["network_code"] = code(import_module(network))
+    write_json(folder / "manifest.json", manifest)
 
 
 def amend(folder: Path, facts: dict[str, str]) -> None:
     """Add to the manifest of a model directory."""
-    manifest = run.read_json(folder / "manifest.json")
-    run.write_json(folder / "manifest.json", manifest | facts)
+    manifest = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", manifest | facts)
 
 
 if __name__ == "__main__":
-    run.stage("pretrain_load", main)
+    stage.stage("pretrain_load", main)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from decant import require
+from decant.core.errors import require
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Full fine-tuning: every weight is trained, all at one rate."""
 
-from decant import require
 from decant.adapt import Adapt, known_mode
+from decant.core.errors import require
 
 
 class Full(Adapt):

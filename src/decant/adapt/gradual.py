@@ -2,9 +2,9 @@
 
 from transformers import PreTrainedModel
 
-from decant import require
 from decant.adapt import Adapt, known_mode
-from decant.blocks import layered
+from decant.core.errors import require
+from decant.models.blocks import layered
 
 
 class Gradual(Adapt):

@@ -5,9 +5,9 @@ Howard & Ruder 2018 (arXiv:1801.06146, "discriminative fine-tuning"); Clark et a
 
 from transformers import PreTrainedModel
 
-from decant import require
 from decant.adapt import Adapt, known_mode
-from decant.blocks import layered
+from decant.core.errors import require
+from decant.models.blocks import layered
 
 
 class Layerwise(Adapt):

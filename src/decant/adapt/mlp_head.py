@@ -3,8 +3,8 @@
 decant is needed to load such a model; transformers has no head of this kind.
 """
 
-from decant import UserError, require
 from decant.adapt.head import Head
+from decant.core.errors import UserError, require
 
 
 class MLPHead(Head):

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.distributions import Beta
 
-from decant import require
+from decant.core.errors import require
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from decant.modality import Batch, Encoder
+    from decant.dataset.modality import Batch, Encoder
 
 
 class Step(Protocol):

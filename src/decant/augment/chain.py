@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from decant import UserError
 from decant.augment import Augment, Step
+from decant.core.errors import UserError
 
 if TYPE_CHECKING:
-    from decant.modality import Batch, Encoder
+    from decant.dataset.modality import Batch, Encoder
 
 
 class Chain(Augment):

@@ -3,8 +3,8 @@
 import torch
 from kornia.augmentation import RandomResizedCrop
 
-from decant import require
 from decant.augment import ImageAugment, ordered
+from decant.core.errors import require
 
 
 class Crop(ImageAugment):

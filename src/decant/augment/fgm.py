@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from decant import UserError, require
 from decant.augment import Augment, Step
+from decant.core.errors import UserError, require
 
 if TYPE_CHECKING:
-    from decant.modality import Batch
+    from decant.dataset.modality import Batch
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from decant import require
 from decant.augment import Augment, Step
+from decant.core.errors import require
 
 if TYPE_CHECKING:
-    from decant.modality import Batch
+    from decant.dataset.modality import Batch
 
 
 def disagreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

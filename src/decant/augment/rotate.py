@@ -3,8 +3,8 @@
 import torch
 from kornia.augmentation import RandomRotation
 
-from decant import require
 from decant.augment import ImageAugment
+from decant.core.errors import require
 
 
 class Rotate(ImageAugment):

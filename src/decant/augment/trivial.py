@@ -18,8 +18,8 @@ from kornia.enhance import (
 )
 from kornia.geometry.transform import rotate, shear, translate
 
-from decant import require
 from decant.augment import ImageAugment
+from decant.core.errors import require
 
 LEVELS = 31
 Operation = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from decant import UserError, require
 from decant.augment import TextAugment
+from decant.core.errors import UserError, require
 
 if TYPE_CHECKING:
-    from decant.modality import Encoder
+    from decant.dataset.modality import Encoder
 
 
 class WordDropout(TextAugment):

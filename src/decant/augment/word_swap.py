@@ -2,8 +2,8 @@
 
 import torch
 
-from decant import require
 from decant.augment import TextAugment
+from decant.core.errors import require
 
 
 class WordSwap(TextAugment):

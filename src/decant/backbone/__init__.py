@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from safetensors import SafetensorError
 
-from decant import UserError, require
+from decant.core.errors import UserError, require
 
 
 @dataclass(kw_only=True)

@@ -21,8 +21,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from decant import UserError, require
 from decant.backbone.origin import Origin, loaded
+from decant.core.errors import UserError, require
 
 
 class CNNConfig(PretrainedConfig):

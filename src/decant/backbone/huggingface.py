@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel
 
-from decant import UserError, require
-from decant.backbone import surgery
 from decant.backbone.origin import AGAIN, Origin, loaded
-from decant.modality.text import tokenizer
+from decant.core.errors import UserError, require
+from decant.dataset.modality.text import tokenizer
+from decant.models import surgery
 
 
 @dataclass(kw_only=True)

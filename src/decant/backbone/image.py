@@ -9,10 +9,11 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor, CLIPImageProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from decant import UserError, guess, run
 from decant.backbone import Backbone
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.origin import loaded
+from decant.core.errors import UserError, guess
+from decant.core.files import read_json
 
 BILINEAR = 2
 
@@ -78,7 +79,7 @@ class Image(HuggingFace):
 
     def settings_of_timm(self, source: Path) -> dict[str, Any]:
         """What timm says of the inputs of a network in its format; empty: it is not timm's."""
-        return dict(run.read_json(source / "config.json").get("pretrained_cfg") or {})
+        return dict(read_json(source / "config.json").get("pretrained_cfg") or {})
 
 
 def importable(origin: str) -> None:

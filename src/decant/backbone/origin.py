@@ -9,8 +9,9 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 
-from decant import UserError, digests
 from decant.backbone import Backbone, reading
+from decant.core import hashing
+from decant.core.errors import UserError
 
 AGAIN = "get it again, or name another in conf/backbone/"
 
@@ -86,7 +87,7 @@ class Origin(Backbone):
             raise UserError(
                 f"no {file.name} in {folder}; only safetensors are loaded, never a pickle: get weights in that format"
             )
-        digest = digests.sha256(file)
+        digest = hashing.sha256(file)
         if sha256 is None and self.hub:
             raise UserError(
                 f"{file.name} of {self.origin()} is a download without a digest; what came has sha256 {digest}: if the "

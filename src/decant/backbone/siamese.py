@@ -6,9 +6,9 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from decant import UserError
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.siamese_network import SiameseConfig, SiameseForSequenceClassification
+from decant.core.errors import UserError
 
 
 @dataclass(kw_only=True)

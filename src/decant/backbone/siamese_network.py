@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from decant import UserError
+from decant.core.errors import UserError
 
 
 class SiameseConfig(PretrainedConfig):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from decant import UserError, require
+from decant.core.errors import UserError, require
 
 SPLITS = ("train", "validation", "test", "unlabelled")
 

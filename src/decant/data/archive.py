@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.data import some
 
 UNREADABLE = (

@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.data import Source, numbered
 
 

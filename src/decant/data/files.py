@@ -6,7 +6,7 @@ from urllib.error import URLError
 
 import fsspec  # type: ignore[import-untyped]
 
-from decant import UserError
+from decant.core.errors import UserError
 
 
 def fetch(path: str) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.data import SPLITS, Source, numbered, some
 from decant.data.archive import unpacked
 from decant.data.files import fetch, verify

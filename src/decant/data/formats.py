@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from decant import UserError
+from decant.core.errors import UserError
 
 
 def delimited(content: io.BytesIO, separator: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from datasets import ClassLabel, config, load_dataset
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.data import Source, contract, numbered
 from decant.data.images import inputs
 

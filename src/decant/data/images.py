@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.data import some
 
 

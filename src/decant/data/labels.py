@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from decant import UserError
+from decant.core.errors import UserError
 
 
 def named(path: str, target: "pd.Series[str]", names: list[str]) -> "pd.Series[str]":

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from sklearn.datasets import fetch_20newsgroups
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.data import Source, numbered
 
 PARTS = ("headers", "footers", "quotes")

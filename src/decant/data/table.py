@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.data import SPLITS, Source, contract, numbered
 from decant.data.files import beside, fetch, remote, verify
 from decant.data.formats import parse, separated

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.task import Task
 
 Weight = float | Sequence[float]

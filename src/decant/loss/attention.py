@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.loss import Loss, Output, Weight, check, check_layers, check_weights, uniform
 from decant.loss.states import averaged
 from decant.task import Task

@@ -10,7 +10,7 @@ student can follow without reaching the teacher's probabilities.
 import torch
 import torch.nn.functional as F
 
-from decant import require
+from decant.core.errors import require
 from decant.loss import Loss, Output, Weight, check, check_weights
 from decant.task import Task
 

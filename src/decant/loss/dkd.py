@@ -9,7 +9,7 @@ themselves, both at temperature T. Kd weighs the second by how unsure the teache
 import torch
 import torch.nn.functional as F
 
-from decant import require
+from decant.core.errors import require
 from decant.loss import Loss, Output, Weight, check, check_weights
 from decant.task import Task
 

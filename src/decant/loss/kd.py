@@ -9,7 +9,7 @@ Standardization in Knowledge Distillation", CVPR 2024, arXiv:2403.01427).
 
 import torch
 
-from decant import require
+from decant.core.errors import require
 from decant.loss import Loss, Output, Weight, at, check, check_weights
 from decant.task import Task
 

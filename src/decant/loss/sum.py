@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from decant import UserError
+from decant.core.errors import UserError
 from decant.loss import Loss, Output, Weight, at, check_weights
 from decant.task import Task
 

@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from decant import UserError
-from decant.sections import Training
+from decant.config.schema import Training
+from decant.core.errors import UserError
 from decant.task import Task
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 
 def replace_weights(body: PreTrainedModel, folder: Path) -> None:

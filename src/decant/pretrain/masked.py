@@ -11,18 +11,19 @@ from omegaconf import DictConfig
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from decant import UserError, model, require, run, tables
 from decant.adapt.full import Full
-from decant.backbone import surgery
-from decant.modality import Encoder, Row
+from decant.config.schema import Training
+from decant.core.errors import UserError, require
+from decant.core.files import read_json
+from decant.dataset.modality import Encoder, Row
+from decant.dataset.prepared import SOURCE, Prepared, read_prepared
+from decant.models import directory, surgery
 from decant.pretrain import Pretrain, replace_weights, require_architecture
-from decant.sections import Training
-from decant.tables import Prepared
 from decant.task.classify import Classify
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 if TYPE_CHECKING:
-    from decant.gaps import Gaps
+    from decant.training.masking import Gaps
 
 
 class Masked(Pretrain):
@@ -48,12 +49,12 @@ class Masked(Pretrain):
         import pytorch_lightning as pl  # prepare builds this piece, and trains nothing
 
         from decant.augment.none import Unchanged
-        from decant.datamodule import Data
-        from decant.filler import Filler, Tokens
-        from decant.fit import fit
-        from decant.gaps import Gaps
+        from decant.training.datamodule import Data
+        from decant.training.masked_lm import Filler, Tokens
+        from decant.training.masking import Gaps
+        from decant.training.trainer import fit
 
-        prepared = tables.read(tables.SOURCE)
+        prepared = read_prepared(SOURCE)
         require_architecture(folder, MODEL_FOR_MASKED_LM_MAPPING_NAMES, "masked-language-model head", "masked")
         pl.seed_everything(cfg.seed, verbose=False)
         encoder = prepared.modality.encoder(folder, knobs.max_length)
@@ -61,7 +62,7 @@ class Masked(Pretrain):
         rows = fillable(encoder, gaps, prepared)
         data = Data(rows["train"], rows["validation"], encoder, knobs.batch_size, cfg.seed, section="pretrain_load")
         network = start(folder)
-        lr = knobs.lr * run.read_json(folder / "manifest.json")["lr_scale"]
+        lr = knobs.lr * read_json(folder / "manifest.json")["lr_scale"]
         task = Tokens(network.get_input_embeddings().num_embeddings)
         filler = Filler(network, encoder, task, knobs, lr, Full(), Unchanged(), gaps)
         replace_weights(fit(filler, data, knobs.epochs, cfg, tracked).base_model, folder)
@@ -72,7 +73,7 @@ def start(folder: Path) -> PreTrainedModel:
 
     The layer that averages stays out: behind it no token's state is its own, so there is no telling them apart.
     """
-    network = model.with_head(AutoModelForMaskedLM, folder, Full())
+    network = directory.with_head(AutoModelForMaskedLM, folder, Full())
     surgery.drop_average(network.base_model)
     return network
 

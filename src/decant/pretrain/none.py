@@ -4,9 +4,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from decant.config.schema import Training
 from decant.pretrain import Pretrain
-from decant.sections import Training
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 
 class Given(Pretrain):

@@ -5,12 +5,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-from decant import tables
 from decant.adapt.full import Full
+from decant.config.schema import Training
+from decant.dataset.prepared import SOURCE, read_prepared
 from decant.pretrain import Pretrain, replace_weights, require_architecture
-from decant.sections import Training
 from decant.task.classify import Classify
-from decant.tracking import Run
+from decant.tracking.runs import Run
 
 
 class Supervised(Pretrain):
@@ -26,9 +26,9 @@ class Supervised(Pretrain):
             UserError: a network without layers to share.
         """
         from decant.fine_tune import FineTuner
-        from decant.train import learn
+        from decant.training.train import learn
 
         require_architecture(folder, MODEL_MAPPING_NAMES, "backbone apart from its head", "supervised")
-        prepared = tables.read(tables.SOURCE)
+        prepared = read_prepared(SOURCE)
         network, _, _ = learn(cfg, knobs, prepared, self.task, folder, tracked, FineTuner, Full())
         replace_weights(network.base_model, folder)

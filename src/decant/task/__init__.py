@@ -129,3 +129,8 @@ class Task(ABC):
     @abstractmethod
     def plots(self, logits: np.ndarray, target: np.ndarray, labels: list[str], folder: Path) -> None:
         """Write pictures of a model's answers on test to `folder`."""
+
+
+def primary_metric(logits: np.ndarray, target: np.ndarray, task: Task) -> float:
+    """The figure that heads the report, from logits (N, C) and encoded targets."""
+    return float(task.headline(task.sums(logits, target).sum(0, keepdims=True))[0])

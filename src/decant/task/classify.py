@@ -15,8 +15,9 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.functional.classification import multiclass_calibration_error
 from transformers import PreTrainedModel
 
-from decant import UserError, model
 from decant.adapt import Adapt
+from decant.core.errors import UserError
+from decant.models import directory
 from decant.task import Tables, Task
 
 FIGURES = ("precision", "recall", "f1")
@@ -88,7 +89,7 @@ class Classify(Task):
         names = dict(enumerate(labels))
         head = {"id2label": names, "label2id": {v: k for k, v in names.items()}, "num_labels": len(names)}
         # said outright: the backbone's config may come with another
-        return model.with_head(auto, folder, adapt, **head, problem_type="single_label_classification")
+        return directory.with_head(auto, folder, adapt, **head, problem_type="single_label_classification")
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         """Cross-entropy, averaged over all B rows (also the ones without a label)."""
@@ -168,6 +169,6 @@ class Classify(Task):
 
     def plots(self, logits: np.ndarray, target: np.ndarray, labels: list[str], folder: Path) -> None:
         """The confusion."""
-        from decant import plots  # matplotlib takes a second to import
+        from decant.evaluation import plots  # matplotlib takes a second to import
 
         plots.confusion(logits.argmax(1), target, labels, folder)

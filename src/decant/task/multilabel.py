@@ -19,8 +19,9 @@ from torchmetrics.classification import MultilabelF1Score
 from torchmetrics.functional.classification import binary_calibration_error
 from transformers import PreTrainedModel
 
-from decant import UserError, model, require
 from decant.adapt import Adapt
+from decant.core.errors import UserError, require
+from decant.models import directory
 from decant.task import Tables, Task
 
 SEPARATOR = ";"
@@ -131,7 +132,7 @@ class MultiLabel(Task):
         """See `Task.model`; the threshold stands in its config as `decision_threshold`, for a server."""
         names = dict(enumerate(labels))
         head = {"id2label": names, "label2id": {v: k for k, v in names.items()}, "num_labels": len(names)}
-        network = model.with_head(auto, folder, adapt, **head, problem_type="multi_label_classification")
+        network = directory.with_head(auto, folder, adapt, **head, problem_type="multi_label_classification")
         network.config.decision_threshold = self.threshold
         return network
 
@@ -228,7 +229,7 @@ class MultiLabel(Task):
 
     def plots(self, logits: np.ndarray, target: np.ndarray, labels: list[str], folder: Path) -> None:
         """F1 of each label, the most frequent first."""
-        from decant import plots  # matplotlib takes a second to import
+        from decant.evaluation import plots  # matplotlib takes a second to import
 
         f1 = figures(self._hits(logits, target).sum(0))["f1"]
         order = np.argsort(-target.sum(0, dtype=int), kind="stable")

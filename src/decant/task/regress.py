@@ -14,8 +14,9 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
 from transformers import PreTrainedModel
 
-from decant import UserError, model
 from decant.adapt import Adapt
+from decant.core.errors import UserError
+from decant.models import directory
 from decant.task import Tables, Task
 
 Figure = Callable[[np.ndarray, np.ndarray], float]
@@ -124,7 +125,7 @@ class Regress(Task):
     def model(self, folder: Path, labels: list[str], auto: Any, adapt: Adapt) -> PreTrainedModel:
         """See `Task.model`."""
         head = {"id2label": {0: labels[0]}, "label2id": {labels[0]: 0}, "num_labels": 1}
-        return model.with_head(auto, folder, adapt, **head, problem_type="regression")
+        return directory.with_head(auto, folder, adapt, **head, problem_type="regression")
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         """Squared error in units of the range, averaged over all B rows (also the ones without a target).
@@ -180,7 +181,7 @@ class Regress(Task):
 
     def plots(self, logits: np.ndarray, target: np.ndarray, labels: list[str], folder: Path) -> None:
         """Answers against targets."""
-        from decant import plots  # matplotlib takes a second to import
+        from decant.evaluation import plots  # matplotlib takes a second to import
 
         plots.scatter(logits[:, 0], target, folder)
 

@@ -1,0 +1,1 @@
+"""What a person types: `decant <command>`, one file each."""

@@ -1,0 +1,1 @@
+"""What the distill stage is built from: the distiller, the student's start, and its exported files."""

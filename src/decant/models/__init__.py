@@ -1,0 +1,1 @@
+"""Model directories and predictions, what stages hand each other; operations on networks."""

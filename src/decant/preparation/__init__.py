@@ -1,0 +1,1 @@
+"""What the prepare stage is built from: cleaning, splits, augmented copies."""

@@ -1,0 +1,1 @@
+"""From raw inputs to answers with ONNX Runtime: free of torch, shipped with every logged model."""

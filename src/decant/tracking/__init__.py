@@ -1,0 +1,1 @@
+"""What MLflow is sent, and what waits on disk while its server is away."""

@@ -1,0 +1,1 @@
+"""From a model directory and prepared tables to a trained model directory."""
