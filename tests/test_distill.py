@@ -224,7 +224,7 @@ def test_the_control_keeps_its_own_dropout(workspace: Path, tmp_path: Path, monk
     monkeypatch.setattr(distill, "OUT", tmp_path / "distill")
     distill.main(compose.load([*SMALL, "distill.dropout=0.2"]), Run())
     distill.main(compose.load([*SMALL, "distill.dropout=0.2", "use.loss=none"]), Run())
-    assert asked == [("KD", 0.2), ("Alone", None), ("Alone", None)]
+    assert asked == [("KD", 0.2), ("NoDistillation", None), ("NoDistillation", None)]
 
 
 def test_a_student_of_several_teachers_is_cut_from_the_first(workspace: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import DictConfig
 
-from decant.augment.none import Unchanged
+from decant.augment.none import NoAugmentation
 from decant.config.compose import piece, settings
 from decant.config.schema import Distill, Export
 from decant.core.errors import UserError
@@ -28,7 +28,7 @@ from decant.distillation.online_teacher import Beside
 from decant.distillation.weight_pruning import Pruned
 from decant.experiment import compatible, stage
 from decant.loss import Loss
-from decant.loss.none import Alone
+from decant.loss.none import NoDistillation
 from decant.models import predictions
 from decant.models.predictions import SOFT
 from decant.task import Task
@@ -63,7 +63,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         print("control: the student alone", flush=True)
         with tracked.child("distill control") as control:
             with replacing(OUT / "control") as folder:
-                distil(cfg, alone, folder, control, Alone(), ("test",))
+                distil(cfg, alone, folder, control, NoDistillation(), ("test",))
             control.model("control", OUT / "control", examples)
     if rank() == 0:  # last: a file that is refused costs no training
         formats.write(cfg, OUT, read_prepared(), tracked)
@@ -108,7 +108,7 @@ def teach(
     teacher = None
     if loss.needs and (knobs.consistent or set(loss.needs) - {"logits"}):
         teacher = Beside(TEACHER, prepared, prepared.modality.encoder(start, knobs.max_length))
-        if not teacher.aligned and not isinstance(piece(cfg, "augment"), Unchanged):
+        if not teacher.aligned and not isinstance(piece(cfg, "augment"), NoAugmentation):
             raise UserError(
                 f"augment {cfg.use.augment} changes the student's tokens, which the teacher beside it does not know; "
                 "choose augment none, or a student with the teacher's tokenizer"

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from decant.adapt import Adapt
 from decant.augment import Augment
-from decant.augment.none import Unchanged
+from decant.augment.none import NoAugmentation
 from decant.backbone import Backbone
 from decant.config.compose import piece, settings
 from decant.config.schema import Distill
@@ -61,20 +61,20 @@ def with_task(cfg: DictConfig) -> Iterator[str]:
     task: Task = piece(cfg, "task")
     augment: Augment = piece(cfg, "augment")
     adapt: Adapt = piece(cfg, "adapt")
-    if augment.exclusive and not task.exclusive:
+    if augment.single_label and not task.single_label:
         yield (
             f"augment {cfg.use.augment} compares probabilities over classes, but the task is {cfg.use.task}; choose "
             "another, or the task classify"
         )
     loss: Loss = piece(cfg, "loss")
-    if loss.exclusive and not task.exclusive:
+    if loss.single_label and not task.single_label:
         yield (
             f"loss {cfg.use.loss} compares probabilities over classes (or standardises them), but the task is "
             f"{cfg.use.task}; choose kd (standardise: false), mse, hint, attention or relation, or the task classify"
         )
-    if cfg.fine_tune.top_logits and not task.exclusive:
+    if cfg.fine_tune.top_logits and not task.single_label:
         yield f"fine_tune.top_logits is for one class of several, but the task is {cfg.use.task}; set it to null"
-    if adapt.one_logit and not task.exclusive:
+    if adapt.one_logit and not task.single_label:
         yield f"one_logit is for one label of two, but the task is {cfg.use.task}; set it to false"
     for stage in ("fine_tune", "distill") if not task.smooths else ():
         if smoothing := cfg[stage].label_smoothing:
@@ -87,7 +87,7 @@ def with_teacher(cfg: DictConfig) -> Iterator[str]:
     pretrain: Pretrain = piece(cfg, "pretrain")
     adapt: Adapt = piece(cfg, "adapt")
     use = cfg.use
-    if not adapt.tunes and not isinstance(piece(cfg, "augment"), Unchanged):
+    if not adapt.tunes and not isinstance(piece(cfg, "augment"), NoAugmentation):
         yield (
             f"adapt {use.adapt} trains the teacher on features that are computed once, so it would not see augment "
             f"{use.augment}, and its controls would; choose augment none, or another adapt"

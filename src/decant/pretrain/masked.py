@@ -48,7 +48,7 @@ class Masked(Pretrain):
         """
         import pytorch_lightning as pl  # prepare builds this piece, and trains nothing
 
-        from decant.augment.none import Unchanged
+        from decant.augment.none import NoAugmentation
         from decant.training.datamodule import Data
         from decant.training.masked_lm import Filler, Tokens
         from decant.training.masking import Gaps
@@ -64,7 +64,7 @@ class Masked(Pretrain):
         network = start(folder)
         lr = knobs.lr * read_json(folder / "manifest.json")["lr_scale"]
         task = Tokens(network.get_input_embeddings().num_embeddings)
-        filler = Filler(network, encoder, task, knobs, lr, Full(), Unchanged(), gaps)
+        filler = Filler(network, encoder, task, knobs, lr, Full(), NoAugmentation(), gaps)
         replace_weights(fit(filler, data, knobs.epochs, cfg, tracked).base_model, folder)
 
 

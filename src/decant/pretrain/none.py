@@ -9,7 +9,7 @@ from decant.pretrain import Pretrain
 from decant.tracking.runs import Run
 
 
-class Given(Pretrain):
+class NoPretraining(Pretrain):
     """The weights are given."""
 
     needs_source = False

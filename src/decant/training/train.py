@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from decant.adapt import Adapt, Probe
 from decant.adapt.full import Full
 from decant.augment import Augment
-from decant.augment.none import Unchanged
+from decant.augment.none import NoAugmentation
 from decant.config.compose import piece
 from decant.config.schema import Training, section
 from decant.core.errors import UserError
@@ -125,7 +125,7 @@ def probe(
 ) -> None:
     """Train the head of `network` in place, on cached features."""
     with cached(network.to(device(cfg)), encoder, rows) as (features, kept):
-        learner = build(network, features, task, knobs, knobs.lr, Full(), Unchanged())
+        learner = build(network, features, task, knobs, knobs.lr, Full(), NoAugmentation())
         data = Data(kept["train"], kept["validation"], features, knobs.batch_size, cfg.seed, shrink=True)
         place = fit(learner, data, knobs.epochs, cfg, tracked, prefix).device
     network.to(place)  # the trainer took the head alone
