@@ -30,7 +30,7 @@ from decant.experiment import compatible, stage
 from decant.loss import Loss
 from decant.loss.none import NoDistillation
 from decant.models import predictions
-from decant.models.predictions import SOFT
+from decant.models.logits_storage import SOFT_TARGET_SPLITS
 from decant.task import Task
 from decant.tracking.runs import Run
 from decant.training.train import PRETRAINED, Rows, labelled, train
@@ -132,7 +132,7 @@ def softened(cfg: DictConfig, knobs: Distill) -> Callable[[Rows, Prepared], list
     folders = [TEACHER, *map(Path, knobs.teachers)]
 
     def choose(rows: Rows, prepared: Prepared) -> list[Row]:
-        for split in (s for s in SOFT if s in rows):
+        for split in (s for s in SOFT_TARGET_SPLITS if s in rows):
             each = [predictions.read(f, split, prepared.ids(split), prepared.digests[split]) for f in folders]
             logits = each[0] if len(each) == 1 else task.ensemble(np.stack(each))
             for row, soft in zip(rows[split], logits, strict=True):

@@ -21,7 +21,7 @@ from decant.core.processes import rank
 from decant.dataset.modality import Batch
 from decant.dataset.prepared import check_batches, read_prepared
 from decant.experiment import compatible, stage
-from decant.models.predictions import Storage
+from decant.models.logits_storage import Storage
 from decant.task import Task
 from decant.tracking.runs import Run
 from decant.training import ensemble
@@ -52,7 +52,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     check_batches(cfg, len(prepared.frames["train"]), "fine_tune", "distill")
     examples = prepared.examples()
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
-    storage = Storage(knobs.half_logits, knobs.top_logits)
+    storage = Storage("float16" if knobs.half_logits else "float32", knobs.top_logits)
     if knobs.folds > 1 or knobs.seeds > 1:
         several(cfg, knobs, adapt, tracked, storage)
     else:

@@ -17,7 +17,7 @@ from decant.core.files import read_json, replacing, write_json
 from decant.core.hashing import code
 from decant.dataset import modality
 from decant.experiment import compatible, stage
-from decant.models import directory
+from decant.models import dropout
 from decant.pretrain import Pretrain
 from decant.tracking.runs import Run
 
@@ -38,7 +38,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
                 amend(folder, {"pretrain": cfg.use.pretrain, "source": cfg.use.source})
         if role == "student" and piece(cfg, "loss").needs and cfg.distill.dropout is not None:
             # what it cannot drop is told before a teacher is trained
-            directory.with_dropout(read_json(OUT / role / "config.json"), cfg.distill.dropout)
+            dropout.with_dropout(read_json(OUT / role / "config.json"), cfg.distill.dropout)
         fits(cfg, role)
         manifest = read_json(OUT / role / "manifest.json")
         print(f"{role}: {cfg.use[role]} ({manifest['origin']})")

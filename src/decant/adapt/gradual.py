@@ -4,7 +4,7 @@ from transformers import PreTrainedModel
 
 from decant.adapt import Adapt, known_mode
 from decant.core.errors import require
-from decant.models.blocks import layered
+from decant.models.blocks import require_backbone
 
 
 class Gradual(Adapt):
@@ -20,7 +20,7 @@ class Gradual(Adapt):
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has blocks to thaw; all of it can be trained, for late weights must not surprise DDP."""
-        return layered(network)
+        return require_backbone(network)
 
     def rate(self, block: int, blocks: int, progress: float) -> float:
         """See `Adapt.rate`."""

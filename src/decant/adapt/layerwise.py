@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from decant.adapt import Adapt, known_mode
 from decant.core.errors import require
-from decant.models.blocks import layered
+from decant.models.blocks import require_backbone
 
 
 class Layerwise(Adapt):
@@ -19,7 +19,7 @@ class Layerwise(Adapt):
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has more than one block."""
-        return layered(network)
+        return require_backbone(network)
 
     def rate(self, block: int, blocks: int, progress: float) -> float:
         """See `Adapt.rate`."""

@@ -11,8 +11,8 @@ from decant.core.files import read_json, write_json
 from decant.dataset.modality.text import columns
 from decant.dataset.prepared import Prepared
 from decant.distillation import vocabulary_pruning
-from decant.models import directory, surgery
-from decant.models.predictions import members
+from decant.models import directory, dropout, surgery
+from decant.models.predictions import ensemble_members
 
 
 def start(weights: Path, knobs: Distill, prepared: Prepared, folder: Path) -> Path:
@@ -28,7 +28,7 @@ def start(weights: Path, knobs: Distill, prepared: Prepared, folder: Path) -> Pa
     shutil.copytree(weights, folder)
     if knobs.dropout is not None:
         file = folder / "config.json"
-        write_json(file, directory.with_dropout(read_json(file), knobs.dropout))
+        write_json(file, dropout.with_dropout(read_json(file), knobs.dropout))
     if knobs.vocabulary == "used":
         trim(folder, knobs, prepared)
     return folder
@@ -58,15 +58,15 @@ def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
             f"{whole['origin']}; expected one origin, with its layers uncut for the teacher: choose such a pair "
             "(minilm and minilm_2), or distill.start pretrained"
         )
-    network, encoder = directory.load(members(teacher)[0], prepared.modality)
+    network, encoder = directory.load(ensemble_members(teacher)[0], prepared.modality)
     depth = getattr(network.config, "num_hidden_layers", None)
     if mine["layers"] is not None:
         if depth is None:
             raise UserError(f"{type(network).__name__} cannot be cut; set distill.start to pretrained")
         # the layer that averages comes last, and stays
-        surgery.cut(network, mine["layers"] + ([depth - 1] if mine["pooling"] == "mean" else []))
+        surgery.keep_layers(network, mine["layers"] + ([depth - 1] if mine["pooling"] == "mean" else []))
     if mine["intermediate_size"] is not None:
-        surgery.narrow(network, mine["intermediate_size"])
+        surgery.narrow_feed_forward(network, mine["intermediate_size"])
     # what either yaml changes is as the student's says: with other weights it is the same network
     own = read_json(student / "config.json")
     network.config.update({key: own[key] for key in {**whole["config"], **mine["config"]} if key in own})

@@ -74,7 +74,7 @@ def start(folder: Path) -> PreTrainedModel:
     The layer that averages stays out: behind it no token's state is its own, so there is no telling them apart.
     """
     network = directory.with_head(AutoModelForMaskedLM, folder, Full())
-    surgery.drop_average(network.base_model)
+    surgery.remove_mean_pooling_layer(network.base_model)
     return network
 
 

@@ -10,7 +10,8 @@ from decant.core.errors import UserError
 from decant.dataset.modality import Row
 from decant.dataset.prepared import Prepared
 from decant.models import predictions
-from decant.models.predictions import FOLDS_FILE, Storage, members, stored
+from decant.models.logits_storage import Storage
+from decant.models.predictions import FOLDS_FILE, ensemble_members, read_split
 from decant.task import Task
 
 
@@ -71,7 +72,7 @@ def combine(folder: Path, fold: np.ndarray | None, prepared: Prepared, task: Tas
     """
     logits = {}
     for split in prepared.frames:
-        each = np.stack([stored(member, split, prepared) for member in members(folder)])
+        each = np.stack([read_split(member, split, prepared) for member in ensemble_members(folder)])
         if split == "train" and fold is not None:
             each = each[None, fold - 1, np.arange(len(fold))]  # an ensemble of one: the same scale as elsewhere
         logits[split] = prepared.ids(split), task.ensemble(each)

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from decant.core.errors import UserError
 from decant.dataset.modality import Batch, Batches, Row
-from decant.models.blocks import layered
+from decant.models.blocks import require_backbone
 
 
 class Cached(nn.Module):
@@ -56,7 +56,7 @@ def cached(
 
     The backbone runs in evaluation mode: no dropout, and batch normalisation with the statistics it has.
     """
-    prefix = layered(network).base_model_prefix
+    prefix = require_backbone(network).base_model_prefix
     body = getattr(network, prefix)
     was = network.training
     network.eval()

@@ -22,7 +22,7 @@ from decant.data import SPLITS
 from decant.dataset.modality import Batches, Encoder, Row
 from decant.dataset.prepared import Prepared, read_prepared
 from decant.models import directory, predictions
-from decant.models.predictions import Storage
+from decant.models.logits_storage import Storage
 from decant.task import Task
 from decant.tracking.runs import Run
 from decant.training.datamodule import Data
@@ -87,7 +87,7 @@ def learn(
     """The trained network, its encoder, and the encoded rows of all splits."""
     pl.seed_everything(cfg.seed, verbose=False)
     scale = read_json(start / "manifest.json")["lr_scale"]
-    with directory.handed(start):
+    with directory.reading_model_directory(start):
         encoder = prepared.modality.encoder(start, knobs.max_length)
         network = task.model(start, prepared.labels, prepared.modality.auto(), adapt)
     rows = encoder.rows(prepared.frames)

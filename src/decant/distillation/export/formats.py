@@ -15,7 +15,7 @@ from decant.dataset.prepared import Prepared
 from decant.distillation.export.onnx import arrays, convolutional, export_onnx
 from decant.distillation.export.quantisation import dynamic_int8, static_int8
 from decant.models import directory, predictions
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
 from decant.serving import predictor
 from decant.serving.predictor import FILE
 from decant.task import Task, primary_metric
@@ -72,7 +72,7 @@ def spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
 def figures(before: Path, after: Path, prepared: Prepared, task: Task) -> dict[str, float]:
     """What the model in `after` gives on test beside the one in `before`, from their stored predictions."""
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    logits = [stored(folder, "test", prepared) for folder in (before, after)]
+    logits = [read_split(folder, "test", prepared) for folder in (before, after)]
     scores = [primary_metric(values, target, task) for values in logits]
     return {
         f"test_{task.monitor}": scores[1],
