@@ -25,7 +25,7 @@ from decant.core.stage import keep_memory, quiet, threads
 from decant.dataset.prepared import read_prepared
 from decant.evaluation.report import pipes
 from decant.fine_tune import FineTuner
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
 from decant.task import primary_metric
 from decant.tracking.runs import Run
 from decant.training.train import PRETRAINED, train
@@ -121,7 +121,7 @@ def headline(cfg: DictConfig, folder: Path) -> float:
     """The task's headline figure of a model directory on test, in percent."""
     prepared, task = read_prepared(), compose.piece(cfg, "task")
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    return 100 * primary_metric(stored(folder, "test", prepared), target, task)
+    return 100 * primary_metric(read_split(folder, "test", prepared), target, task)
 
 
 def section(name: str, values: list[str], results: dict[str, list[tuple[float, float, float, float]]]) -> str:

@@ -19,7 +19,7 @@ from decant.config import compose
 from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import OUT
 from decant.evaluation.report import pipes
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
 
 GROUP, GROUPS = 5, 2000
 LEVELS = (0.95, 0.9)
@@ -45,7 +45,7 @@ def main(words: list[str]) -> None:
     task, knobs = compose.piece(cfg, "task"), compose.settings(cfg, "evaluate")
     prepared = read_prepared(folder / PREPARED)
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    sums = [task.sums(stored(folder / f"seed_{s}", "test", prepared), target) for s in range(seeds)]
+    sums = [task.sums(read_split(folder / f"seed_{s}", "test", prepared), target) for s in range(seeds)]
     scores = task.headline(np.stack([s.sum(0) for s in sums]))
     rows = [compare.by_rows(a, b, task, knobs, 0) for a, b in combinations(sums, 2)]
     draw = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from decant.dataset.prepared import PREPARED, read_prepared
 from decant.evaluate import MODELS
 from decant.evaluation import bootstrap
 from decant.evaluation.report import pipes
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
 
 COLUMNS = ("model", "before", "after", "difference", "interval")
 
@@ -32,7 +32,7 @@ def main(before: str, after: str) -> None:
     for role, folder in MODELS.items():
         if not all(place(title, folder).is_dir() for title in (before, after)):
             continue  # a student alone has no control
-        old, new = (stored(place(title, folder), "test", prepared) for title in (before, after))
+        old, new = (read_split(place(title, folder), "test", prepared) for title in (before, after))
         drawn = [bootstrap.drawn(logits, target, task, knobs, cfg.seed) for logits in (new, old)]
         found = bootstrap.between(drawn[0], drawn[1], knobs)
         scores = [100 * d.exact for d in drawn[::-1]]

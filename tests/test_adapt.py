@@ -27,7 +27,7 @@ from decant.adapt.lora import Lora
 from decant.adapt.mlp_head import MLPHead
 from decant.adapt.probe_then_full import ProbeThenFull
 from decant.augment.fgm import FGM
-from decant.augment.none import Unchanged
+from decant.augment.none import NoAugmentation
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
@@ -519,7 +519,7 @@ def fine_tuner(net: PreTrainedModel, adapt: Adapt, **knobs: float) -> FineTuner:
     }
     values |= {"warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "label_smoothing": 0.0, "ema": 0.0}
     section = FineTune(**{**values, **knobs})  # type: ignore[arg-type]
-    return FineTuner(net, None, Classify(), section, 1e-3, adapt, Unchanged())  # type: ignore[arg-type]
+    return FineTuner(net, None, Classify(), section, 1e-3, adapt, NoAugmentation())  # type: ignore[arg-type]
 
 
 def test_the_average_of_weights_is_the_one_by_hand(tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch) -> None:

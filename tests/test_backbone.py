@@ -80,7 +80,7 @@ def test_the_averaging_layer_averages_what_is_not_padding(
         found = deeper(**tokens).last_hidden_state[:, 0]
     mask = tokens["attention_mask"][..., None]
     mean = (states * mask).sum(1) / mask.sum(1)
-    by_hand = states[:, 0] + surgery.GAIN * mean
+    by_hand = states[:, 0] + surgery.MEAN_GAIN * mean
     for _ in range(2):  # the layer normalises twice
         by_hand = torch.nn.functional.layer_norm(by_hand, by_hand.shape[-1:], eps=1e-12)
     assert torch.allclose(found, by_hand, atol=1e-5)

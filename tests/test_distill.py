@@ -92,7 +92,7 @@ def distilled(folder: Path, *words: str, run: Run | None = None) -> float:
 def accuracy(folder: Path) -> float:
     prepared = read_prepared()
     target = prepared.frames["test"]["target"].to_numpy()
-    return primary_metric(predictions.stored(folder, "test", prepared), target, Classify())
+    return primary_metric(predictions.read_split(folder, "test", prepared), target, Classify())
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -224,7 +224,7 @@ def test_the_control_keeps_its_own_dropout(workspace: Path, tmp_path: Path, monk
     monkeypatch.setattr(distill, "OUT", tmp_path / "distill")
     distill.main(compose.load([*SMALL, "distill.dropout=0.2"]), Run())
     distill.main(compose.load([*SMALL, "distill.dropout=0.2", "use.loss=none"]), Run())
-    assert asked == [("KD", 0.2), ("Alone", None), ("Alone", None)]
+    assert asked == [("KD", 0.2), ("NoDistillation", None), ("NoDistillation", None)]
 
 
 def test_a_student_of_several_teachers_is_cut_from_the_first(workspace: Path, tmp_path: Path) -> None:
@@ -241,7 +241,8 @@ def several(folder: Path, prepared: Prepared, shift: float) -> Path:
     """Predictions of another teacher, in a folder of their own."""
     folder.mkdir(parents=True)
     logits = {
-        s: (prepared.ids(s), predictions.stored(distill.TEACHER, s, prepared)[:, ::-1] + shift) for s in prepared.frames
+        s: (prepared.ids(s), predictions.read_split(distill.TEACHER, s, prepared)[:, ::-1] + shift)
+        for s in prepared.frames
     }
     predictions.write(folder, logits, prepared.digests)
     return folder
@@ -254,7 +255,7 @@ def test_soft_targets_of_several_teachers_are_their_mean_probability(workspace: 
     knobs.teachers = [str(several(tmp_path / "other", prepared, 1.0))]
     rows = prepared.modality.encoder(distill.TEACHER, 32).rows(prepared.frames)
     chosen = distill.softened(cfg, knobs)(rows, prepared)
-    own = torch.from_numpy(predictions.stored(distill.TEACHER, "train", prepared)).softmax(1).numpy()
+    own = torch.from_numpy(predictions.read_split(distill.TEACHER, "train", prepared)).softmax(1).numpy()
     wanted = (own + own[:, ::-1]) / 2
     found = torch.from_numpy(np.stack([r.soft for r in chosen[: len(own)]])).softmax(1).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
@@ -297,7 +298,7 @@ def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspa
     noted = Noted()
     formats.write(cfg, tmp_path, read_prepared(), noted)
     stored = {
-        f: predictions.stored(f, "test", read_prepared()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")
+        f: predictions.read_split(f, "test", read_prepared()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")
     }
     inputs = read_prepared().modality.raw(read_prepared().frames["test"])
     one_by_one = np.concatenate([predictor.Model(tmp_path, "int8", 1)([text]) for text in inputs[:8]])

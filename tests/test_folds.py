@@ -22,7 +22,7 @@ from decant.dataset.prepared import Prepared, read_prepared
 from decant.evaluation import report
 from decant.evaluation.members import together
 from decant.models import directory, predictions
-from decant.models.predictions import members, stored
+from decant.models.predictions import ensemble_members, read_split
 from decant.task import Task
 from decant.task.classify import Classify
 from decant.tracking.runs import Run
@@ -184,7 +184,7 @@ def prepared(workspace: Path) -> Prepared:
 
 
 def logits(folder: Path, split: str, prepared: Prepared) -> np.ndarray:
-    return stored(folder, split, prepared).astype(float)
+    return read_split(folder, split, prepared).astype(float)
 
 
 def fold_of(prepared: Prepared) -> np.ndarray:
@@ -194,7 +194,7 @@ def fold_of(prepared: Prepared) -> np.ndarray:
 
 
 def test_each_fold_is_a_model_directory_and_the_ensemble_is_none(workspace: Path) -> None:
-    found = members(fine_tune.OUT)
+    found = ensemble_members(fine_tune.OUT)
     assert [f.name for f in found] == ["fold_1", "fold_2", "fold_3"]
     assert all((f / "config.json").exists() and (f / "predictions.parquet").exists() for f in found)
     files = sorted(f.name for f in fine_tune.OUT.iterdir())
@@ -204,7 +204,7 @@ def test_each_fold_is_a_model_directory_and_the_ensemble_is_none(workspace: Path
 def test_ten_folds_are_listed_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in range(1, 12):
         (tmp_path / f"fold_{number}").mkdir()
-    assert [f.name for f in members(tmp_path)] == [f"fold_{i}" for i in range(1, 12)]
+    assert [f.name for f in ensemble_members(tmp_path)] == [f"fold_{i}" for i in range(1, 12)]
 
 
 def test_each_fold_logs_its_model_in_a_run_of_its_own(made: tuple[Path, list[str]]) -> None:
@@ -216,7 +216,7 @@ def test_each_row_of_train_is_predicted_once_by_the_model_that_did_not_see_it(pr
     fold = fold_of(prepared)
     assert set(fold) == {1, 2, 3}
     together = logits(fine_tune.OUT, "train", prepared)
-    each = [logits(member, "train", prepared) for member in members(fine_tune.OUT)]
+    each = [logits(member, "train", prepared) for member in ensemble_members(fine_tune.OUT)]
     for row, part in enumerate(fold):
         others = [softmax(e[row]) for i, e in enumerate(each, 1) if i != part]
         np.testing.assert_allclose(softmax(together[row]), softmax(each[part - 1][row]), rtol=1e-4)
@@ -229,7 +229,9 @@ def test_a_fold_is_what_training_without_its_part_gives(
     kept = set(np.array(prepared.ids("train"))[fold_of(prepared) != 2])
     frame = prepared.frames["train"]
     cut = prepared.frames | {"train": frame[frame["row_id"].isin(kept)].reset_index(drop=True)}
-    monkeypatch.setattr(train, "read_prepared", lambda: Prepared(cut, prepared.labels, prepared.digests, prepared.modality))
+    monkeypatch.setattr(
+        train, "read_prepared", lambda: Prepared(cut, prepared.labels, prepared.digests, prepared.modality)
+    )
     cfg, start = here(), Path("data/pretrain_load/teacher")
     fine_tune.train(cfg, compose.settings(cfg, "fine_tune"), start, tmp_path, Run(), fine_tune.FineTuner)
     assert (tmp_path / "model.safetensors").read_bytes() == Path("data/fine_tune/fold_2/model.safetensors").read_bytes()
@@ -237,7 +239,7 @@ def test_a_fold_is_what_training_without_its_part_gives(
 
 @pytest.mark.parametrize("split", ["validation", "test", "unlabelled"])
 def test_other_splits_get_the_mean_probability_of_all_folds(prepared: Prepared, split: str) -> None:
-    each = [softmax(logits(member, split, prepared), axis=1) for member in members(fine_tune.OUT)]
+    each = [softmax(logits(member, split, prepared), axis=1) for member in ensemble_members(fine_tune.OUT)]
     assert not np.allclose(each[0], each[1])
     np.testing.assert_allclose(softmax(logits(fine_tune.OUT, split, prepared), axis=1), np.mean(each, 0), rtol=1e-4)
 
@@ -253,7 +255,7 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
     evaluate.main(here(), Run())
     teacher = read_json(Path("data/evaluate/metrics.json"))["teacher"]
     target = {s: prepared.frames[s]["target"].to_numpy() for s in ("train", "test")}
-    each = [accuracy(logits(m, "test", prepared), target["test"]) for m in members(fine_tune.OUT)]
+    each = [accuracy(logits(m, "test", prepared), target["test"]) for m in ensemble_members(fine_tune.OUT)]
     unseen, fold = logits(fine_tune.OUT, "train", prepared), fold_of(prepared)
     held = [accuracy(unseen[fold == i], target["train"][fold == i]) for i in (1, 2, 3)]
     assert teacher["members"] == {
@@ -279,7 +281,7 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
 
 
 def test_the_ensemble_answers_with_what_its_predictions_say(prepared: Prepared) -> None:
-    loaded = [directory.load(folder, prepared.modality) for folder in members(fine_tune.OUT)]
+    loaded = [directory.load(folder, prepared.modality) for folder in ensemble_members(fine_tune.OUT)]
     answer = together([encoder.answer(network) for network, encoder in loaded], piece(here(), "task"))
     found = answer(prepared.modality.raw(prepared.frames["test"])).numpy()
     np.testing.assert_allclose(found, logits(fine_tune.OUT, "test", prepared), atol=1e-4)
@@ -306,10 +308,10 @@ def test_teachers_of_several_seeds_teach_with_their_mean_probability(
     words = ["fine_tune.seeds=2", "fine_tune.half_logits=true"]
     fine_tune.main(here(*words), Remembering("stage", log))
     assert log[:2] == [f"stage > fine-tune seed {i}: teacher" for i in (1, 2)]
-    assert [f.name for f in members(fine_tune.OUT)] == ["seed_1", "seed_2"]
+    assert [f.name for f in ensemble_members(fine_tune.OUT)] == ["seed_1", "seed_2"]
     prepared = read_prepared()
     for split, tolerance in (("train", 2e-3), ("unlabelled", 2e-3), ("test", 1e-5)):
-        each = [softmax(logits(member, split, prepared), axis=1) for member in members(fine_tune.OUT)]
+        each = [softmax(logits(member, split, prepared), axis=1) for member in ensemble_members(fine_tune.OUT)]
         assert not np.allclose(each[0], each[1])
         together = softmax(logits(fine_tune.OUT, split, prepared), axis=1)
         np.testing.assert_allclose(together, np.mean(each, 0), rtol=tolerance)

@@ -572,8 +572,8 @@ def test_a_sum_is_the_weighted_sum_by_hand_and_its_weights_move() -> None:
 def test_a_sum_needs_what_its_losses_need() -> None:
     kd, relation = KD(2.0, 0.1, True), Relation(1.0, 1.0, 1.0)
     assert Sum({"a": relation, "b": kd}, {"a": 1.0, "b": 1.0}).needs == ("logits", "hidden")
-    assert Sum({"a": relation, "b": kd}, {"a": 1.0, "b": 1.0}).exclusive
-    assert not Sum({"a": relation, "b": MSE(1.0, 1.0)}, {"a": 1.0, "b": 1.0}).exclusive
+    assert Sum({"a": relation, "b": kd}, {"a": 1.0, "b": 1.0}).single_label
+    assert not Sum({"a": relation, "b": MSE(1.0, 1.0)}, {"a": 1.0, "b": 1.0}).single_label
 
 
 def test_the_projections_of_a_sum_are_among_its_parameters() -> None:

@@ -18,7 +18,7 @@ from decant.evaluation.members import scores, together
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.models import directory, predictions
-from decant.models.predictions import members, stored
+from decant.models.predictions import ensemble_members, read_split
 from decant.serving import predictor
 from decant.task import Task
 from decant.tracking.runs import Run
@@ -41,17 +41,19 @@ def main(experiment: Experiment, run: Run) -> None:
     test = prepared.frames["test"]
     folders = {r: d for r, d in (MODELS | EXPORTED).items() if d.is_dir() or r in ("teacher", "student")}
     networks = {
-        r: [directory.load(f, prepared.modality) for f in members(d)] for r, d in folders.items() if r in MODELS
+        r: [directory.load(f, prepared.modality) for f in ensemble_members(d)]
+        for r, d in folders.items()
+        if r in MODELS
     }
     linear = linear_baseline.fit(prepared, task)
     raw = prepared.modality.raw(test)
     logits = {"floor": task.linear_logits(linear, raw)}
-    logits |= {role: stored(folder, "test", prepared) for role, folder in folders.items()}
+    logits |= {role: read_split(folder, "test", prepared) for role, folder in folders.items()}
     target = np.stack(test["target"].to_list())
     metrics = scored(logits, target, prepared.labels, task, knobs, experiment.seed)
     metrics["floor"] |= linear_baseline.size(linear)
     for role, loaded in networks.items():
-        metrics[role] |= {"parameters": parameters(loaded), "size_mb": size(members(folders[role]))}
+        metrics[role] |= {"parameters": parameters(loaded), "size_mb": size(ensemble_members(folders[role]))}
         if len(loaded) > 1:
             metrics[role]["members"] = scores(folders[role], prepared, task)
     for role in EXPORTED.keys() & folders:

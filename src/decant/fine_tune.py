@@ -16,7 +16,7 @@ from decant.dataset.prepared import check_batch_sizes, read_prepared
 from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
-from decant.models.predictions import Storage
+from decant.models.logits_storage import Storage
 from decant.tracking.runs import Run
 from decant.training.adaptation import Adapt
 from decant.training.ensemble import (
@@ -41,7 +41,7 @@ def main(experiment: Experiment, run: Run) -> None:
     job = teacher_job(experiment, run)
     batch_sizes = {"fine_tune": hparams.batch_size, "distill": experiment.distill.batch_size}
     check_batch_sizes(len(job.prepared.frames["train"]), batch_sizes)
-    storage = Storage(hparams.logits_dtype == "float16", hparams.top_k_logits)
+    storage = Storage(hparams.logits_dtype, hparams.top_k_logits)
     if hparams.folds > 1 or hparams.seeds > 1:
         train_ensemble(job, hparams.folds, hparams.seeds, storage)
     else:

@@ -17,7 +17,7 @@ from decant.dataset.prepared import SOURCE, read_prepared
 from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
-from decant.models import directory
+from decant.models import dropout
 from decant.tracking.runs import Run
 from decant.training.job import PRETRAINED, TrainingJob
 
@@ -75,7 +75,7 @@ def check_inputs(experiment: Experiment, role: str) -> None:
     """Refuse, before any training, inputs longer than a network takes, and dropout that it does not have."""
     hparams = experiment.distill if role == "student" else experiment.fine_tune
     if role == "student" and experiment.loss.needs and experiment.distill.dropout is not None:
-        directory.with_dropout(read_json(OUT / role / "config.json"), experiment.distill.dropout)
+        dropout.with_dropout(read_json(OUT / role / "config.json"), experiment.distill.dropout)
     try:
         modality.of(experiment.data.size).encoder(OUT / role, hparams.max_length)
     except UserError as error:

@@ -3,7 +3,7 @@
 from transformers import PreTrainedModel
 
 from decant.core.errors import require
-from decant.models.blocks import layered
+from decant.models.blocks import require_backbone
 from decant.training.adaptation import Adapt, check_batch_norm
 
 
@@ -20,7 +20,7 @@ class Gradual(Adapt):
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has blocks to thaw; all of it can be trained, for late weights must not surprise DDP."""
-        return layered(network)
+        return require_backbone(network)
 
     def lr_multiplier(self, block: int, blocks: int, progress: float) -> float:
         """See `Adapt.lr_multiplier`."""

@@ -6,7 +6,7 @@ Howard & Ruder 2018 (arXiv:1801.06146, "discriminative fine-tuning"); Clark et a
 from transformers import PreTrainedModel
 
 from decant.core.errors import require
-from decant.models.blocks import layered
+from decant.models.blocks import require_backbone
 from decant.training.adaptation import Adapt, check_batch_norm
 
 
@@ -19,7 +19,7 @@ class Layerwise(Adapt):
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has more than one block."""
-        return layered(network)
+        return require_backbone(network)
 
     def lr_multiplier(self, block: int, blocks: int, progress: float) -> float:
         """See `Adapt.lr_multiplier`."""

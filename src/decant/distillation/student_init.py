@@ -11,8 +11,8 @@ from decant.core.files import read_json, write_json
 from decant.dataset.modality.text import columns
 from decant.dataset.prepared import Prepared
 from decant.distillation import vocabulary_pruning
-from decant.models import directory, surgery
-from decant.models.predictions import members
+from decant.models import directory, dropout, surgery
+from decant.models.predictions import ensemble_members
 
 
 def initial_student(hparams: Distill, student: Path, teacher: Path, prepared: Prepared, scratch: Path) -> Path:
@@ -31,7 +31,7 @@ def initial_student(hparams: Distill, student: Path, teacher: Path, prepared: Pr
     folder = Path(shutil.copytree(student, scratch / "initial"))
     if hparams.dropout is not None:
         config = folder / "config.json"
-        write_json(config, directory.with_dropout(read_json(config), hparams.dropout))
+        write_json(config, dropout.with_dropout(read_json(config), hparams.dropout))
     if hparams.vocabulary == "used":
         prune_vocabulary(folder, prepared, hparams.max_length)
     return folder
@@ -55,16 +55,16 @@ def teacher_layers(teacher: Path, student: Path, prepared: Prepared, folder: Pat
     """
     student_manifest, teacher_manifest = (read_json(f / "manifest.json") for f in (student, student.parent / "teacher"))
     check_same_origin(student_manifest, teacher_manifest)
-    network, encoder = directory.load(members(teacher)[0], prepared.modality)
+    network, encoder = directory.load(ensemble_members(teacher)[0], prepared.modality)
     depth = getattr(network.config, "num_hidden_layers", None)
     if student_manifest["layers"] is not None:
         if depth is None:
             raise UserError(f"{type(network).__name__} cannot be cut; set distill.init_from to pretrained")
         # the layer for mean pooling comes last, and stays
         pooling_layer = [depth - 1] if student_manifest["pooling"] == "mean" else []
-        surgery.cut(network, student_manifest["layers"] + pooling_layer)
+        surgery.keep_layers(network, student_manifest["layers"] + pooling_layer)
     if student_manifest["intermediate_size"] is not None:
-        surgery.narrow(network, student_manifest["intermediate_size"])
+        surgery.narrow_feed_forward(network, student_manifest["intermediate_size"])
     # keys that either yaml changes have the student's values: with other weights it is the same network
     config = read_json(student / "config.json")
     changed = {**teacher_manifest["config"], **student_manifest["config"]}

@@ -24,7 +24,8 @@ from decant.distillation.student_init import initial_student
 from decant.distillation.weight_pruning import PrunedDistiller
 from decant.loss import Loss
 from decant.models import predictions
-from decant.models.predictions import FILE, SOFT
+from decant.models.logits_storage import SOFT_TARGET_SPLITS
+from decant.models.predictions import FILE
 from decant.task import Task
 from decant.tracking.runs import Run
 from decant.training.job import PRETRAINED, Rows, TrainingJob, labelled_rows
@@ -105,7 +106,7 @@ class StudentTraining:
     def rows_with_soft_targets(self, rows: Rows, prepared: Prepared) -> list[Row]:
         """The rows to train on with stored logits: those of the teacher, or of all teachers combined."""
         folders = [TEACHER, *(checked_teacher(folder, digest) for folder, digest in self.hparams.teachers.items())]
-        for split in (s for s in SOFT if s in rows):
+        for split in (s for s in SOFT_TARGET_SPLITS if s in rows):
             ids, digest = prepared.ids(split), prepared.digests[split]
             logits = [predictions.read(folder, split, ids, digest) for folder in folders]
             combined = logits[0] if len(logits) == 1 else self.task.ensemble(np.stack(logits))

@@ -10,7 +10,7 @@ import torch
 
 from decant.dataset.modality import Answer
 from decant.dataset.prepared import Prepared
-from decant.models.predictions import FOLDS_FILE, members, stored
+from decant.models.predictions import FOLDS_FILE, ensemble_members, read_split
 from decant.task import Task, primary_metric
 
 
@@ -21,12 +21,16 @@ def scores(folder: Path, prepared: Prepared, task: Task) -> dict[str, Any]:
     Grandvalet 2004).
     """
     test = np.stack(prepared.frames["test"]["target"].to_list())
-    found = spread([primary_metric(stored(member, "test", prepared), test, task) for member in members(folder)])
+    found = spread(
+        [primary_metric(read_split(member, "test", prepared), test, task) for member in ensemble_members(folder)]
+    )
     if not (folder / FOLDS_FILE).exists():
         return found
     fold = pd.read_parquet(folder / FOLDS_FILE).set_index("row_id")["fold"].loc[prepared.ids("train")].to_numpy()
-    train, unseen = np.stack(prepared.frames["train"]["target"].to_list()), stored(folder, "train", prepared)
-    held = [primary_metric(unseen[fold == i], train[fold == i], task) for i in range(1, len(members(folder)) + 1)]
+    train, unseen = np.stack(prepared.frames["train"]["target"].to_list()), read_split(folder, "train", prepared)
+    held = [
+        primary_metric(unseen[fold == i], train[fold == i], task) for i in range(1, len(ensemble_members(folder)) + 1)
+    ]
     return {**found, "out_of_fold": primary_metric(unseen, train, task), "held_out": spread(held)}
 
 

@@ -40,8 +40,8 @@ class Loss(nn.Module, ABC):
     needs: tuple[str, ...] = ("logits",)
     """What of the teacher is used: of `logits`, `hidden`, `attention`. Without any, rows without a label are left out;
     with more than logits, the teacher runs beside the student."""
-    exclusive: bool = False
-    """Whether it is for `Task.exclusive` tasks alone."""
+    single_label: bool = False
+    """Whether it is for `Task.single_label` tasks alone."""
 
     scales: dict[str, Weight]
     """The weight of each term, `hard` included."""

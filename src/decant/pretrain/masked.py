@@ -72,7 +72,7 @@ def masked_lm_network(folder: Path) -> PreTrainedModel:
     The layer for mean pooling is removed: after it no token has a state of its own.
     """
     network = directory.with_head(AutoModelForMaskedLM, folder, Adapt())
-    surgery.drop_average(network.base_model)
+    surgery.remove_mean_pooling_layer(network.base_model)
     return network
 
 

@@ -25,7 +25,7 @@ class Task(ABC):
     """Name of the figure that chooses the epoch and heads the report: at most 1, larger is better."""
     columns: dict[str, str]
     """Figures in the report's table, each at most 1, and how they are called there."""
-    exclusive: bool = False
+    single_label: bool = False
     """Whether a row has one class of several, whose probabilities are the softmax of its logits."""
     smooths: bool = True
     """Whether its targets can be smoothed."""

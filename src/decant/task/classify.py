@@ -27,7 +27,7 @@ class Classify(Task):
     """Single-label classification; a target is the index of a class, -1 for none."""
 
     monitor = "accuracy"
-    exclusive = True
+    single_label = True
     columns = {"accuracy": "accuracy %", "macro_f1": "macro F1 %", "calibration_error": "calibration error %"}
 
     def read(self, target: "pd.Series[Any]") -> "pd.Series[Any]":

@@ -10,7 +10,7 @@ from decant.core.errors import UserError
 from decant.dataset.modality import Row
 from decant.dataset.prepared import Prepared
 from decant.models import predictions
-from decant.models.predictions import FOLDS_FILE, Storage, members, stored
+from decant.models.predictions import FOLDS_FILE, ensemble_members, read_split
 from decant.task import Task
 
 SEED_STEP = 1000
@@ -83,7 +83,7 @@ def combine_predictions(
     """
     logits = {}
     for split in prepared.frames:
-        member_logits = np.stack([stored(member, split, prepared) for member in members(folder)])
+        member_logits = np.stack([read_split(member, split, prepared) for member in ensemble_members(folder)])
         if split == "train" and folds is not None:
             # an ensemble of one: the same scale as in the other splits
             member_logits = member_logits[None, folds - 1, np.arange(len(folds))]

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from decant.core.errors import UserError
 from decant.dataset.modality import Batch, Batches, Row
-from decant.models.blocks import layered
+from decant.models.blocks import require_backbone
 
 
 class CachedBackbone(nn.Module):
@@ -59,7 +59,7 @@ def feature_cache(
     Raises:
         UserError: a head that reads more than a pooled output or the first token.
     """
-    prefix = layered(network).base_model_prefix
+    prefix = require_backbone(network).base_model_prefix
     backbone = getattr(network, prefix)
     training = network.training
     network.eval()

@@ -13,7 +13,7 @@ from decant.dataset.prepared import Prepared
 from decant.distillation.export.onnx import export_onnx
 from decant.distillation.export.quantisation import quantise
 from decant.models import directory, predictions
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
 from decant.serving.predictor import FILE, Model
 from decant.task import Task, primary_metric
 from decant.tracking.runs import Run
@@ -76,7 +76,7 @@ def evenly_spaced(rows: Sequence[Row], count: int) -> Sequence[Row]:
 def metric_drop(before: Path, after: Path, prepared: Prepared, task: Task) -> Metrics:
     """The model in `after` compared with the one in `before` on test, from their stored predictions."""
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    logits = [stored(folder, "test", prepared) for folder in (before, after)]
+    logits = [read_split(folder, "test", prepared) for folder in (before, after)]
     scores = [primary_metric(values, target, task) for values in logits]
     return {
         f"test_{task.monitor}": scores[1],
