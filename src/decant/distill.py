@@ -134,7 +134,7 @@ def softened(cfg: DictConfig, knobs: Distill) -> Callable[[Rows, Prepared], list
     def choose(rows: Rows, prepared: Prepared) -> list[Row]:
         for split in (s for s in SOFT if s in rows):
             each = [predictions.read(f, split, prepared.ids(split), prepared.digests[split]) for f in folders]
-            logits = each[0] if len(each) == 1 else task.ensemble(np.stack(each))
+            logits = each[0] if len(each) == 1 else task.objective.ensemble(np.stack(each))
             for row, soft in zip(rows[split], logits, strict=True):
                 row.soft = soft
         return everything(rows, prepared)

@@ -38,7 +38,7 @@ class FineTuner(Learner):
 
     def terms(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
         """The supervised loss alone."""
-        return {"loss": self.task.loss(logits, batch["target"], self.knobs.label_smoothing)}
+        return {"loss": self.objective.loss(logits, batch["target"], self.knobs.label_smoothing)}
 
 
 def main(cfg: DictConfig, tracked: Run) -> None:

@@ -21,9 +21,9 @@ from decant.dataset.modality import Modality
 from decant.dataset.prepared import PREPARED, SOURCE, check_batches
 from decant.experiment import stage
 from decant.preparation import splits, text_augmentation
-from decant.preparation.cleaning import Tables, check_tables, clean, drop_held
+from decant.preparation.cleaning import check_tables, clean, drop_held
 from decant.pretrain import Pretrain
-from decant.task import Task
+from decant.task import Tables, Target, Task
 from decant.tracking.runs import Run
 
 OUT = PREPARED
@@ -73,10 +73,10 @@ def complete(source: Source, task: Task, knobs: Prepare, seed: int) -> tuple[Mad
     Raises:
         UserError: every problem found.
     """
-    made = load(source, task)
-    made.dropped["labelled_copies"] = splits.make(made.tables, knobs, task, seed)
+    made = load(source, task.target)
+    made.dropped["labelled_copies"] = splits.make(made.tables, knobs, task.target, seed)
     # dropping leaks and cutting can take the last row of a class
-    if problems := check_tables(made.tables, task):
+    if problems := check_tables(made.tables, task.target):
         raise UserError(problems)
     originals = dict(made.tables)
     if knobs.copies:
@@ -91,40 +91,40 @@ def source_of(cfg: DictConfig, pretrain: Pretrain, target: dict[str, pd.DataFram
     """
     withheld = [target[s] for s in ("test", "validation", "unlabelled") if s in target]
     held = pd.concat(withheld if pretrain.labelled else withheld[:1])
-    before = load(piece(cfg, "source"), pretrain.task if pretrain.labelled else None)
+    before = load(piece(cfg, "source"), pretrain.task.target if pretrain.labelled else None)
     for unused in ("test", "unlabelled") if pretrain.labelled else ("test",):
         before.tables.pop(unused, None)
     before.dropped["leaks"] += drop_held(before.tables, held, before.source)
-    if problems := check_tables(before.tables, pretrain.task if pretrain.labelled else None):
+    if problems := check_tables(before.tables, pretrain.task.target if pretrain.labelled else None):
         raise UserError([f"the source data: {p}" for p in problems])
     if pretrain.labelled:
-        splits.make_validation(before.tables, settings(cfg, "prepare"), pretrain.task, cfg.seed)
+        splits.make_validation(before.tables, settings(cfg, "prepare"), pretrain.task.target, cfg.seed)
     else:
         splits.pool(before.tables, settings(cfg, "prepare"), cfg.seed)
     check_batches(cfg, len(before.tables["train"]), "pretrain_load", of=" of the source data")
     return before
 
 
-def load(source: Source, task: Task | None) -> Made:
-    """The clean tables of `source`; without a task nothing is asked of the targets.
+def load(source: Source, target: Target | None) -> Made:
+    """The clean tables of `source`; without one nothing is asked of the targets.
 
     Raises:
         UserError: every problem found.
     """
     kind = modality.of(source.size)
     tables = source.load()
-    if task is None:
+    if target is None:
         tables = {s: f.drop(columns="target", errors="ignore") for s, f in tables.items()}
     elif "train" not in tables:
         raise UserError("there is no train split; name its file under train: in conf/data/")
-    dropped = clean(tables, source, kind, task)
+    dropped = clean(tables, source, kind, target)
     return Made(source, kind, tables, dropped)
 
 
 def write(made: Made, task: Task, folder: Path) -> dict[str, pd.DataFrame]:
     """The tables as later stages read them, and card.json; equal bytes for equal tables."""
     train = made.tables["train"]
-    labels = task.labels(train["target"]) if "target" in train else []
+    labels = task.target.labels(train["target"]) if "target" in train else []
     encoded = {s: encode(made.tables[s], task, labels) for s in SPLITS if s in made.tables}
     for split, frame in encoded.items():
         frame.to_parquet(folder / f"{split}.parquet", index=False)
@@ -136,7 +136,7 @@ def write(made: Made, task: Task, folder: Path) -> dict[str, pd.DataFrame]:
 def encode(frame: pd.DataFrame, task: Task, labels: list[str]) -> pd.DataFrame:
     """Columns row_id, input, in places pair (as the modality stores them), target (as the task encodes it)."""
     inputs = {c: frame[c] for c in ("input", "pair") if c in frame}
-    target = task.encode(targets(frame), labels)
+    target = task.target.encode(targets(frame), labels)
     return pd.DataFrame({"row_id": frame["row_id"].astype(str), **inputs, "target": target})
 
 
@@ -166,7 +166,7 @@ def describe(
     mixed = encoded["target"].astype(str).groupby(list(frame["key"])).nunique() > 1
     return {
         "rows": len(frame),
-        **task.describe(targets(frame), encoded["target"], labels),
+        **task.target.describe(targets(frame), encoded["target"], labels),
         **made.modality.describe(encoded),
         "duplicates": int(frame["key"].duplicated().sum()),
         "duplicates_with_different_labels": int(mixed.sum()),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from decant.core.errors import require
+from decant.models.directory import Head
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,8 @@ class Adapt:
     """Whether it builds on pretrained weights; a network from scratch is then refused."""
     tunes: bool = True
     """Whether the network is trained as a whole (after the probe)."""
-    hidden: int | None = None
-    """Units of a hidden layer in the head; none: the head that transformers gives the architecture."""
-    one_logit: bool = False
-    """A head of one number through a sigmoid, for two classes."""
+    head: Head = Head()
+    """The shape of the head; default: the head that transformers gives the architecture."""
     batch_norm: str = "update"
     """What training does to the statistics of batch normalisation: `update`; or `frozen`, which leaves those alone that
     were pretrained. Frozen blocks keep theirs."""

@@ -61,22 +61,22 @@ def with_task(cfg: DictConfig) -> Iterator[str]:
     task: Task = piece(cfg, "task")
     augment: Augment = piece(cfg, "augment")
     adapt: Adapt = piece(cfg, "adapt")
-    if augment.exclusive and not task.exclusive:
+    if augment.exclusive and not task.objective.single_label:
         yield (
             f"augment {cfg.use.augment} compares probabilities over classes, but the task is {cfg.use.task}; choose "
             "another, or the task classify"
         )
     loss: Loss = piece(cfg, "loss")
-    if loss.exclusive and not task.exclusive:
+    if loss.exclusive and not task.objective.single_label:
         yield (
             f"loss {cfg.use.loss} compares probabilities over classes (or standardises them), but the task is "
             f"{cfg.use.task}; choose kd (standardise: false), mse, hint, attention or relation, or the task classify"
         )
-    if cfg.fine_tune.top_logits and not task.exclusive:
+    if cfg.fine_tune.top_logits and not task.objective.single_label:
         yield f"fine_tune.top_logits is for one class of several, but the task is {cfg.use.task}; set it to null"
-    if adapt.one_logit and not task.exclusive:
+    if adapt.head.one_logit and not task.objective.single_label:
         yield f"one_logit is for one label of two, but the task is {cfg.use.task}; set it to false"
-    for stage in ("fine_tune", "distill") if not task.smooths else ():
+    for stage in ("fine_tune", "distill") if not task.objective.allows_label_smoothing else ():
         if smoothing := cfg[stage].label_smoothing:
             yield f"{stage}.label_smoothing is {smoothing}, but a number cannot be smoothed; set it to 0.0"
 
@@ -119,7 +119,7 @@ def with_student(cfg: DictConfig) -> Iterator[str]:
     inside = " and ".join(n for n in loss.needs if n != "logits")
     adapt: Adapt = piece(cfg, "adapt")
     for role in ("teacher", "student") if inside else ():
-        if not piece(cfg, role).states or (role == "teacher" and (adapt.hidden or adapt.one_logit)):
+        if not piece(cfg, role).states or (role == "teacher" and adapt.head.custom):
             under = f" under adapt {cfg.use.adapt}" if piece(cfg, role).states else ""
             yield (
                 f"loss {cfg.use.loss} compares {inside}, which {role} {cfg.use[role]}{under} does not give; choose a "
@@ -158,7 +158,7 @@ def with_start(cfg: DictConfig) -> Iterator[str]:
             f"teacher {cfg.use.teacher} is cut itself": teacher.layers or teacher.intermediate_size,
             f"teacher {cfg.use.teacher} has no weights": not teacher.pretrained,
             f"teacher {cfg.use.teacher} is no plain stack of layers": not teacher.states,
-            f"adapt {cfg.use.adapt} gives it a head of its own": adapt.hidden or adapt.one_logit,
+            f"adapt {cfg.use.adapt} gives it a head of its own": adapt.head.custom,
         }
         for reason in (r for r, holds in reasons.items() if holds):
             yield f"distill.start is teacher, but {reason}; choose another, or distill.start pretrained"

@@ -18,6 +18,7 @@ from decant.core.files import read_json
 from decant.dataset.modality import Encoder, Row
 from decant.dataset.prepared import SOURCE, Prepared, read_prepared
 from decant.models import directory, surgery
+from decant.models.directory import Head
 from decant.pretrain import Pretrain, replace_weights, require_architecture
 from decant.task.classify import Classify
 from decant.tracking.runs import Run
@@ -50,7 +51,7 @@ class Masked(Pretrain):
 
         from decant.augment.none import Unchanged
         from decant.training.datamodule import Data
-        from decant.training.masked_lm import Filler, Tokens
+        from decant.training.masked_lm import Filler, MaskedTokens
         from decant.training.masking import Gaps
         from decant.training.trainer import fit
 
@@ -63,8 +64,8 @@ class Masked(Pretrain):
         data = Data(rows["train"], rows["validation"], encoder, knobs.batch_size, cfg.seed, section="pretrain_load")
         network = start(folder)
         lr = knobs.lr * read_json(folder / "manifest.json")["lr_scale"]
-        task = Tokens(network.get_input_embeddings().num_embeddings)
-        filler = Filler(network, encoder, task, knobs, lr, Full(), Unchanged(), gaps)
+        objective = MaskedTokens(network.get_input_embeddings().num_embeddings)
+        filler = Filler(network, encoder, objective, knobs, lr, Full(), Unchanged(), gaps)
         replace_weights(fit(filler, data, knobs.epochs, cfg, tracked).base_model, folder)
 
 
@@ -73,7 +74,7 @@ def start(folder: Path) -> PreTrainedModel:
 
     The layer that averages stays out: behind it no token's state is its own, so there is no telling them apart.
     """
-    network = directory.with_head(AutoModelForMaskedLM, folder, Full())
+    network = directory.with_head(AutoModelForMaskedLM, folder, Head())
     surgery.drop_average(network.base_model)
     return network
 

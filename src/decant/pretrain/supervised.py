@@ -30,5 +30,5 @@ class Supervised(Pretrain):
 
         require_architecture(folder, MODEL_MAPPING_NAMES, "backbone apart from its head", "supervised")
         prepared = read_prepared(SOURCE)
-        network, _, _ = learn(cfg, knobs, prepared, self.task, folder, tracked, FineTuner, Full())
+        network, _, _ = learn(cfg, knobs, prepared, self.task.objective, folder, tracked, FineTuner, Full())
         replace_weights(network.base_model, folder)

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from decant.task import Task
+from decant.task import Objective
 
 if TYPE_CHECKING:
     from decant.training.learner import Learner
@@ -125,15 +125,15 @@ class Best(Callback):
     cannot tell such epochs apart, and the later one has learned at a lower rate.
     """
 
-    def __init__(self, task: Task, rows: int) -> None:
-        self.task, self.rows = task, rows
+    def __init__(self, objective: Objective, rows: int) -> None:
+        self.objective, self.rows = objective, rows
         self.top, self.score, self.epoch = -math.inf, 0.0, -1
         self.weights: dict[str, torch.Tensor] = {}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: "Learner") -> None:  # type: ignore[override]  # noqa: D102
-        score = float(trainer.callback_metrics[f"validation/{self.task.monitor}"])
+        score = float(trainer.callback_metrics[f"validation/{self.objective.monitor}"])
         self.top = max(self.top, score)
-        if score >= self.top - self.task.standard_error(self.top, self.rows):
+        if score >= self.top - self.objective.standard_error(self.top, self.rows):
             self.score, self.epoch = score, trainer.current_epoch
             weights = pl_module.network.state_dict()
             self.weights = {k: v.detach().cpu().clone() for k, v in weights.items()}

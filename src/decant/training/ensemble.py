@@ -17,7 +17,7 @@ from decant.task import Task
 def parts(prepared: Prepared, task: Task, count: int, seed: int) -> np.ndarray:
     """(N,): the part, from 1 to `count`, of each row of train; equal inputs are in one part.
 
-    Parts are stratified by `Task.strata` (Kohavi 1995) and drawn from `seed`.
+    Parts are stratified by `Target.strata` (Kohavi 1995) and drawn from `seed`.
 
     Raises:
         UserError: too few different inputs, of all or of one class, to give each part one.
@@ -26,7 +26,7 @@ def parts(prepared: Prepared, task: Task, count: int, seed: int) -> np.ndarray:
     keys = prepared.modality.keys(train)
     keys = keys.where(keys != "", train["row_id"])
     groups = train.assign(key=keys).drop_duplicates("key")
-    strata = task.strata(groups["target"])
+    strata = task.target.strata(groups["target"])
     codes = np.zeros(len(groups), int) if strata is None else pd.factorize(strata)[0]
     check(groups["row_id"], codes, count)
     cut = KFold if strata is None else StratifiedKFold
@@ -74,7 +74,7 @@ def combine(folder: Path, fold: np.ndarray | None, prepared: Prepared, task: Tas
         each = np.stack([stored(member, split, prepared) for member in members(folder)])
         if split == "train" and fold is not None:
             each = each[None, fold - 1, np.arange(len(fold))]  # an ensemble of one: the same scale as elsewhere
-        logits[split] = prepared.ids(split), task.ensemble(each)
+        logits[split] = prepared.ids(split), task.objective.ensemble(each)
     predictions.write(folder, logits, prepared.digests, storage)
     if fold is not None:
         pd.DataFrame({"row_id": prepared.ids("train"), "fold": fold}).to_parquet(folder / FOLDS_FILE, index=False)

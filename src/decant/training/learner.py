@@ -16,7 +16,7 @@ from decant.augment import Augment
 from decant.config.schema import Training
 from decant.dataset.modality import Batch, Batches
 from decant.models.blocks import blocks
-from decant.task import Task
+from decant.task import Objective
 from decant.training.callbacks import Means
 
 BATCH_NORM = 0.1
@@ -30,7 +30,7 @@ class Learner(pl.LightningModule, ABC):
         self,
         network: PreTrainedModel,
         encoder: Batches,
-        task: Task,
+        objective: Objective,
         knobs: Training,
         lr: float,
         adapt: Adapt,
@@ -38,9 +38,9 @@ class Learner(pl.LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.network = network.train()  # from_pretrained gives it in eval mode: no dropout
-        self.encoder, self.task, self.knobs, self.lr = encoder, task, knobs, lr
+        self.encoder, self.objective, self.knobs, self.lr = encoder, objective, knobs, lr
         self.adapt, self.augment = adapt, augment
-        self.measured = task.metrics(network.config.num_labels)
+        self.measured = objective.validation_metrics(network.config.num_labels)
         self.blocks = blocks(network)
         self.frozen: set[int] | None = None
         self.means = Means()
@@ -91,7 +91,7 @@ class Learner(pl.LightningModule, ABC):
     def validation_step(self, batch: Batch, index: int) -> None:  # noqa: D102
         logits = self(batch).float()
         self.measured.update(logits, batch["target"])
-        loss = self.task.loss(logits, batch["target"])
+        loss = self.objective.loss(logits, batch["target"])
         self.log("validation/loss", loss, batch_size=len(batch["target"]), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:  # noqa: D102

@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from decant.dataset.modality import Batch
 from decant.fine_tune import FineTuner
-from decant.task.classify import Classify
+from decant.task.classify.objective import ClassifyObjective
 from decant.training.masking import Gaps
 
 
@@ -37,7 +37,7 @@ class Perplexity(Metric):
         return (self.total / self.count).exp()
 
 
-class Tokens(Classify):
+class MaskedTokens(ClassifyObjective):
     """One token of the vocabulary for each gap."""
 
     monitor = "masked_accuracy"
@@ -45,7 +45,7 @@ class Tokens(Classify):
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
 
-    def metrics(self, classes: int) -> MetricCollection:
+    def validation_metrics(self, classes: int) -> MetricCollection:
         """Share of the gaps that are filled right, and perplexity over all gaps."""
         right = MulticlassAccuracy(self.vocabulary, average="micro", validate_args=False)
         return MetricCollection({"masked_accuracy": right, "perplexity": Perplexity()})

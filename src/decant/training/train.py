@@ -23,7 +23,7 @@ from decant.dataset.modality import Batches, Encoder, Row
 from decant.dataset.prepared import Prepared, read_prepared
 from decant.models import directory, predictions
 from decant.models.predictions import Storage
-from decant.task import Task
+from decant.task import Objective
 from decant.tracking.runs import Run
 from decant.training.datamodule import Data
 from decant.training.feature_cache import cached
@@ -33,7 +33,7 @@ from decant.training.trainer import advice, device, fit
 PRETRAINED = Path("data/pretrain_load")
 Rows = dict[str, list[Row]]
 Choose = Callable[[Rows, Prepared], list[Row]]
-Build = Callable[[PreTrainedModel, Batches, Task, Training, float, Adapt, Augment], Learner]
+Build = Callable[[PreTrainedModel, Batches, Objective, Training, float, Adapt, Augment], Learner]
 
 
 def labelled(rows: Rows, prepared: Prepared) -> list[Row]:
@@ -63,7 +63,7 @@ def train(
     if seed is not None:
         cfg = OmegaConf.merge(cfg, {"seed": seed})  # type: ignore[assignment]
     network, encoder, rows = learn(
-        cfg, knobs, prepared, piece(cfg, "task"), start, tracked, build, adapt or Full(), chosen
+        cfg, knobs, prepared, piece(cfg, "task").objective, start, tracked, build, adapt or Full(), chosen
     )
     if rank() == 0:
         directory.save(network, encoder.processor, folder)
@@ -77,7 +77,7 @@ def learn(
     cfg: DictConfig,
     knobs: Training,
     prepared: Prepared,
-    task: Task,
+    objective: Objective,
     start: Path,
     tracked: Run,
     build: Build,
@@ -89,19 +89,20 @@ def learn(
     scale = read_json(start / "manifest.json")["lr_scale"]
     with directory.handed(start):
         encoder = prepared.modality.encoder(start, knobs.max_length)
-        network = task.model(start, prepared.labels, prepared.modality.auto(), adapt)
+        network = objective.build_network(start, prepared.labels, prepared.modality.auto(), adapt.head)
     rows = encoder.rows(prepared.frames)
     picked = {"train": chosen(rows, prepared), "validation": rows["validation"]}
     soft = [row.soft for row in picked["train"] if row.soft is not None]
     if not read_json(start / "config.json").get("problem_type"):  # else its head has been trained
-        task.start(network, np.stack([row.target for row in picked["train"]]), np.stack(soft) if soft else None)
+        target = np.stack([row.target for row in picked["train"]])
+        objective.init_head_bias(network, target, np.stack(soft) if soft else None)
     if adapt.probe:
         prefix = "probe/" if adapt.tunes else ""
-        probe(cfg, probing(knobs, adapt.probe), network, encoder, task, picked, build, tracked, prefix)
+        probe(cfg, probing(knobs, adapt.probe), network, encoder, objective, picked, build, tracked, prefix)
     if adapt.tunes:
         augment: Augment = piece(cfg, "augment")
         augment.bind(encoder)
-        learner = build(adapt.wrap(network), encoder, task, knobs, knobs.lr * scale, adapt, augment)
+        learner = build(adapt.wrap(network), encoder, objective, knobs, knobs.lr * scale, adapt, augment)
         data = Data(picked["train"], picked["validation"], encoder, knobs.batch_size, cfg.seed, section=section(knobs))
         network = adapt.unwrap(fit(learner, data, knobs.epochs, cfg, tracked))
     return network, encoder, rows
@@ -117,7 +118,7 @@ def probe(
     knobs: Training,
     network: PreTrainedModel,
     encoder: Batches,
-    task: Task,
+    objective: Objective,
     rows: Rows,
     build: Build,
     tracked: Run,
@@ -125,7 +126,7 @@ def probe(
 ) -> None:
     """Train the head of `network` in place, on cached features."""
     with cached(network.to(device(cfg)), encoder, rows) as (features, kept):
-        learner = build(network, features, task, knobs, knobs.lr, Full(), Unchanged())
+        learner = build(network, features, objective, knobs, knobs.lr, Full(), Unchanged())
         data = Data(kept["train"], kept["validation"], features, knobs.batch_size, cfg.seed, shrink=True)
         place = fit(learner, data, knobs.epochs, cfg, tracked, prefix).device
     network.to(place)  # the trainer took the head alone

@@ -57,7 +57,7 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
     Raises:
         UserError: weights, or figures on validation, that are not finite.
     """
-    best, clock = Best(learner.task, len(data.validation)), Clock()
+    best, clock = Best(learner.objective, len(data.validation)), Clock()
     averaging = [Ema(learner.knobs.ema)] if learner.knobs.ema else []
     keep = Keep(tracked.state / f"{prefix}fit", cfg.trainer.save_minutes) if tracked.state else None
     bar = sys.stdout.isatty()
@@ -85,7 +85,7 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
     if not best.weights or not all(v.isfinite().all() for v in best.weights.values()):
         raise UserError(f"no epoch ended with figures on validation that are finite; {advice(learner.knobs, prefix)}")
     learner.network.load_state_dict(best.weights)
-    found = {f"best/{learner.task.monitor}": best.score, "best/epoch": best.epoch + 1}
+    found = {f"best/{learner.objective.monitor}": best.score, "best/epoch": best.epoch + 1}
     found |= {"epoch_seconds": statistics.median(clock.seconds)}
     tracked.metrics({f"{prefix}{k}": v for k, v in found.items()})
     return learner.network.to(trainer.strategy.root_device)

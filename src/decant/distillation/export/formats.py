@@ -18,7 +18,7 @@ from decant.models import directory, predictions
 from decant.models.predictions import stored
 from decant.serving import predictor
 from decant.serving.predictor import FILE
-from decant.task import Task, primary_metric
+from decant.task import Task
 from decant.tracking.runs import Run
 
 CALIBRATED = 16
@@ -73,9 +73,9 @@ def figures(before: Path, after: Path, prepared: Prepared, task: Task) -> dict[s
     """What the model in `after` gives on test beside the one in `before`, from their stored predictions."""
     target = np.stack(prepared.frames["test"]["target"].to_list())
     logits = [stored(folder, "test", prepared) for folder in (before, after)]
-    scores = [primary_metric(values, target, task) for values in logits]
+    scores = [task.scoring.score(values, target) for values in logits]
     return {
-        f"test_{task.monitor}": scores[1],
+        f"test_{task.scoring.primary_metric}": scores[1],
         "lost": scores[0] - scores[1],
         "largest_difference": float(np.abs(logits[1] - logits[0]).max()),
     }
@@ -89,8 +89,9 @@ def told(role: str, found: dict[str, float], tracked: Run) -> None:
 
 def gate(found: dict[str, dict[str, float]], task: Task, most: float) -> None:
     """Refuse to hand on files that lose too much."""
+    metric = task.scoring.primary_metric
     bad = [
-        f"{role} loses {100 * f['lost']:.2f} points of {task.monitor} on test ({100 * f[f'test_{task.monitor}']:.2f} "
+        f"{role} loses {100 * f['lost']:.2f} points of {metric} on test ({100 * f[f'test_{metric}']:.2f} "
         f"left, largest difference of a logit {f['largest_difference']:.3g}), more than export.most_lost, "
         f"{most:g}, allows: raise it, or lower export.prune or set export.int8 to false"
         for role, f in found.items()
