@@ -22,9 +22,12 @@ from decant.dataset.prepared import Prepared, read_prepared
 from decant.evaluation import report
 from decant.evaluation.members import together
 from decant.models import directory, predictions
-from decant.models.predictions import ensemble_members, read_split
-from decant.task import Task
+from decant.models.predictions import read_split
+from decant.task import Objective, Target, Task
 from decant.task.classify import Classify
+from decant.task.classify.objective import ClassifyObjective
+from decant.task.classify.scoring import ClassifyScoring
+from decant.task.classify.target import ClassifyTarget
 from decant.tracking.runs import Run
 from decant.training import ensemble as folds
 
@@ -58,13 +61,20 @@ class Remembering(Run):
         yield Remembering(f"{self.name} > {name}", self.log)
 
 
-class Regression(Classify):
-    """Without a softmax, and without classes to stratify by."""
+class RegressionTarget(ClassifyTarget):
+    """Without classes to stratify by."""
 
-    ensemble = Task.ensemble
+    strata = Target.strata
 
-    def strata(self, target: "pd.Series[Any]") -> None:
-        return None
+
+class RegressionObjective(ClassifyObjective):
+    """Without a softmax."""
+
+    ensemble = Objective.ensemble
+
+
+def regression() -> Task:
+    return Task(RegressionTarget(), RegressionObjective(), ClassifyScoring())
 
 
 def table(inputs: list[str], targets: list[int]) -> Prepared:
@@ -104,7 +114,7 @@ def test_empty_inputs_are_no_copies_of_each_other() -> None:
 
 
 def test_a_task_without_strata_is_cut_at_random() -> None:
-    found = folds.parts(BALANCED, Regression(), 5, 0)
+    found = folds.parts(BALANCED, regression(), 5, 0)
     assert np.bincount(found).tolist() == [0, 18, 18, 18, 18, 18]
 
 
@@ -116,7 +126,7 @@ def test_a_task_without_strata_is_cut_at_random() -> None:
             Classify(),
             "folds is 3, but train has only 2 .* of the class of row 'train-3'",
         ),
-        (["a", "b", "A", "B", "a", "b"], Regression(), "folds is 3, but train has only 2 different inputs; expected"),
+        (["a", "b", "A", "B", "a", "b"], regression(), "folds is 3, but train has only 2 different inputs; expected"),
     ],
 )
 def test_more_folds_than_the_smallest_class_has_inputs_are_refused(inputs: list[str], task: Task, message: str) -> None:
@@ -130,24 +140,24 @@ def test_a_fold_trains_on_all_rows_but_its_own_in_their_order() -> None:
 
 def test_the_ensemble_of_classifiers_is_the_logarithm_of_the_mean_probability() -> None:
     logits = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32) * 5
-    found = Classify().ensemble(logits)
+    found = Classify().objective.ensemble(logits)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.log(softmax(logits.astype(float), axis=2).mean(0)), rtol=1e-5, atol=1e-6)
 
 
 def test_an_ensemble_of_certain_models_is_finite() -> None:
     logits = np.array([[[1e4, -1e4]], [[1e4, -1e4]]], np.float32)
-    assert np.isfinite(Classify().ensemble(logits)).all()
+    assert np.isfinite(Classify().objective.ensemble(logits)).all()
 
 
 def test_an_ensemble_of_one_gives_its_probabilities() -> None:
     logits = np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32)
-    np.testing.assert_allclose(softmax(Classify().ensemble(logits), 1), softmax(logits[0], 1), rtol=1e-5)
+    np.testing.assert_allclose(softmax(Classify().objective.ensemble(logits), 1), softmax(logits[0], 1), rtol=1e-5)
 
 
 def test_the_ensemble_of_other_models_is_the_mean_of_their_outputs() -> None:
     logits = np.array([[[1.0], [2.0]], [[3.0], [6.0]]], np.float32)
-    assert Regression().ensemble(logits).tolist() == [[2.0], [4.0]]
+    assert regression().objective.ensemble(logits).tolist() == [[2.0], [4.0]]
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +204,7 @@ def fold_of(prepared: Prepared) -> np.ndarray:
 
 
 def test_each_fold_is_a_model_directory_and_the_ensemble_is_none(workspace: Path) -> None:
-    found = ensemble_members(fine_tune.OUT)
+    found = members(fine_tune.OUT)
     assert [f.name for f in found] == ["fold_1", "fold_2", "fold_3"]
     assert all((f / "config.json").exists() and (f / "predictions.parquet").exists() for f in found)
     files = sorted(f.name for f in fine_tune.OUT.iterdir())
@@ -204,7 +214,7 @@ def test_each_fold_is_a_model_directory_and_the_ensemble_is_none(workspace: Path
 def test_ten_folds_are_listed_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in range(1, 12):
         (tmp_path / f"fold_{number}").mkdir()
-    assert [f.name for f in ensemble_members(tmp_path)] == [f"fold_{i}" for i in range(1, 12)]
+    assert [f.name for f in members(tmp_path)] == [f"fold_{i}" for i in range(1, 12)]
 
 
 def test_each_fold_logs_its_model_in_a_run_of_its_own(made: tuple[Path, list[str]]) -> None:
@@ -216,7 +226,7 @@ def test_each_row_of_train_is_predicted_once_by_the_model_that_did_not_see_it(pr
     fold = fold_of(prepared)
     assert set(fold) == {1, 2, 3}
     together = logits(fine_tune.OUT, "train", prepared)
-    each = [logits(member, "train", prepared) for member in ensemble_members(fine_tune.OUT)]
+    each = [logits(member, "train", prepared) for member in members(fine_tune.OUT)]
     for row, part in enumerate(fold):
         others = [softmax(e[row]) for i, e in enumerate(each, 1) if i != part]
         np.testing.assert_allclose(softmax(together[row]), softmax(each[part - 1][row]), rtol=1e-4)
@@ -239,7 +249,7 @@ def test_a_fold_is_what_training_without_its_part_gives(
 
 @pytest.mark.parametrize("split", ["validation", "test", "unlabelled"])
 def test_other_splits_get_the_mean_probability_of_all_folds(prepared: Prepared, split: str) -> None:
-    each = [softmax(logits(member, split, prepared), axis=1) for member in ensemble_members(fine_tune.OUT)]
+    each = [softmax(logits(member, split, prepared), axis=1) for member in members(fine_tune.OUT)]
     assert not np.allclose(each[0], each[1])
     np.testing.assert_allclose(softmax(logits(fine_tune.OUT, split, prepared), axis=1), np.mean(each, 0), rtol=1e-4)
 
@@ -255,7 +265,7 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
     evaluate.main(here(), Run())
     teacher = read_json(Path("data/evaluate/metrics.json"))["teacher"]
     target = {s: prepared.frames[s]["target"].to_numpy() for s in ("train", "test")}
-    each = [accuracy(logits(m, "test", prepared), target["test"]) for m in ensemble_members(fine_tune.OUT)]
+    each = [accuracy(logits(m, "test", prepared), target["test"]) for m in members(fine_tune.OUT)]
     unseen, fold = logits(fine_tune.OUT, "train", prepared), fold_of(prepared)
     held = [accuracy(unseen[fold == i], target["train"][fold == i]) for i in (1, 2, 3)]
     assert teacher["members"] == {
@@ -281,8 +291,8 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
 
 
 def test_the_ensemble_answers_with_what_its_predictions_say(prepared: Prepared) -> None:
-    loaded = [directory.load(folder, prepared.modality) for folder in ensemble_members(fine_tune.OUT)]
-    answer = together([encoder.answer(network) for network, encoder in loaded], piece(here(), "task"))
+    loaded = [directory.load(folder, prepared.modality) for folder in members(fine_tune.OUT)]
+    answer = together([encoder.answer(network) for network, encoder in loaded], piece(here(), "task").objective)
     found = answer(prepared.modality.raw(prepared.frames["test"])).numpy()
     np.testing.assert_allclose(found, logits(fine_tune.OUT, "test", prepared), atol=1e-4)
 
@@ -308,10 +318,10 @@ def test_teachers_of_several_seeds_teach_with_their_mean_probability(
     words = ["fine_tune.seeds=2", "fine_tune.half_logits=true"]
     fine_tune.main(here(*words), Remembering("stage", log))
     assert log[:2] == [f"stage > fine-tune seed {i}: teacher" for i in (1, 2)]
-    assert [f.name for f in ensemble_members(fine_tune.OUT)] == ["seed_1", "seed_2"]
+    assert [f.name for f in members(fine_tune.OUT)] == ["seed_1", "seed_2"]
     prepared = read_prepared()
     for split, tolerance in (("train", 2e-3), ("unlabelled", 2e-3), ("test", 1e-5)):
-        each = [softmax(logits(member, split, prepared), axis=1) for member in ensemble_members(fine_tune.OUT)]
+        each = [softmax(logits(member, split, prepared), axis=1) for member in members(fine_tune.OUT)]
         assert not np.allclose(each[0], each[1])
         together = softmax(logits(fine_tune.OUT, split, prepared), axis=1)
         np.testing.assert_allclose(together, np.mean(each, 0), rtol=tolerance)
