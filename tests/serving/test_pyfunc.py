@@ -89,7 +89,7 @@ def test_a_logged_model_holds_what_serving_needs_and_no_training_code(
     assert {Path(f).name for f in files if f.startswith("artifacts/model/")} == {"config.json", "model.onnx", *encoder}
     assert f"artifacts/model/{variant}/model.onnx" in files
     code = {f for f in files if f.endswith(".py")}
-    assert code == {"serve.py", *(f"code/decant/{name}" for name in packaging.SHIPPED)}
+    assert code == {"pyfunc.py", *(f"code/decant/{name}" for name in packaging.SHIPPED)}
     needed = (folder / "requirements.txt").read_text().split()
     assert all("==" in line for line in needed)
     assert {line.partition("==")[0] for line in needed} == {
