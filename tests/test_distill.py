@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
+from support.paths import ROOT
 
 from decant import distill, fine_tune, prepare, pretrain_load
 from decant.config import compose
