@@ -42,12 +42,12 @@ class Killed(BaseException):
 class Noted(Run):
     """Keeps what would be logged, and drops what was, as a run that goes on does."""
 
-    def __init__(self, state: Path | None) -> None:
-        super().__init__(state=state)
+    def __init__(self, state_dir: Path | None) -> None:
+        super().__init__(state_dir=state_dir)
         self.kept: dict[tuple[str, int], float] = {}
 
-    def metrics(self, values: Any, step: int = 0) -> None:
-        for key, value in values.items():
+    def log_metrics(self, metrics: Any, step: int = 0) -> None:
+        for key, value in metrics.items():
             self.kept.setdefault((key, step), value)
 
 

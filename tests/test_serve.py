@@ -65,7 +65,7 @@ def logged(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     made = {}
     for name, folder in folders.items():
         with mlflow.start_run() as run:
-            Run(run.info.run_id).model("student", folder, EXAMPLES[name])
+            Run(run.info.run_id).log_model("student", folder, EXAMPLES[name])
             (place / name).mkdir()
             found = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/student", dst_path=str(place / name))
             made[name] = Path(found)

@@ -64,10 +64,10 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         with tracked.child("distill control") as control:
             with replacing(OUT / "control") as folder:
                 distil(cfg, alone, folder, control, Alone(), ("test",))
-            control.model("control", OUT / "control", examples)
+            control.log_model("control", OUT / "control", examples)
     if rank() == 0:  # last: a file that is refused costs no training
         formats.write(cfg, OUT, read_prepared(), tracked)
-    tracked.model("student", OUT, examples)
+    tracked.log_model("student", OUT, examples)
 
 
 def distil(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:

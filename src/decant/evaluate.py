@@ -78,7 +78,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     )
     plots.latency(metrics, timings, report.OUT)
     report.write(metrics, timings, prepared.labels)
-    tracked.dataset(test, "test", prepared.digests["test"])
+    tracked.log_dataset(test, "test", prepared.digests["test"])
     for record in (tracked, tracked.parent):
         if record is not None:
             report.log(record, metrics, timings)

@@ -59,12 +59,12 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         print("teacher", flush=True)
         with replacing(OUT) as folder:
             train(cfg, knobs, PRETRAINED / "teacher", folder, tracked, FineTuner, adapt, storage=storage)
-        tracked.model("teacher", OUT, examples)
+        tracked.log_model("teacher", OUT, examples)
     print("control: from scratch", flush=True)
     with tracked.child("fine-tune control") as control:
         with replacing(OUT / "control") as folder:
             train(cfg, longer, PRETRAINED / "scratch", folder, control, FineTuner, splits=("test",))
-        control.model("control", OUT / "control", examples)
+        control.log_model("control", OUT / "control", examples)
 
 
 def several(cfg: DictConfig, knobs: FineTune, adapt: Adapt, tracked: Run, storage: Storage) -> None:
@@ -84,7 +84,7 @@ def several(cfg: DictConfig, knobs: FineTune, adapt: Adapt, tracked: Run, storag
                 # seeds of their own, and none that a neighbouring experiment has
                 seed = cfg.seed if fold is not None else cfg.seed * SEEDS + number
                 train(cfg, knobs, PRETRAINED / "teacher", one, child, FineTuner, adapt, seen, seed=seed)
-                child.model("teacher", one, prepared.examples())
+                child.log_model("teacher", one, prepared.examples())
         if rank() == 0:
             ensemble.combine(folder, fold, prepared, task, storage)
 

@@ -60,11 +60,11 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     for split, frame in encoded.items():
         shown = made.modality.shown(made.tables[split])
         frame = frame.assign(input=list(shown), target=frame["target"].astype(str))
-        tracked.dataset(frame, split, facts[split]["sha256"])
+        tracked.log_dataset(frame, split, facts[split]["sha256"])
         print(f"{split}: {len(frame)} rows")
         if mixed := facts[split]["duplicates_with_different_labels"]:
             print(f"{split}: {mixed} inputs stand there with different labels; look through them")
-    tracked.artifact(OUT / "card.json")
+    tracked.log_artifact(OUT / "card.json")
 
 
 def complete(source: Source, task: Task, knobs: Prepare, seed: int) -> tuple[Made, Tables]:

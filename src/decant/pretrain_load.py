@@ -42,7 +42,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         fits(cfg, role)
         manifest = read_json(OUT / role / "manifest.json")
         print(f"{role}: {cfg.use[role]} ({manifest['origin']})")
-        tracked.tags({f"{role}.{key}": value for key, value in manifest.items()})
+        tracked.set_tags({f"{role}.{key}": value for key, value in manifest.items()})
 
 
 def fits(cfg: DictConfig, role: str) -> None:

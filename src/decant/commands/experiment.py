@@ -14,9 +14,11 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
+from typing import Any, cast
 
 import mlflow
 import psutil
+from omegaconf import OmegaConf
 
 from decant.commands import seeds
 from decant.config import compose
@@ -25,7 +27,8 @@ from decant.core.stage import quiet
 from decant.evaluation import report
 from decant.experiment import compatible
 from decant.tracking import outbox, store
-from decant.tracking.runs import made_by, parent, recorded
+from decant.tracking.outputs import producer, restore_provenance
+from decant.tracking.runs import parent
 
 
 def main(words: list[str]) -> int:
@@ -63,17 +66,18 @@ def one(arguments: list[str]) -> int:
     if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
         print("Not every stage is up to date, so there is no result to show; dvc status says which.")
         return code
-    outbox.ready()
-    with parent(cfg) as whole:  # in either case: dvc.lock is whole only now
+    outbox.start()
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    with parent(config) as whole:  # in either case: dvc.lock is whole only now
         if not made_now():
             print("evaluate did not have to run: its result was made before, and is restored.")
             restore_timings()
             metrics, timings = report.read()
             report.log(whole, metrics, timings)
             report.table(metrics, timings)
-    outbox.close()
-    recorded()
-    if made := made_by("distill"):
+    outbox.finish()
+    restore_provenance()
+    if made := producer("distill"):
         print(f"The student, as MLflow serves it: runs:/{made.info.run_id}/student")
     return code
 
@@ -136,7 +140,7 @@ def restore_timings() -> None:
     Raises:
         UserError: no such run in this store.
     """
-    made = made_by("evaluate")
+    made = producer("evaluate")
     if made is None:
         raise UserError(
             "data/evaluate/metrics.json is restored, but no MLflow run of this store made it, so its timings are "

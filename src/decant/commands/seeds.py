@@ -7,14 +7,15 @@ the sample), and the ends of the interval of the mean, m/low and m/high (Student
 import os
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from typing import Any, cast
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from scipy import stats
 
 from decant.core.errors import UserError
 from decant.evaluation import members, report
 from decant.tracking import outbox, store
-from decant.tracking.runs import SEEDS_RUN, Run, opened, title
+from decant.tracking.runs import SEEDS_RUN, Run, open_run, title
 
 Figures = Mapping[str, float]
 FEW = 3
@@ -27,8 +28,9 @@ def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
     Raises:
         UserError: one of them failed.
     """
-    outbox.ready()
-    with opened(f"{title(cfg)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
+    outbox.start()
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    with open_run(f"{title(config)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
         os.environ[SEEDS_RUN] = run_id
         for seed in reversed(range(count)):  # the last one stays in params.yaml and data/
             print(f"seed {seed}, {count - seed} of {count}", flush=True)
@@ -45,9 +47,9 @@ def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
                 "and run the same again: seeds that are done come from DVC's cache"
             )
         whole = Run(run_id)
-        whole.params(cfg)
-        whole.metrics({f"{m}/{k}": v for m, found in summary(each, cfg.evaluate.confidence).items()
-                       for k, v in found.items()})  # fmt: skip
+        whole.log_params(config)
+        whole.log_metrics({f"{m}/{k}": v for m, found in summary(each, cfg.evaluate.confidence).items()
+                           for k, v in found.items()})  # fmt: skip
         show(each, cfg.evaluate.confidence)
     for run in sorted(runs, key=lambda run: int(run.data.params["seed"])):
         print(f"seed {run.data.params['seed']}: {run.data.tags.get('dvc.experiment', run.info.run_id)}")

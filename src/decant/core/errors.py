@@ -31,8 +31,9 @@ def redacted(text: str) -> str:
     """`text` without credentials: those of URIs, and the values of variables that are one by their name."""
     text = re.sub(r"://[^/\s]*@", "://", text)
     text = re.sub(rf"([?&][^=&\s]*(?:{SECRET}{SHORT})[^=&\s]*=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE)
-    # a shorter value may stand for something else
-    values = {v for k, v in os.environ.items() if len(v) >= 8 and re.search(SECRET, k, re.IGNORECASE)}
+    # another thread may remove a variable meanwhile, so not `items`
+    secrets = (os.environ.get(name, "") for name in list(os.environ) if re.search(SECRET, name, re.IGNORECASE))
+    values = {value for value in secrets if len(value) >= 8}  # a shorter value may be part of an ordinary word
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, "***")
     return text

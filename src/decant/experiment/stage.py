@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from typing import Any, cast
 
 import psutil
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from decant.config import compose
 from decant.core import resume
@@ -45,7 +46,8 @@ def stage(name: str, main: Main) -> None:
         threads(cfg.trainer.threads)
         if name != "evaluate":  # it measures latency, as a server without this has it
             keep_memory()
-        with explained(name), runs.stage(name, cfg) as tracked:
+        config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+        with explained(name), runs.stage(name, config, resume.place(name, cfg)) as tracked:
             main(cfg, tracked)
     except (KeyboardInterrupt, SystemExit) as stop:
         if any((resume.STATE / name).rglob("*.ckpt")):

@@ -46,7 +46,7 @@ class RunLogger(Logger):
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # noqa: D102
         if metrics := {f"{self.prefix}{k}": v for k, v in metrics.items() if k != "epoch"}:
-            self.run.metrics(metrics, step or 0)
+            self.run.log_metrics(metrics, step or 0)
 
 
 def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run, prefix: str = "") -> PreTrainedModel:
@@ -59,7 +59,7 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
     """
     best, clock = Best(learner.task, len(data.validation)), Clock()
     averaging = [Ema(learner.knobs.ema)] if learner.knobs.ema else []
-    keep = Keep(tracked.state / f"{prefix}fit", cfg.trainer.save_minutes) if tracked.state else None
+    keep = Keep(tracked.state_dir / f"{prefix}fit", cfg.trainer.save_minutes) if tracked.state_dir else None
     bar = sys.stdout.isatty()
     trainer = made(
         **hardware(cfg),
@@ -87,7 +87,7 @@ def fit(learner: Learner, data: Data, epochs: int, cfg: DictConfig, tracked: Run
     learner.network.load_state_dict(best.weights)
     found = {f"best/{learner.task.monitor}": best.score, "best/epoch": best.epoch + 1}
     found |= {"epoch_seconds": statistics.median(clock.seconds)}
-    tracked.metrics({f"{prefix}{k}": v for k, v in found.items()})
+    tracked.log_metrics({f"{prefix}{k}": v for k, v in found.items()})
     return learner.network.to(trainer.strategy.root_device)
 
 

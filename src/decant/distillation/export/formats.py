@@ -84,7 +84,7 @@ def figures(before: Path, after: Path, prepared: Prepared, task: Task) -> dict[s
 def told(role: str, found: dict[str, float], tracked: Run) -> None:
     """Print and log figures."""
     print(f"{role}: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()), flush=True)
-    tracked.metrics({f"{role}/{k}": v for k, v in found.items()})
+    tracked.log_metrics({f"{role}/{k}": v for k, v in found.items()})
 
 
 def gate(found: dict[str, dict[str, float]], task: Task, most: float) -> None:
