@@ -5,7 +5,7 @@ decant deliver
 
 import argparse
 
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.tracking import outbox
 from decant.tracking.outbox import OUTBOX, REFUSED, STORE, Outbox
 from decant.tracking.store import address
@@ -19,7 +19,7 @@ def main(words: list[str]) -> None:
     """
     plain = argparse.RawDescriptionHelpFormatter
     argparse.ArgumentParser("decant deliver", description=__doc__, formatter_class=plain).parse_args(words)
-    quiet()
+    configure_libraries()
     outbox.start()
     if count := outbox.refused_count():
         print(f"{count} events were refused, each with the reason: read {OUTBOX / REFUSED}, then delete it")

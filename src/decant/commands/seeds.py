@@ -7,13 +7,12 @@ the sample), and the ends of the interval of the mean, m/low and m/high (Student
 import os
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
 from scipy import stats
 
 from decant.core.errors import UserError
 from decant.evaluation import members, report
+from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
 from decant.tracking.runs import SEEDS_RUN, Run, open_run, title
 
@@ -22,15 +21,14 @@ FEW = 3
 """Seeds, from which on an interval is shown."""
 
 
-def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
+def several(count: int, experiment: Experiment, one: Callable[[int], int]) -> None:
     """Run the experiment for the seeds `count` - 1 to 0 by `one`, which gives an exit code, and show their figures.
 
     Raises:
         UserError: one of them failed.
     """
     outbox.start()
-    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    with open_run(f"{title(config)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
+    with open_run(f"{title(experiment.config)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
         os.environ[SEEDS_RUN] = run_id
         for seed in reversed(range(count)):  # the last one stays in params.yaml and data/
             print(f"seed {seed}, {count - seed} of {count}", flush=True)
@@ -47,10 +45,10 @@ def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
                 "and run the same again: seeds that are done come from DVC's cache"
             )
         whole = Run(run_id)
-        whole.log_params(config)
-        whole.log_metrics({f"{m}/{k}": v for m, found in summary(each, cfg.evaluate.confidence).items()
+        whole.log_params(experiment.config)
+        whole.log_metrics({f"{m}/{k}": v for m, found in summary(each, experiment.evaluate.confidence).items()
                            for k, v in found.items()})  # fmt: skip
-        show(each, cfg.evaluate.confidence)
+        show(each, experiment.evaluate.confidence)
     for run in sorted(runs, key=lambda run: int(run.data.params["seed"])):
         print(f"seed {run.data.params['seed']}: {run.data.tags.get('dvc.experiment', run.info.run_id)}")
     print(f"All of them, for decant compare: {run_id}")

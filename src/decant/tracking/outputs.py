@@ -20,7 +20,7 @@ def output_path(stage: str) -> Path:
 
 def digests() -> dict[str, str]:
     """The digest of each stage's output, where there is one."""
-    return {stage: digest(output_path(stage)) for stage in resume.READS if output_path(stage).exists()}
+    return {stage: digest(output_path(stage)) for stage in resume.UPSTREAM if output_path(stage).exists()}
 
 
 def with_digest(value: str) -> Run | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from decant.core.environment import hardware, model_name, versions
+from decant.core.environment import hardware, processor_model, versions
 from decant.core.errors import UserError
 
 FILE = Path("provenance.json")
@@ -46,7 +46,7 @@ def environment(trainer: Mapping[str, Any]) -> dict[str, str]:
     """
     devices = torch.cuda.device_count() if trainer["accelerator"] != "cpu" else 0
     return {
-        "processor": f"{model_name()}, {torch.backends.cpu.get_cpu_capability()}",
+        "processor": f"{processor_model()}, {torch.backends.cpu.get_cpu_capability()}",
         "bfloat16": str(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()),
         "accelerator": f"{devices} x {torch.cuda.get_device_name(0)}, {torch.version.cuda}" if devices else "none",
         "python": platform.python_version(),

@@ -17,7 +17,7 @@ import psutil
 from decant.core import resume
 from decant.core.errors import redacted
 from decant.core.hashing import digest
-from decant.core.processes import dvc, owner, rank
+from decant.core.processes import dvc_process, process_id, rank
 from decant.tracking import events, outbox, outputs, provenance, run_ids, store
 from decant.tracking.store import PARENT_TAG
 
@@ -99,7 +99,7 @@ class Run:
 def open_run(name: str, tags: Mapping[str, str], query: str | None = None) -> Iterator[str]:
     """The id of a new run, or of the run that `query` finds; closed at the end of the block, also after an error."""
     run_id = run_ids.provisional()
-    outbox.send(events.StartRun(run_id, name, {**tags, **owner()}, milliseconds(), query))
+    outbox.send(events.StartRun(run_id, name, {**tags, "decant.process": process_id()}, milliseconds(), query))
     run_id = run_ids.assigned(run_id)
     status = "FAILED"
     try:
@@ -127,16 +127,16 @@ def stage(name: str, config: Mapping[str, Any], state_dir: Path) -> Iterator[Run
     provenance.read()
     outbox.start()
     interrupted = interrupted_run(state_dir)
-    resume.begin(state_dir)
+    resume.open_state(state_dir)
     try:
         with parent(config, interrupted) as parent_run, _stage_run(name, parent_run, interrupted, state_dir) as run:
-            run.log_params({name: config.get(name, {}), **{key: config[key] for key in ("use", "seed", "trainer")}})
+            run.log_params({key: config[key] for key in (name, "use", "seed", "trainer") if key in config})
             yield run
             _record_output(run, name, provenance.environment(config["trainer"]))
     finally:
         outbox.finish()
     if name == "evaluate" or not _under_dvc():  # without DVC, the output is final as soon as the stage ends
-        resume.clear()
+        resume.clear_states()
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def title(config: Mapping[str, Any]) -> str:
 
 def interrupted_run(state_dir: Path) -> mlflow.entities.Run | None:
     """The run whose resume state is in `state_dir`; None: there is no state, or no such run in this store."""
-    runs = store.find(f"tags.`decant.state` = '{resume.name(state_dir)}'") if state_dir.exists() else []
+    runs = store.find(f"tags.`decant.state` = '{resume.state_id(state_dir)}'") if state_dir.exists() else []
     return runs[0] if runs else None
 
 
@@ -178,7 +178,7 @@ def invocation() -> str:
     """
     if key := os.environ.get("DECANT_INVOCATION"):
         return key
-    process = dvc() or psutil.Process()
+    process = dvc_process() or psutil.Process()
     return f"{platform.node()} {process.pid} {process.create_time()}"
 
 
@@ -201,7 +201,7 @@ def _stage_run(name: str, parent_run: Run, interrupted: mlflow.entities.Run | No
 
     The tag that links it to its resume state is set when the run is created: it may be killed right after.
     """
-    tags = {PARENT_TAG: str(parent_run.run_id), "decant.stage": name, "decant.state": resume.name(state_dir)}
+    tags = {PARENT_TAG: str(parent_run.run_id), "decant.stage": name, "decant.state": resume.state_id(state_dir)}
     query = f"attributes.run_id = '{interrupted.info.run_id}'" if interrupted else None
     with open_run(name.replace("_", "-"), tags, query) as run_id:
         yield Run(run_id, parent_run, state_dir, resumed=interrupted is not None)

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from decant.core.errors import UserError, redacted
-from decant.core.processes import alive
+from decant.core.processes import is_alive
 
 Answer = TypeVar("Answer")
 PARENT_TAG = "mlflow.parentRunId"
@@ -151,5 +151,5 @@ def close_dead() -> None:
     """Mark runs as KILLED whose process, on this machine, ended without closing them."""
     for run in find("attributes.status = 'RUNNING'"):
         host, pid, started = (run.data.tags.get("decant.process", "? 0 0")).split()
-        if host == platform.node() and not alive(int(pid), float(started)):
+        if host == platform.node() and not is_alive(int(pid), float(started)):
             mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
