@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from omegaconf import OmegaConf
 
 from decant.commands import deliver
-from decant.core.resume import READS
+from decant.core.resume import UPSTREAM
 from decant.tracking import events, outbox, store
 from decant.tracking.events import Event, LogArtifact, LogModel, SetTags
 from decant.tracking.outbox import Outbox
@@ -367,7 +367,7 @@ def test_whole_pipelines_at_once_on_one_fresh_store_lose_nothing(tmp_path: Path)
     inside = Counter(
         (r.data.tags["mlflow.parentRunId"], r.data.tags.get("decant.stage")) for r in runs if r not in parents
     )
-    assert all(inside[run.info.run_id, stage] == 1 for run in parents for stage in READS)
+    assert all(inside[run.info.run_id, stage] == 1 for run in parents for stage in UPSTREAM)
     for folder in folders:
         seed = str(OmegaConf.load(folder / "params.yaml").seed)
         (whole,) = [run for run in parents if run.data.params["seed"] == seed]

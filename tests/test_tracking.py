@@ -12,9 +12,8 @@ import mlflow.telemetry.client
 import pandas as pd
 import pytest
 from conftest import ROOT
-from omegaconf import OmegaConf
 
-from decant.config import compose
+from decant.config.compose import composed
 from decant.core import errors
 from decant.core.errors import UserError
 from decant.core.hashing import digest
@@ -33,7 +32,7 @@ def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def config() -> Any:
-    return OmegaConf.to_container(compose.load(["use.data=toy", "trainer=cpu"], ROOT), resolve=True)
+    return composed(["use.data=toy", "trainer=cpu"], ROOT)
 
 
 def stage(name: str, config: dict[str, Any]) -> AbstractContextManager[Run]:
