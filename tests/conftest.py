@@ -89,7 +89,7 @@ def logged_models(
     made = {}
     for name, folder in model_folders.items():
         with mlflow.start_run() as run:
-            Run(run.info.run_id).model("student", folder, EXAMPLES[name])
+            Run(run.info.run_id).log_model("student", folder, EXAMPLES[name])
             (place / name).mkdir()
             found = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/student", dst_path=str(place / name))
             made[name] = Path(found)

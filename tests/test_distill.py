@@ -49,8 +49,8 @@ class Noted(Run):
         super().__init__()
         self.kept: dict[str, list[float]] = {}
 
-    def metrics(self, values: Any, step: int = 0) -> None:
-        for key, value in values.items():
+    def log_metrics(self, metrics: Any, step: int = 0) -> None:
+        for key, value in metrics.items():
             self.kept.setdefault(key, []).append(value)
 
 

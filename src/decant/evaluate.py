@@ -83,7 +83,7 @@ def main(experiment: Experiment, run: Run) -> None:
     )
     plots.latency(metrics, timings, report.OUT)
     report.write(metrics, timings, prepared.labels)
-    run.dataset(test, "test", prepared.digests["test"])
+    run.log_dataset(test, "test", prepared.digests["test"])
     for record in (run, run.parent):
         if record is not None:
             report.log(record, metrics, timings)

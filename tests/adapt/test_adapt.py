@@ -91,8 +91,8 @@ class Tiny:
                 tiny.rates.append([lr.get(id(block[0]), 0.0) for block in self.blocks])
 
         class Recorded(Run):
-            def metrics(self, values: Any, step: int = 0) -> None:
-                tiny.logged |= values
+            def log_metrics(self, metrics: Any, step: int = 0) -> None:
+                tiny.logged |= metrics
 
         cfg = self.config(*overrides)
         knobs: FineTune = settings(cfg, "fine_tune")

@@ -52,8 +52,8 @@ class Recorded(Run):
         super().__init__()
         self.values: dict[str, float] = {}
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        self.values |= values
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        self.values |= metrics
 
 
 @pytest.fixture(scope="module")

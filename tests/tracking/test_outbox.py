@@ -1,4 +1,4 @@
-"""What MLflow has to hear while its server is away waits on disk, in its order, and is told when it is back."""
+"""Events for MLflow are queued on disk, in order, while the server is unavailable, and delivered when it is back."""
 
 import json
 import os
@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import kill
 import mlflow
@@ -22,174 +21,230 @@ from support.commands import run_stage
 from support.paths import ROOT
 
 from decant.commands import deliver
-from decant.core.resume import READS
-from decant.tracking import events, outbox
+from decant.core.resume import UPSTREAM
+from decant.tracking import events, outbox, store
+from decant.tracking.events import Event, LogArtifact, LogModel, SetTags
 from decant.tracking.outbox import Outbox
 
 TINY = ["use.data=toy", *(f"use.{role}=tiny" for role in ("teacher", "student", "scratch"))]
 
 
 class Server:
-    """Hears what it is told, while it is there."""
+    """Receives events while it is available."""
 
     def __init__(self) -> None:
-        self.there, self.heard = True, []
+        self.available = True
+        self.received: list[Event] = []
 
     def experiment(self) -> str:
-        if not self.there:
-            raise requests.ConnectionError("away")
+        if not self.available:
+            raise requests.ConnectionError("unavailable")
         return "decant"
 
-    def tell(self, word: str, run_id: str, **values: Any) -> None:
-        if not self.there:
-            raise requests.ConnectionError("http://me:hunter22@server is away")
-        if values.get("name") == "bad":
+    def receive(self, event: Event) -> None:
+        if not self.available:
+            raise requests.ConnectionError("http://me:hunter22@server is unavailable")
+        if event.run_id == "deleted":
             raise MlflowException("no such run", error_code=5)
-        self.heard.append((word, values.get("name")))
+        if event.run_id == "malformed":
+            raise TypeError("'int' object is not iterable")
+        self.received.append(event)
+
+    def notes(self) -> list[str]:
+        return [event.tags["note"] for event in self.received if isinstance(event, SetTags) and "note" in event.tags]
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    found = Server()
-    monkeypatch.setattr(events, "tell", found.tell)
-    monkeypatch.setattr(events, "anew", lambda message: message)
-    monkeypatch.setattr(outbox, "PATIENCE", 0.0)
-    monkeypatch.setattr(outbox, "experiment", found.experiment)
-    return found
+    fake = Server()
+    for kind in events.KINDS.values():
+        monkeypatch.setattr(kind, "deliver", lambda event: fake.receive(event))
+    monkeypatch.setattr(outbox, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(store, "experiment", fake.experiment)
+    return fake
 
 
-def say(box: Outbox, *names: str) -> None:
-    for name in names:
-        box.say("note", "run", name=name)
+def send(box: Outbox, *notes: str, run_id: str = "run") -> None:
+    for note in notes:
+        box.send(SetTags(run_id, {"note": note}))
 
 
-def names(server: Server) -> list[str]:
-    return [name for word, name in server.heard if word == "note"]
-
-
-def test_messages_keep_their_order_over_an_absence(server: Server, tmp_path: Path) -> None:
+def test_events_keep_their_order_over_an_outage(server: Server, tmp_path: Path) -> None:
     box = Outbox(tmp_path / "box")
-    say(box, "a")
-    server.there = False
-    say(box, "b", "c")
-    assert names(server) == ["a"]
-    server.there = True
-    say(box, "d")
-    assert names(server) == ["a", "b", "c", "d"]
+    send(box, "a")
+    server.available = False
+    send(box, "b", "c")
+    assert server.notes() == ["a"]
+    server.available = True
+    send(box, "d")
+    assert server.notes() == ["a", "b", "c", "d"]
     assert not box.folder.exists()
-    assert ("tags", None) in server.heard  # the run says that some of it was told late
+    assert [event.tags.keys() for event in server.received[4:]] == [{"decant.delivered_late"}]
 
 
-def test_what_waits_survives_its_process_and_a_torn_last_line(server: Server, tmp_path: Path) -> None:
-    server.there = False
+def test_pending_events_survive_their_process_and_an_incomplete_last_line(server: Server, tmp_path: Path) -> None:
+    server.available = False
+    (tmp_path / "model").mkdir()
     box = Outbox(tmp_path / "box")
-    say(box, "a")
-    box.say("note", "run", name=b"\x00\xff")
-    with (box.folder / outbox.MESSAGES).open("ab") as file:
-        file.write(b'{"word": "no')
-    server.there = True
+    send(box, "a")
+    box.send(LogModel("run", str(tmp_path / "model"), "student", [b"\x00\xff"]))
+    with (box.folder / outbox.EVENTS).open("ab") as file:
+        file.write(b'{"kind": "SetT')
+    server.available = True
     Outbox(tmp_path / "box").flush()
-    assert names(server) == ["a", b"\x00\xff"]
+    assert server.notes() == ["a"]
+    assert server.received[1] == LogModel("run", str(box.folder / "1/model"), "student", [b"\x00\xff"])
 
 
-def test_a_process_that_dies_in_the_midst_of_telling_tells_nothing_twice(server: Server, tmp_path: Path) -> None:
-    server.there = False
+def test_a_process_that_dies_during_delivery_delivers_nothing_twice(server: Server, tmp_path: Path) -> None:
+    server.available = False
     box = Outbox(tmp_path / "box")
-    say(box, "a", "b")
-    (box.folder / outbox.TOLD).write_text("1\n")
-    server.there = True
+    send(box, "a", "b")
+    (box.folder / outbox.DELIVERED).write_text("1\n")
+    server.available = True
     Outbox(tmp_path / "box").flush()
-    assert names(server) == ["b"]
+    assert server.notes() == ["b"]
 
 
-def test_a_file_is_told_as_it_was(server: Server, tmp_path: Path) -> None:
-    server.there = False
+def test_a_file_is_delivered_as_it_was(server: Server, tmp_path: Path) -> None:
+    server.available = False
     (tmp_path / "report.md").write_text("then")
     box = Outbox(tmp_path / "box")
-    box.say("artifact", "run", path=str(tmp_path / "report.md"), folder=None)
+    box.send(LogArtifact("run", str(tmp_path / "report.md")))
     (tmp_path / "report.md").write_text("later")
-    kept = Path(box.waiting[0]["path"])
-    assert (kept.name, kept.read_text()) == ("report.md", "then")
+    event = events.parse(box.pending[0])
+    assert isinstance(event, LogArtifact)
+    assert (Path(event.path).name, Path(event.path).read_text()) == ("report.md", "then")
 
 
-def test_what_is_refused_is_set_aside_and_holds_nothing_up(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(MlflowException, match="no such run"):  # at once, it is a mistake of ours
-        say(Outbox(tmp_path / "other"), "bad")
-    server.there = False
+@pytest.mark.parametrize("run_id", ["deleted", "malformed"])
+def test_a_refused_event_is_set_aside_and_blocks_no_other(server: Server, tmp_path: Path, run_id: str) -> None:
+    with pytest.raises((MlflowException, TypeError), match=r"no such run|not iterable"):  # at once it is our mistake
+        send(Outbox(tmp_path / "other"), "a", run_id=run_id)
+    server.available = False
     box = Outbox(tmp_path / "box")
-    say(box, "bad", "good")
-    server.there = True
+    send(box, "bad", run_id=run_id)
+    send(box, "good")
+    server.available = True
     box.flush()
-    assert names(server) == ["good"]
-    assert "no such run" in (tmp_path / outbox.REFUSED).read_text()
+    assert server.notes() == ["good"]
+    (refused,) = (tmp_path / outbox.REFUSED).read_text().splitlines()
+    assert json.loads(refused)["reason"] in ("no such run", "'int' object is not iterable")
+    assert '"note": "bad"' in json.loads(refused)["event"]
     assert not box.folder.exists()
 
 
-def test_the_command_says_that_something_was_refused_and_where(
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"kind": "Note", "run_id": "run"}',
+        '{"kind": "SetTags", "run_id": "run", "colour": 1}',
+        '{"kind": "SetTags", "run_id": "run"}',
+        '{"kind": ["SetTags"]}',
+        '{"run_id": "run"}',
+        "[1]",
+        "7",
+        "no JSON",
+        "",
+    ],
+)
+def test_a_line_that_is_no_event_is_set_aside_and_blocks_no_other(server: Server, tmp_path: Path, line: str) -> None:
+    server.available = False
+    box = Outbox(tmp_path / "box")
+    send(box, "a")
+    with (box.folder / outbox.EVENTS).open("a") as file:
+        file.write(f"{line}\n{events.SetTags('run', {'note': 'b'}).to_json()}\n")
+    server.available = True
+    Outbox(tmp_path / "box").flush()
+    assert server.notes() == ["a", "b"]
+    refused = json.loads((tmp_path / outbox.REFUSED).read_text())
+    assert refused["event"] == line
+    assert refused["reason"].startswith("not an event of this version of decant: ")
+    assert not box.folder.exists()
+
+
+def test_every_kind_of_event_is_read_back_from_json() -> None:
+    samples = [
+        events.StartRun("run", "distill", {"a": "b"}, 1, "attributes.run_id = 'x'"),
+        events.LogMetrics("run", {"loss": 0.1, "nan": float("inf")}, 2, 3),
+        events.LogParams("run", {"a.b": "1"}),
+        SetTags("run", {"a": "b"}),
+        LogArtifact("run", "report.md", "folder"),
+        events.LogDataset("run", {"name": "train", "digest": "0"}, "train"),
+        LogModel("run", "folder", "student", ["text", b"\x00", {"text": "a", "text_pair": "b"}]),
+        events.DescribeInvocation("run", {"prepare": "0"}),
+        events.EndRun("run", "FINISHED", 4),
+    ]
+    assert [events.parse(event.to_json()) for event in samples] == samples
+    assert [type(event) for event in samples] == [*events.KINDS.values()]
+
+
+def test_the_command_reports_refused_events(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outbox.OUTBOX.mkdir(parents=True)
     (outbox.OUTBOX / outbox.REFUSED).write_text("{}\n{}\n")
     deliver.main([])
-    assert "2 messages were refused, why stands in each: read .state/outbox/refused.jsonl" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "2 events were refused, each with the reason: read .state/outbox/refused.jsonl" in out
 
 
-def test_help_tells_nothing_to_mlflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "ready", lambda: pytest.fail("it went to work"))
+def test_help_sends_nothing_to_mlflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "start", lambda: pytest.fail("it connected"))
     with pytest.raises(SystemExit, match="0"):
         deliver.main(["--help"])
     assert "usage: decant deliver" in capsys.readouterr().out
 
 
-def test_a_run_that_is_gone_refuses_all_that_is_late_and_holds_nothing_up(server: Server, tmp_path: Path) -> None:
-    server.there = False
+def test_a_deleted_run_refuses_all_late_events_and_blocks_nothing(server: Server, tmp_path: Path) -> None:
+    server.available = False
     box = Outbox(tmp_path / "box")
-    say(box, "bad", "bad")
-    server.there = True
+    send(box, "a", "b", run_id="deleted")
+    server.available = True
     box.flush()
     assert not box.folder.exists()
 
 
-def test_a_message_that_fails_at_a_store_that_answers_is_set_aside(
+def test_an_event_that_fails_while_the_store_answers_is_set_aside(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.there = False
+    server.available = False
     box = Outbox(tmp_path / "box")
-    say(box, "a")
-    monkeypatch.setattr(outbox, "experiment", lambda: "there")
+    send(box, "a")
+    monkeypatch.setattr(store, "experiment", lambda: "available")
     box.flush()
-    assert "server is away" in (tmp_path / outbox.REFUSED).read_text()
-    assert not box.waiting
+    assert "server is unavailable" in (tmp_path / outbox.REFUSED).read_text()
+    assert not box.pending
 
 
-def test_a_password_is_not_in_what_is_said(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    server.there = False
+def test_no_password_is_printed_or_stored(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server.available = False
     box = Outbox(tmp_path / "box")
-    say(box, "a")
-    assert "server is away" in box.reason
-    told = "".join([box.reason, *capsys.readouterr(), *(f.read_text() for f in box.folder.iterdir())])
-    assert "hunter22" not in told
+    send(box, "a")
+    assert "server is unavailable" in box.failure
+    texts = "".join([box.failure, *capsys.readouterr(), *(f.read_text() for f in box.folder.iterdir())])
+    assert "hunter22" not in texts
 
 
-def test_messages_of_another_store_wait(
+def test_events_for_another_store_stay_pending(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    server.there = False
+    server.available = False
     box = Outbox((outbox.OUTBOX / "1").absolute())
-    say(box, "a")
-    server.there = True
-    outbox.late()
-    assert names(server) == []  # its process lives
+    send(box, "a")
+    server.available = True
+    outbox.deliver_abandoned()
+    assert server.notes() == []  # its process lives
     box.lock.release()
-    mine = (box.folder / outbox.ADDRESS).read_text()
-    (box.folder / outbox.ADDRESS).write_text("http://elsewhere decant")
-    outbox.late()
-    assert names(server) == []
-    (box.folder / outbox.ADDRESS).write_text(mine)
-    outbox.late()
-    assert names(server) == ["a"]
+    this_store = (box.folder / outbox.STORE).read_text()
+    (box.folder / outbox.STORE).write_text("http://elsewhere decant")
+    outbox.deliver_abandoned()
+    assert server.notes() == []
+    (box.folder / outbox.STORE).write_text(this_store)
+    outbox.deliver_abandoned()
+    assert server.notes() == ["a"]
 
 
 class Real:
@@ -232,7 +287,7 @@ def real(tmp_path: Path) -> Iterator[Real]:
 
 
 @pytest.mark.slow
-def test_a_training_outlives_its_server_which_hears_all_of_it_afterwards(project: Path, real: Real) -> None:
+def test_training_survives_an_outage_and_all_its_events_arrive_afterwards(project: Path, real: Real) -> None:
     for name in ("prepare", "pretrain_load"):
         assert run_stage(name, *TINY, cwd=project, MLFLOW_TRACKING_URI=real.uri).returncode == 0
     knobs = ["fine_tune.batch_size=8", "fine_tune.epochs=20", "fine_tune.control_epochs=2"]
@@ -247,10 +302,10 @@ def test_a_training_outlives_its_server_which_hears_all_of_it_afterwards(project
     _, said = tuning.communicate(timeout=300)
     assert tuning.returncode == 0, said
     assert "MLflow does not answer" in said
-    assert "when the server is back: decant deliver" in said
+    assert "when the server is back, run: decant deliver" in said
     real.start()
     done = run_stage("cli", "deliver", cwd=project, MLFLOW_TRACKING_URI=real.uri)
-    assert done.stdout.endswith("nothing waits\n"), done.stderr
+    assert done.stdout.endswith("nothing is pending\n"), done.stderr
     mlflow.set_tracking_uri(real.uri)
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("decant").experiment_id
@@ -265,7 +320,7 @@ def test_a_training_outlives_its_server_which_hears_all_of_it_afterwards(project
         assert len(losses) == len({m.step for m in losses}) == epochs
         logged = client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'")
         assert [(found.name, str(found.status)) for found in logged] == [(model, "READY")]
-        assert "decant.told_late" in run.data.tags
+        assert "decant.delivered_late" in run.data.tags
     assert not [f for f in (project / outbox.OUTBOX).iterdir() if f.is_dir()]
 
 
@@ -313,10 +368,10 @@ def test_whole_pipelines_at_once_on_one_fresh_store_lose_nothing(tmp_path: Path)
     inside = Counter(
         (r.data.tags["mlflow.parentRunId"], r.data.tags.get("decant.stage")) for r in runs if r not in parents
     )
-    assert all(inside[run.info.run_id, stage] == 1 for run in parents for stage in READS)
+    assert all(inside[run.info.run_id, stage] == 1 for run in parents for stage in UPSTREAM)
     for folder in folders:
         seed = str(OmegaConf.load(folder / "params.yaml").seed)
         (whole,) = [run for run in parents if run.data.params["seed"] == seed]
         made = json.loads((folder / "data/evaluate/metrics.json").read_text())
         assert whole.data.metrics["student/accuracy"] == made["student"]["accuracy"]
-        assert not list((folder / outbox.OUTBOX).glob("*"))  # nothing waits, nothing was refused
+        assert not list((folder / outbox.OUTBOX).glob("*"))  # nothing is pending, nothing was refused

@@ -49,7 +49,7 @@ class Remembering(Run):
         super().__init__()
         self.name, self.log = name, log
 
-    def model(self, name: str, folder: Path, examples: list[Any]) -> None:
+    def log_model(self, name: str, folder: Path, examples: list[Any]) -> None:
         assert (folder / "model.safetensors").exists()
         self.log.append(f"{self.name}: {name}")
 

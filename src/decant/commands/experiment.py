@@ -26,7 +26,8 @@ from decant.evaluation import report
 from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
-from decant.tracking.runs import made_by, parent, recorded
+from decant.tracking.outputs import producer, restore_provenance
+from decant.tracking.runs import parent
 
 
 def main(words: list[str]) -> int:
@@ -64,7 +65,7 @@ def one(arguments: list[str]) -> int:
     if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
         print("Not every stage is up to date, so there is no result to show; dvc status says which.")
         return code
-    outbox.ready()
+    outbox.start()
     with parent(config) as whole:  # in either case: dvc.lock is whole only now
         if not made_now():
             print("evaluate did not have to run: its result was made before, and is restored.")
@@ -72,9 +73,9 @@ def one(arguments: list[str]) -> int:
             metrics, timings = report.read()
             report.log(whole, metrics, timings)
             report.table(metrics, timings)
-    outbox.close()
-    recorded()
-    if made := made_by("distill"):
+    outbox.finish()
+    restore_provenance()
+    if made := producer("distill"):
         print(f"The student, as MLflow serves it: runs:/{made.info.run_id}/student")
     return code
 
@@ -137,7 +138,7 @@ def restore_timings() -> None:
     Raises:
         UserError: no such run in this store.
     """
-    made = made_by("evaluate")
+    made = producer("evaluate")
     if made is None:
         raise UserError(
             "data/evaluate/metrics.json is restored, but no MLflow run of this store made it, so its timings are "

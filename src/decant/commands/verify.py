@@ -26,7 +26,8 @@ from decant.core.hashing import digest
 from decant.core.stage import configure_libraries
 from decant.evaluation import report
 from decant.experiment.experiment import Experiment
-from decant.tracking import provenance, runs
+from decant.tracking import provenance
+from decant.tracking.outputs import output_path
 from decant.tracking.runs import SEEDS_RUN
 
 PLACE = Path(".state/verify")
@@ -49,7 +50,7 @@ def main(words: list[str]) -> None:
     clone = cloned(Path.cwd(), PLACE.absolute())
     commit = _git(clone, "rev-parse", "HEAD").strip()  # here it may move meanwhile
     committed = outputs(clone)
-    made_there = provenance.recorded(clone)
+    made_there = provenance.read(clone)
     again(clone)
     rows = list(compared(clone, commit, committed, outputs(clone), own.tolerance))
     report.terminal().print(report.grid(f"commit {commit[:8]}, made again", COLUMNS, rows))
@@ -159,7 +160,7 @@ def reasons(clone: Path, there: dict[str, dict[str, str]], equal: list[str]) -> 
         return ["provenance.json is not committed: where these outputs were made is not known"]
     found: dict[str, list[str]] = {}
     for stage, facts in there.items():
-        output = runs.output(stage)
+        output = output_path(stage)
         if str(output) in equal and digest(clone / output) != facts["digest"]:
             found.setdefault("- what provenance.json says is of another output", []).append(stage)
         for key in sorted((facts.keys() | here.keys()) - {"digest"}):
