@@ -84,9 +84,9 @@ class RecordedRun(Run):
     """Keeps what would be logged, and drops what was, as a run that goes on does."""
 
     def __init__(self, state: Path | None) -> None:
-        super().__init__(state=state)
+        super().__init__(state_dir=state)
         self.kept: dict[tuple[str, int], float] = {}
 
-    def metrics(self, values: Any, step: int = 0) -> None:
+    def log_metrics(self, values: Any, step: int = 0) -> None:
         for key, value in values.items():
             self.kept.setdefault((key, step), value)
