@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from decant.dataset.modality import Row
-from decant.dataset.modality.text import LENGTHS, TextEncoder
+from decant.dataset.modality.text_encoder import PADDED_LENGTHS, TextEncoder
 from decant.training.datamodule import Data, LengthBuckets
 
 
@@ -60,7 +60,7 @@ def test_buckets_waste_less_padding_than_random_batches() -> None:
 def test_few_distinct_shapes_occur() -> None:
     rows = [Row([1] * n, 0) for n in LENGTHS_OF_ROWS]
     shapes = {tuple(Tokens().collate([rows[i] for i in b])["input_ids"].shape) for b in epoch(0)}
-    assert {s[1] for s in shapes} <= set(LENGTHS)
+    assert {s[1] for s in shapes} <= set(PADDED_LENGTHS)
 
 
 def test_padding_is_the_tokenizers_and_is_masked_and_soft_labels_keep_their_rows() -> None:

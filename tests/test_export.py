@@ -38,7 +38,8 @@ from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.backbone.siamese_network import SiameseConfig, SiameseForSequenceClassification
 from decant.core.errors import UserError
 from decant.dataset.modality import Batch, Encoder, Row
-from decant.dataset.modality.image import Image, ImageEncoder
+from decant.dataset.modality.image import Image
+from decant.dataset.modality.image_encoder import ImageEncoder
 from decant.distillation.export.onnx import arrays, convolutional, export_onnx
 from decant.distillation.export.quantisation import big, dynamic_int8, rounded, static_int8
 from decant.models import directory, surgery

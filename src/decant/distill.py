@@ -20,7 +20,7 @@ from decant.core.errors import UserError
 from decant.core.files import replacing
 from decant.core.processes import rank
 from decant.dataset.modality import Row
-from decant.dataset.prepared import Prepared, check_batches, read_prepared
+from decant.dataset.prepared import Prepared, check_batch_sizes, read_prepared
 from decant.distillation import student_init
 from decant.distillation.distiller import Distiller
 from decant.distillation.export import formats
@@ -49,7 +49,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     knobs: Distill = settings(cfg, "distill")
     loss: Loss = piece(cfg, "loss")
     prepared = read_prepared()
-    check_batches(cfg, len(prepared.frames["train"]), "distill")  # the control has these alone
+    check_batch_sizes(len(prepared.frames["train"]), {"distill": knobs.batch_size})  # the control has these alone
     examples = prepared.examples()
     alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained", dropout=None)
     print(f"student: {cfg.use.loss}", flush=True)

@@ -61,9 +61,9 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     for role in EXPORTED.keys() & folders:
         metrics[role] |= {"parameters": metrics["student"]["parameters"], "size_mb": size([MODELS["student"]], role)}
         metrics[role]["largest_difference"] = float(np.abs(logits[role] - logits["student"]).max())
-    metrics["figures"]["floor"] = prepared.modality.floor
+    metrics["figures"]["floor"] = prepared.modality.baseline_features
     answers = {"floor": linear.predict} | {
-        role: together([encoder.answer(network) for network, encoder in loaded], task)
+        role: together([encoder.predict_fn(network) for network, encoder in loaded], task)
         for role, loaded in networks.items()
     }
     threads = cfg.trainer.threads

@@ -19,7 +19,7 @@ from decant.config.schema import FineTune
 from decant.core.files import replacing
 from decant.core.processes import rank
 from decant.dataset.modality import Batch
-from decant.dataset.prepared import check_batches, read_prepared
+from decant.dataset.prepared import check_batch_sizes, read_prepared
 from decant.experiment import compatible, stage
 from decant.models.logits_storage import Storage
 from decant.task import Task
@@ -49,7 +49,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     if warning := smoothed(knobs.label_smoothing, piece(cfg, "loss").needs):
         print(warning, flush=True)
     prepared = read_prepared()
-    check_batches(cfg, len(prepared.frames["train"]), "fine_tune", "distill")
+    check_batch_sizes(len(prepared.frames["train"]), {s: cfg[s].batch_size for s in ("fine_tune", "distill")})
     examples = prepared.examples()
     longer = dataclasses.replace(knobs, epochs=knobs.control_epochs)
     storage = Storage("float16" if knobs.half_logits else "float32", knobs.top_logits)

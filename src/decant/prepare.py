@@ -16,9 +16,9 @@ from decant.core.errors import UserError
 from decant.core.files import read_json, replacing, write_json
 from decant.core.hashing import code, sha256
 from decant.data import SPLITS, Source
-from decant.dataset import modality
 from decant.dataset.modality import Modality
-from decant.dataset.prepared import PREPARED, SOURCE, check_batches
+from decant.dataset.modality.by_size import modality_of
+from decant.dataset.prepared import PREPARED, SOURCE, check_batch_sizes
 from decant.experiment import stage
 from decant.preparation import splits, text_augmentation
 from decant.preparation.cleaning import Tables, check_tables, clean, drop_held
@@ -48,7 +48,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     task: Task = piece(cfg, "task")
     pretrain: Pretrain = piece(cfg, "pretrain")
     made, originals = complete(piece(cfg, "data"), task, knobs, cfg.seed)
-    check_batches(cfg, len(made.tables["train"]), "fine_tune", "distill")
+    check_batch_sizes(len(made.tables["train"]), {s: cfg[s].batch_size for s in ("fine_tune", "distill")})
     with replacing(OUT) as folder:
         encoded = write(made, task, folder)
         (folder / SOURCE.name).mkdir()
@@ -58,7 +58,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
             write_json(folder / SOURCE.name / "card.json", {"splits": {}})
     facts = read_json(OUT / "card.json")["splits"]
     for split, frame in encoded.items():
-        shown = made.modality.shown(made.tables[split])
+        shown = made.modality.display(made.tables[split])
         frame = frame.assign(input=list(shown), target=frame["target"].astype(str))
         tracked.dataset(frame, split, facts[split]["sha256"])
         print(f"{split}: {len(frame)} rows")
@@ -101,7 +101,9 @@ def source_of(cfg: DictConfig, pretrain: Pretrain, target: dict[str, pd.DataFram
         splits.make_validation(before.tables, settings(cfg, "prepare"), pretrain.task, cfg.seed)
     else:
         splits.pool(before.tables, settings(cfg, "prepare"), cfg.seed)
-    check_batches(cfg, len(before.tables["train"]), "pretrain_load", of=" of the source data")
+    check_batch_sizes(
+        len(before.tables["train"]), {"pretrain_load": cfg.pretrain_load.batch_size}, of=" of the source data"
+    )
     return before
 
 
@@ -111,7 +113,7 @@ def load(source: Source, task: Task | None) -> Made:
     Raises:
         UserError: every problem found.
     """
-    kind = modality.of(source.size)
+    kind = modality_of(source.size)
     tables = source.load()
     if task is None:
         tables = {s: f.drop(columns="target", errors="ignore") for s, f in tables.items()}

@@ -15,7 +15,7 @@ from decant.config.compose import ROLES, piece, settings
 from decant.core.errors import UserError
 from decant.core.files import read_json, replacing, write_json
 from decant.core.hashing import code
-from decant.dataset import modality
+from decant.dataset.modality.by_size import modality_of
 from decant.experiment import compatible, stage
 from decant.models import dropout
 from decant.pretrain import Pretrain
@@ -49,7 +49,7 @@ def fits(cfg: DictConfig, role: str) -> None:
     """Refuse inputs that are longer than a network takes, before one is trained."""
     section = "distill" if role == "student" else "fine_tune"
     try:
-        modality.of(piece(cfg, "data").size).encoder(OUT / role, cfg[section].max_length)
+        modality_of(piece(cfg, "data").size).encoder(OUT / role, cfg[section].max_length)
     except UserError as error:
         raise UserError([f"{section}: {problem}" for problem in error.problems]) from error
 

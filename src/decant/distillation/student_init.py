@@ -8,7 +8,7 @@ import pandas as pd
 from decant.config.schema import Distill
 from decant.core.errors import UserError
 from decant.core.files import read_json, write_json
-from decant.dataset.modality.text import columns
+from decant.dataset.modality.text_encoder import text_columns
 from decant.dataset.prepared import Prepared
 from decant.distillation import vocabulary_pruning
 from decant.models import directory, dropout, surgery
@@ -37,7 +37,7 @@ def start(weights: Path, knobs: Distill, prepared: Prepared, folder: Path) -> Pa
 def trim(folder: Path, knobs: Distill, prepared: Prepared) -> None:
     """Cut the vocabulary of a model directory, in place, to what train and unlabelled texts use."""
     frames = [prepared.frames[s] for s in ("train", "unlabelled") if s in prepared.frames]
-    texts = pd.concat([frame[c] for frame in frames for c in columns(frame)])
+    texts = pd.concat([frame[c] for frame in frames for c in text_columns(frame)])
     kept = vocabulary_pruning.trim(folder, texts.tolist(), knobs.max_length)
     print(f"vocabulary: {kept:,} tokens kept", flush=True)
 

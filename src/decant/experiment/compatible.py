@@ -13,7 +13,7 @@ from decant.config.compose import piece, settings
 from decant.config.schema import Distill
 from decant.core.errors import UserError
 from decant.data import Source
-from decant.dataset import modality
+from decant.dataset.modality.by_size import modality_of
 from decant.loss import Loss
 from decant.models.predictions import FILE
 from decant.pretrain import Pretrain
@@ -35,7 +35,7 @@ def with_data(cfg: DictConfig) -> Iterator[str]:
     data: Source = piece(cfg, "data")
     pretrain: Pretrain = piece(cfg, "pretrain")
     augment: Augment = piece(cfg, "augment")
-    use, kind = cfg.use, modality.of(data.size).name
+    use, kind = cfg.use, modality_of(data.size).name
     for role in ("teacher", "student", "scratch"):
         backbone: Backbone = piece(cfg, role)
         if backbone.modality != kind:
@@ -45,7 +45,7 @@ def with_data(cfg: DictConfig) -> Iterator[str]:
                 f"{role} {use[role]} compares two texts, but an input of data {use.data} is one; choose another "
                 f"{role}, or data of pairs"
             )
-    if pretrain.needs_source and modality.of(piece(cfg, "source").size).name != kind:
+    if pretrain.needs_source and modality_of(piece(cfg, "source").size).name != kind:
         yield f"source {use.source} is not {kind}, but data {use.data} is; choose one like the other"
     optional: dict[str, Pretrain | Augment] = {"pretrain": pretrain, "augment": augment}
     for role, chosen in optional.items():

@@ -24,7 +24,7 @@ def parts(prepared: Prepared, task: Task, count: int, seed: int) -> np.ndarray:
         UserError: too few different inputs, of all or of one class, to give each part one.
     """
     train = prepared.frames["train"]
-    keys = prepared.modality.keys(train)
+    keys = prepared.modality.duplicate_keys(train)
     keys = keys.where(keys != "", train["row_id"])
     groups = train.assign(key=keys).drop_duplicates("key")
     strata = task.strata(groups["target"])

@@ -89,7 +89,7 @@ def learn(
     scale = read_json(start / "manifest.json")["lr_scale"]
     with directory.reading_model_directory(start):
         encoder = prepared.modality.encoder(start, knobs.max_length)
-        network = task.model(start, prepared.labels, prepared.modality.auto(), adapt)
+        network = task.model(start, prepared.labels, prepared.modality.auto_model(), adapt)
     rows = encoder.rows(prepared.frames)
     picked = {"train": chosen(rows, prepared), "validation": rows["validation"]}
     soft = [row.soft for row in picked["train"] if row.soft is not None]
