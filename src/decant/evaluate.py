@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 from transformers import PreTrainedModel
 
-from decant.config.compose import piece, settings
 from decant.config.schema import Evaluate
 from decant.core.files import replacing
 from decant.dataset.prepared import read_prepared
 from decant.evaluation import bootstrap, latency, linear_baseline, plots, report, row_scores
 from decant.evaluation.members import scores, together
-from decant.experiment import stage
+from decant.experiment.experiment import Experiment
+from decant.experiment.stage import run_stage
 from decant.models import directory, predictions
 from decant.models.predictions import ensemble_members, read_split
 from decant.serving import predictor
@@ -35,10 +34,9 @@ EXPORTED = {role: MODELS["student"] / role for role in ("onnx", "int8")}
 """The student's files for ONNX Runtime, by role."""
 
 
-def main(cfg: DictConfig, tracked: Run) -> None:
+def main(experiment: Experiment, run: Run) -> None:
     """Write metrics.json, rows.parquet and plots/ (the same bytes again), and `report.TIMED` (timings differ)."""
-    knobs: Evaluate = settings(cfg, "evaluate")
-    task: Task = piece(cfg, "task")
+    knobs, task = experiment.evaluate, experiment.task
     prepared = read_prepared()
     test = prepared.frames["test"]
     folders = {r: d for r, d in (MODELS | EXPORTED).items() if d.is_dir() or r in ("teacher", "student")}
@@ -52,7 +50,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
     logits = {"floor": task.linear_logits(linear, raw)}
     logits |= {role: read_split(folder, "test", prepared) for role, folder in folders.items()}
     target = np.stack(test["target"].to_list())
-    metrics = scored(logits, target, prepared.labels, task, knobs, cfg.seed)
+    metrics = scored(logits, target, prepared.labels, task, knobs, experiment.seed)
     metrics["floor"] |= linear_baseline.size(linear)
     for role, loaded in networks.items():
         metrics[role] |= {"parameters": parameters(loaded), "size_mb": size(ensemble_members(folders[role]))}
@@ -66,7 +64,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         role: together([encoder.predict_fn(network) for network, encoder in loaded], task)
         for role, loaded in networks.items()
     }
-    threads = cfg.trainer.threads
+    threads = experiment.trainer.threads
     answers |= {r: predictor.Model(MODELS["student"], r, threads) for r in EXPORTED if r in folders}
     timings = latency.measure(answers, raw)
     with replacing(report.OUT / "plots") as folder:
@@ -76,12 +74,17 @@ def main(cfg: DictConfig, tracked: Run) -> None:
         if "per_class" in metrics["student"]:
             report.per_class(metrics, prepared.labels).to_csv(folder / "per_class.csv", index=False)
     row_scores.write(
-        report.OUT / row_scores.FILE, test, {r: task.sums(v, target) for r, v in logits.items()}, cfg, prepared
+        report.OUT / row_scores.FILE,
+        test,
+        {r: task.sums(v, target) for r, v in logits.items()},
+        experiment.seed,
+        experiment.use["task"],
+        prepared,
     )
     plots.latency(metrics, timings, report.OUT)
     report.write(metrics, timings, prepared.labels)
-    tracked.dataset(test, "test", prepared.digests["test"])
-    for record in (tracked, tracked.parent):
+    run.dataset(test, "test", prepared.digests["test"])
+    for record in (run, run.parent):
         if record is not None:
             report.log(record, metrics, timings)
     report.table(metrics, timings)
@@ -117,4 +120,4 @@ def size(folders: Sequence[Path], variant: str | None = None) -> float:
 
 
 if __name__ == "__main__":
-    stage.stage("evaluate", main)
+    run_stage("evaluate", main)

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from decant.adapt import Adapt
 from decant.core.errors import UserError, require
 from decant.models.blocks import blocks, require_backbone
+from decant.training.adaptation import Adapt
 
 EVERY = "all-linear"
 

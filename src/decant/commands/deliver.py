@@ -5,7 +5,7 @@ decant deliver
 
 import argparse
 
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.tracking.outbox import ADDRESS, OUTBOX, REFUSED, Outbox, _lines, address, left, ready
 
 
@@ -18,7 +18,7 @@ def main(words: list[str]) -> None:
 
     plain = argparse.RawDescriptionHelpFormatter
     argparse.ArgumentParser("decant deliver", description=__doc__, formatter_class=plain).parse_args(words)
-    quiet()
+    configure_libraries()
     ready()
     if (refused := OUTBOX / REFUSED).exists():
         print(f"{len(_lines(refused))} messages were refused, why stands in each: read {refused}, then delete it")

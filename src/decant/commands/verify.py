@@ -21,11 +21,11 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from decant.commands import output_differences
-from decant.config import compose
 from decant.core.errors import UserError
 from decant.core.hashing import digest
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.evaluation import report
+from decant.experiment.experiment import Experiment
 from decant.tracking import provenance, runs
 from decant.tracking.runs import SEEDS_RUN
 
@@ -41,7 +41,7 @@ def main(words: list[str]) -> None:
     Raises:
         UserError: nothing is committed that could be made again, or making it failed.
     """
-    quiet()
+    configure_libraries()
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("decant verify", description=__doc__, formatter_class=plain)
     parser.add_argument("--tolerance", type=float, default=0.01, help="see above (default: 0.01)")
@@ -154,7 +154,7 @@ def reasons(clone: Path, there: dict[str, dict[str, str]], equal: list[str]) -> 
 
     `equal`: outputs that are byte-equal; what was written down of them has to be of these bytes.
     """
-    here = provenance.environment(compose.load([], clone))
+    here = provenance.environment(Experiment.load([], clone).config["trainer"])
     if not there:
         return ["provenance.json is not committed: where these outputs were made is not known"]
     found: dict[str, list[str]] = {}

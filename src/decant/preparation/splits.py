@@ -9,27 +9,27 @@ from decant.preparation.cleaning import Tables, check_ids
 from decant.task import Task
 
 
-def make(tables: Tables, knobs: Prepare, task: Task, seed: int) -> int:
+def make(tables: Tables, settings: Prepare, task: Task, seed: int) -> int:
     """Cut test off train, take labels away (`labels_per_class`), cut validation off what is left; in place.
 
     Returns how many rows were dropped, because a copy of theirs keeps its label.
     """
     dropped = 0
     if "test" not in tables:
-        tables["train"], tables["test"] = cut(tables["train"], knobs.test, "test", task, seed)
-    if knobs.labels_per_class is not None:
-        dropped = keep_labels(tables, knobs.labels_per_class, task, seed)
-    make_validation(tables, knobs, task, seed)
+        tables["train"], tables["test"] = cut(tables["train"], settings.test, "test", task, seed)
+    if settings.labels_per_class is not None:
+        dropped = keep_labels(tables, settings.labels_per_class, task, seed)
+    make_validation(tables, settings, task, seed)
     return dropped
 
 
-def make_validation(tables: Tables, knobs: Prepare, task: Task, seed: int) -> None:
+def make_validation(tables: Tables, settings: Prepare, task: Task, seed: int) -> None:
     """Cut validation off train if there is none, in place."""
     if "validation" not in tables:
-        tables["train"], tables["validation"] = cut(tables["train"], knobs.validation, "validation", task, seed)
+        tables["train"], tables["validation"] = cut(tables["train"], settings.validation, "validation", task, seed)
 
 
-def pool(tables: Tables, knobs: Prepare, seed: int) -> None:
+def pool(tables: Tables, settings: Prepare, seed: int) -> None:
     """All rows in train and, for a share of them, validation, whatever their split and label; in place.
 
     Raises:
@@ -41,7 +41,7 @@ def pool(tables: Tables, knobs: Prepare, seed: int) -> None:
     rows = pd.concat(parts)
     rows = rows.drop_duplicates("key").reset_index(drop=True)
     tables.clear()
-    tables["train"], tables["validation"] = cut(rows, knobs.validation, "validation", None, seed)
+    tables["train"], tables["validation"] = cut(rows, settings.validation, "validation", None, seed)
 
 
 def keep_labels(tables: Tables, count: int, task: Task, seed: int) -> int:

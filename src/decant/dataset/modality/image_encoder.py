@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from transformers import CLIPImageProcessor, PreTrainedModel
+from transformers import CLIPImageProcessorPil, PreTrainedModel
 
 from decant.core.errors import UserError
 from decant.dataset.modality import Batch, Encoder, PredictFn
@@ -21,7 +21,7 @@ class ImageEncoder(Encoder):
         if not (folder / "preprocessor_config.json").exists():
             raise UserError(f"{folder} holds no image model, but the data are images; choose backbones for images")
         self.size = size
-        self.processor = CLIPImageProcessor.from_pretrained(folder)
+        self.processor = CLIPImageProcessorPil.from_pretrained(folder)
         self.processor.stored_size = size  # saved with the model, for a server, which gets whole image files
         self.resolution = int(self.processor.crop_size["height"])
         self.mean = torch.tensor(self.processor.image_mean).view(1, 3, 1, 1)
