@@ -13,7 +13,6 @@ import torch
 from conftest import ROOT
 
 from decant import distill, fine_tune, prepare, pretrain_load
-from decant.adapt.full import Full
 from decant.config import compose
 from decant.config.schema import Distill
 from decant.core.errors import UserError
@@ -23,8 +22,8 @@ from decant.dataset.prepared import Prepared, read_prepared
 from decant.distillation.export import formats
 from decant.loss import Loss
 from decant.models import directory, predictions
+from decant.models.directory import Head
 from decant.serving import predictor
-from decant.task import primary_metric
 from decant.task.classify import Classify
 from decant.tracking.runs import Run
 
@@ -92,7 +91,7 @@ def distilled(folder: Path, *words: str, run: Run | None = None) -> float:
 def accuracy(folder: Path) -> float:
     prepared = read_prepared()
     target = prepared.frames["test"]["target"].to_numpy()
-    return primary_metric(predictions.read_split(folder, "test", prepared), target, Classify())
+    return Classify().scoring.score(predictions.read_split(folder, "test", prepared), target)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -198,7 +197,7 @@ def test_dropout_is_that_of_the_recipe_or_of_the_yaml(vocabulary: str, workspace
         cfg = compose.load([*SMALL, f"distill.vocabulary={vocabulary}"])
         knobs = dataclasses.replace(compose.settings(cfg, "distill"), dropout=dropout)
         made = distill.student.start(weights, knobs, prepared, tmp_path / str(dropout))
-        network = Classify().model(made, prepared.labels, prepared.modality.auto_model(), Full())
+        network = Classify().objective.build_network(made, prepared.labels, prepared.modality.auto_model(), Head())
         assert {m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)} == {expected}
         assert network.config.attention_probs_dropout_prob == expected
     assert digest(weights) == before
@@ -224,7 +223,7 @@ def test_the_control_keeps_its_own_dropout(workspace: Path, tmp_path: Path, monk
     monkeypatch.setattr(distill, "OUT", tmp_path / "distill")
     distill.main(compose.load([*SMALL, "distill.dropout=0.2"]), Run())
     distill.main(compose.load([*SMALL, "distill.dropout=0.2", "use.loss=none"]), Run())
-    assert asked == [("KD", 0.2), ("NoDistillation", None), ("NoDistillation", None)]
+    assert asked == [("KD", 0.2), ("Alone", None), ("Alone", None)]
 
 
 def test_a_student_of_several_teachers_is_cut_from_the_first(workspace: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def main(experiment: Experiment, run: Run) -> None:
     if rank() == 0:  # last: a file that is refused costs no training
         exporter = Exporter(
             prepared=prepared,
-            task=experiment.task,
+            scoring=experiment.task.scoring,
             settings=experiment.export,
             threads=experiment.trainer.threads,
             run=run,

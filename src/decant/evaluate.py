@@ -20,7 +20,7 @@ from decant.experiment.stage import run_stage
 from decant.models import directory, predictions
 from decant.models.predictions import ensemble_members, read_split
 from decant.serving import predictor
-from decant.task import Task
+from decant.task import Scoring
 from decant.tracking.runs import Run
 
 MODELS = {
@@ -45,23 +45,23 @@ def main(experiment: Experiment, run: Run) -> None:
         for r, d in folders.items()
         if r in MODELS
     }
-    linear = linear_baseline.fit(prepared, task)
+    linear = linear_baseline.fit(prepared, task.scoring)
     raw = prepared.modality.raw(test)
-    logits = {"floor": task.linear_logits(linear, raw)}
+    logits = {"floor": task.scoring.linear_logits(linear, raw)}
     logits |= {role: read_split(folder, "test", prepared) for role, folder in folders.items()}
     target = np.stack(test["target"].to_list())
-    metrics = scored(logits, target, prepared.labels, task, knobs, experiment.seed)
+    metrics = scored(logits, target, prepared.labels, task.scoring, knobs, experiment.seed)
     metrics["floor"] |= linear_baseline.size(linear)
     for role, loaded in networks.items():
         metrics[role] |= {"parameters": parameters(loaded), "size_mb": size(ensemble_members(folders[role]))}
         if len(loaded) > 1:
-            metrics[role]["members"] = scores(folders[role], prepared, task)
+            metrics[role]["members"] = scores(folders[role], prepared, task.scoring)
     for role in EXPORTED.keys() & folders:
         metrics[role] |= {"parameters": metrics["student"]["parameters"], "size_mb": size([MODELS["student"]], role)}
         metrics[role]["largest_difference"] = float(np.abs(logits[role] - logits["student"]).max())
     metrics["figures"]["floor"] = prepared.modality.baseline_features
     answers = {"floor": linear.predict} | {
-        role: together([encoder.predict_fn(network) for network, encoder in loaded], task)
+        role: together([encoder.predict_fn(network) for network, encoder in loaded], task.objective)
         for role, loaded in networks.items()
     }
     threads = experiment.trainer.threads
@@ -70,13 +70,13 @@ def main(experiment: Experiment, run: Run) -> None:
     with replacing(report.OUT / "plots") as folder:
         plots.headline(metrics, folder)
         plots.size(metrics, folder)
-        task.plots(logits["student"], target, prepared.labels, folder)
+        plots.draw(task.scoring.picture(logits["student"], target, prepared.labels), folder)
         if "per_class" in metrics["student"]:
             report.per_class(metrics, prepared.labels).to_csv(folder / "per_class.csv", index=False)
     row_scores.write(
         report.OUT / row_scores.FILE,
         test,
-        {r: task.sums(v, target) for r, v in logits.items()},
+        {r: task.scoring.sufficient_statistics(v, target) for r, v in logits.items()},
         experiment.seed,
         experiment.use["task"],
         prepared,
@@ -91,17 +91,21 @@ def main(experiment: Experiment, run: Run) -> None:
 
 
 def scored(
-    logits: dict[str, np.ndarray], target: np.ndarray, labels: list[str], task: Task, knobs: Evaluate, seed: int
+    logits: dict[str, np.ndarray], target: np.ndarray, labels: list[str], scoring: Scoring, knobs: Evaluate, seed: int
 ) -> dict[str, Any]:
     """Figures of each role with the interval of the first, comparisons, and what a reader of them has to know."""
-    found: dict[str, Any] = {r: task.scores(v, target, labels, knobs.bins) for r, v in logits.items()}
-    drawn = {role: bootstrap.drawn(v, target, task, knobs, seed) for role, v in logits.items()}
+    found: dict[str, Any] = {r: scoring.metrics(v, target, labels, knobs.bins) for r, v in logits.items()}
+    drawn = {role: bootstrap.drawn(v, target, scoring, knobs, seed) for role, v in logits.items()}
     for role, score in drawn.items():
         found[role]["interval"] = bootstrap.interval(score, knobs)
-    found["compare"] = bootstrap.compare(logits, drawn, task, knobs)
+    found["compare"] = bootstrap.compare(logits, drawn, scoring, knobs)
     if "alone" in logits:
         found["gap"] = {r: bootstrap.gap(r, drawn, knobs) for r in ("student", *EXPORTED) if r in logits}
-    found["figures"] = {"headline": task.monitor, "columns": list(task.columns.items()), "agreeing": task.agreeing}
+    found["figures"] = {
+        "headline": scoring.primary_metric,
+        "columns": list(scoring.metric_titles.items()),
+        "agreeing": scoring.agreement_sentence,
+    }
     found["figures"]["confidence"] = knobs.confidence
     return found
 

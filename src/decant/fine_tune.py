@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from decant.config.schema import FineTune
 from decant.core.files import replacing
 from decant.core.processes import rank
 from decant.dataset.prepared import check_batch_sizes, read_prepared
@@ -17,6 +18,7 @@ from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.models.logits_storage import Storage
+from decant.task import Target
 from decant.tracking.runs import Run
 from decant.training.adaptation import Adapt
 from decant.training.ensemble import (
@@ -43,7 +45,7 @@ def main(experiment: Experiment, run: Run) -> None:
     check_batch_sizes(len(job.prepared.frames["train"]), batch_sizes)
     storage = Storage(hparams.logits_dtype, hparams.top_k_logits)
     if hparams.folds > 1 or hparams.seeds > 1:
-        train_ensemble(job, hparams.folds, hparams.seeds, storage)
+        train_ensemble(job, experiment.task.target, hparams, storage)
     else:
         print("teacher", flush=True)
         with replacing(OUT) as folder:
@@ -56,7 +58,7 @@ def teacher_job(experiment: Experiment, run: Run) -> TrainingJob:
     """The training of the teacher."""
     return TrainingJob(
         prepared=read_prepared(),
-        task=experiment.task,
+        objective=experiment.task.objective,
         init_dir=PRETRAINED / "teacher",
         hparams=experiment.fine_tune,
         seed=experiment.seed,
@@ -78,10 +80,10 @@ def train_control(job: TrainingJob, epochs: int) -> None:
         run.model("control", OUT / "control", job.prepared.examples())
 
 
-def train_ensemble(job: TrainingJob, folds: int, seeds: int, storage: Storage) -> None:
+def train_ensemble(job: TrainingJob, target: Target, hparams: FineTune, storage: Storage) -> None:
     """Write a teacher for each fold or seed to data/fine_tune/, and their combined predictions."""
-    kind, count = ("fold", folds) if folds > 1 else ("seed", seeds)
-    fold_of_row = assign_folds(job.prepared, job.task, count, job.seed) if kind == "fold" else None
+    kind, count = ("fold", hparams.folds) if hparams.folds > 1 else ("seed", hparams.seeds)
+    fold_of_row = assign_folds(job.prepared, target, count, job.seed) if kind == "fold" else None
     if job.adapt.trains_backbone and fold_of_row is not None:
         check_fold_batch(fold_of_row, job.hparams.batch_size)
     with replacing(OUT) as folder:
@@ -96,7 +98,7 @@ def train_ensemble(job: TrainingJob, folds: int, seeds: int, storage: Storage) -
                 train(dataclasses.replace(job, seed=seed, select_rows=rows, run=run), member)
                 run.model("teacher", member, job.prepared.examples())
         if rank() == 0:
-            combine_predictions(folder, fold_of_row, job.prepared, job.task, storage)
+            combine_predictions(folder, fold_of_row, job.prepared, job.objective, storage)
 
 
 def smoothing_warning(smoothing: float, needs: Sequence[str]) -> str:

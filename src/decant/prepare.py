@@ -11,9 +11,10 @@ from decant.dataset.prepared import PREPARED, SOURCE, check_batch_sizes
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.preparation import splits, text_augmentation
-from decant.preparation.cleaning import Tables, check_tables, drop_held
+from decant.preparation.cleaning import check_tables, drop_held
 from decant.preparation.prepared_files import write_prepared
 from decant.preparation.source_tables import SourceTables, load_tables
+from decant.task import Tables
 from decant.tracking.runs import Run
 
 OUT = PREPARED
@@ -25,10 +26,10 @@ def main(experiment: Experiment, run: Run) -> None:
     batch_sizes = {"fine_tune": experiment.fine_tune.batch_size, "distill": experiment.distill.batch_size}
     check_batch_sizes(len(target.tables["train"]), batch_sizes)
     with replacing(OUT) as folder:
-        encoded = write_prepared(target, experiment.task, folder)
+        encoded = write_prepared(target, experiment.task.target, folder)
         (folder / SOURCE.name).mkdir()
         if experiment.pretrain.needs_source:
-            write_prepared(source_tables(experiment, originals), experiment.pretrain.task, folder / SOURCE.name)
+            write_prepared(source_tables(experiment, originals), experiment.pretrain.task.target, folder / SOURCE.name)
         else:  # pretrain-load depends on this folder, and DVC does not store empty ones
             write_json(folder / SOURCE.name / "card.json", {"splits": {}})
     log_splits(target, encoded, run)
@@ -41,10 +42,10 @@ def target_tables(experiment: Experiment) -> tuple[SourceTables, Tables]:
         UserError: every problem with them.
     """
     task, settings, seed = experiment.task, experiment.prepare, experiment.seed
-    target = load_tables(experiment.data, task)
-    target.dropped["labelled_copies"] = splits.make(target.tables, settings, task, seed)
+    target = load_tables(experiment.data, task.target)
+    target.dropped["labelled_copies"] = splits.make(target.tables, settings, task.target, seed)
     # dropping leaks and splitting can take the last row of a class
-    if problems := check_tables(target.tables, task):
+    if problems := check_tables(target.tables, task.target):
         raise UserError(problems)
     originals = dict(target.tables)
     if settings.augmented_copies:
@@ -60,15 +61,15 @@ def source_tables(experiment: Experiment, target: Tables) -> SourceTables:
     pretrain, settings, seed = experiment.pretrain, experiment.prepare, experiment.seed
     withheld = [target[s] for s in ("test", "validation", "unlabelled") if s in target]
     held_out = pd.concat(withheld if pretrain.labelled else withheld[:1])
-    task = pretrain.task if pretrain.labelled else None
-    source = load_tables(experiment.source, task)
+    source_target = pretrain.task.target if pretrain.labelled else None
+    source = load_tables(experiment.source, source_target)
     for unused in ("test", "unlabelled") if pretrain.labelled else ("test",):
         source.tables.pop(unused, None)
     source.dropped["leaks"] += drop_held(source.tables, held_out, source.source)
-    if problems := check_tables(source.tables, task):
+    if problems := check_tables(source.tables, source_target):
         raise UserError([f"the source data: {p}" for p in problems])
     if pretrain.labelled:
-        splits.make_validation(source.tables, settings, pretrain.task, seed)
+        splits.make_validation(source.tables, settings, pretrain.task.target, seed)
     else:
         splits.pool(source.tables, settings, seed)
     batch_sizes = {"pretrain_load": experiment.pretrain_load.batch_size}

@@ -58,7 +58,7 @@ def pretrain(experiment: Experiment, folder: Path, run: Run) -> None:
     print(f"pretraining: {names['pretrain']} on {names['source']}", flush=True)
     job = TrainingJob(
         prepared=read_prepared(SOURCE),
-        task=experiment.pretrain.task,
+        objective=experiment.pretrain.task.objective,
         init_dir=folder,
         hparams=experiment.pretrain_load,
         seed=experiment.seed,

@@ -6,7 +6,7 @@ The features are computed once; an epoch then costs milliseconds.
 from decant.training.adaptation import Adapt, Probe
 
 
-class Head(Adapt):
+class HeadOnly(Adapt):
     """Trains the head on cached features; nothing else changes, statistics of batch normalisation included."""
 
     trains_backbone = False

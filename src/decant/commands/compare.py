@@ -25,7 +25,7 @@ from decant.core.stage import configure_libraries
 from decant.evaluation import bootstrap, report, row_scores
 from decant.evaluation.row_scores import Rows
 from decant.experiment.experiment import Experiment
-from decant.task import Task
+from decant.task import Scoring, Task
 from decant.tracking import store
 
 WORDS = {"better": "better than", "worse": "worse than", "cannot tell": "not to be told from"}
@@ -148,20 +148,20 @@ def pairs(first: list[Rows], second: list[Rows]) -> list[tuple[Rows, Rows]]:
     return both
 
 
-def compare(both: list[tuple[Rows, Rows]], role: str, task: Task, knobs: Evaluate) -> Found:
+def compare(both: list[tuple[Rows, Rows]], role: str, scoring: Scoring, knobs: Evaluate) -> Found:
     """One model: by the rows of one pair, or by the means of several."""
     first, second = ([rows.sums[role] for rows in side] for side in zip(*both, strict=True))
     if len(both) == 1:
-        return by_rows(first[0], second[0], task, knobs, both[0][0].facts["seed"])
-    before, after = (task.headline(np.stack([s.sum(0) for s in side])) for side in (first, second))
+        return by_rows(first[0], second[0], scoring, knobs, both[0][0].facts["seed"])
+    before, after = (scoring.primary_metric_from(np.stack([s.sum(0) for s in side])) for side in (first, second))
     return by_seeds(before, after, knobs)
 
 
-def by_rows(first: np.ndarray, second: np.ndarray, task: Task, knobs: Evaluate, seed: int) -> Found:
+def by_rows(first: np.ndarray, second: np.ndarray, scoring: Scoring, knobs: Evaluate, seed: int) -> Found:
     """Of sums (N, K): bootstrap interval and permutation test, both paired."""
-    before, after = (bootstrap.resampled(s, task, knobs, seed) for s in (first, second))
+    before, after = (bootstrap.resampled(s, scoring, knobs, seed) for s in (first, second))
     low, high = bootstrap.ends(after.resamples - before.resamples, knobs.confidence)
-    p = bootstrap.permuted(first, second, task, knobs.resamples, seed)
+    p = bootstrap.permuted(first, second, scoring, knobs.resamples, seed)
     return Found(before.exact, after.exact, after.exact - before.exact, low, high, p)
 
 
@@ -179,14 +179,14 @@ def show(a: str, b: str, both: list[tuple[Rows, Rows]], knobs: Evaluate) -> None
     """Print the models that both have, and what the student's figures say in words."""
     task: Task = Experiment.load([f"use.task={both[0][0].facts['task']}"]).task
     roles = [r for r in report.TITLES if all(r in rows.sums for pair in both for rows in pair)]
-    found = {role: compare(both, role, task, knobs) for role in roles}
+    found = {role: compare(both, role, task.scoring, knobs) for role in roles}
     how = f"{len(both)} seeds, t-test of their differences" if len(both) > 1 else "one run each, the same test rows"
     lines = [
         [report.TITLES[role], f"{100 * f.before:.2f}", f"{100 * f.after:.2f}", f"{100 * f.difference:+.2f}",
          f"[{100 * f.low:+.2f}, {100 * f.high:+.2f}]", f"{f.p:.3g}", f.verdict(knobs.confidence)]
         for role, f in found.items()
     ]  # fmt: skip
-    report.terminal().print(report.grid(f"{task.monitor} x 100; {how}", COLUMNS, lines))
+    report.terminal().print(report.grid(f"{task.scoring.primary_metric} x 100; {how}", COLUMNS, lines))
     print(f"student: {b} is {WORDS[found['student'].verdict(knobs.confidence)]} {a} at {100 * knobs.confidence:g} %")
     if len(both) == 1:
         print(

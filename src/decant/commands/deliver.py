@@ -15,7 +15,6 @@ def main(words: list[str]) -> None:
     Raises:
         UserError: the store cannot be used.
     """
-
     plain = argparse.RawDescriptionHelpFormatter
     argparse.ArgumentParser("decant deliver", description=__doc__, formatter_class=plain).parse_args(words)
     configure_libraries()

@@ -60,10 +60,10 @@ class Distiller(Learner):
 
     def terms(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
         """Every raw and weighted term, and their sum."""
-        raw = {"hard": self.task.loss(logits, batch["target"], self.settings.label_smoothing)}
+        raw = {"hard": self.objective.loss(logits, batch["target"], self.settings.label_smoothing)}
         if self.distillation_loss.needs:
             student, teacher = self.outputs or (Output(logits), Output(batch["soft"]))
-            raw |= self.distillation_loss(student, teacher, batch["target"], self.task)
+            raw |= self.distillation_loss(student, teacher, batch["target"], self.objective)
         weights = self.distillation_loss.weights(self.global_step / max(1, self.total_steps))
         weighted = {f"{k}_weighted": weights[k] * v for k, v in raw.items()}
         return {"loss": torch.stack(list(weighted.values())).sum(), **raw, **weighted}

@@ -65,7 +65,7 @@ class StudentTraining:
             hparams = self.hparams.model_copy(update={"epochs": settings.prune_epochs})
             training = dataclasses.replace(self, hparams=hparams, run=run)
             training._train_from(unpruned, folder, SCORED, partial(PrunedDistiller, share=settings.prune))
-            report_metrics("pruned", metric_drop(unpruned, folder, self.prepared, self.task), self.run)
+            report_metrics("pruned", metric_drop(unpruned, folder, self.prepared, self.task.scoring), self.run)
 
     def _train_from(
         self, init_dir: Path, folder: Path, splits: Sequence[str], learner: Callable[..., Distiller]
@@ -74,7 +74,7 @@ class StudentTraining:
         with_teacher = teacher_rows if teacher else self.rows_with_soft_targets
         job = TrainingJob(
             prepared=self.prepared,
-            task=self.task,
+            objective=self.task.objective,
             init_dir=init_dir,
             hparams=self.hparams,
             seed=self.seed,
@@ -109,7 +109,7 @@ class StudentTraining:
         for split in (s for s in SOFT_TARGET_SPLITS if s in rows):
             ids, digest = prepared.ids(split), prepared.digests[split]
             logits = [predictions.read(folder, split, ids, digest) for folder in folders]
-            combined = logits[0] if len(logits) == 1 else self.task.ensemble(np.stack(logits))
+            combined = logits[0] if len(logits) == 1 else self.task.objective.ensemble(np.stack(logits))
             for row, soft in zip(rows[split], combined, strict=True):
                 row.soft = soft
         return teacher_rows(rows, prepared)

@@ -21,7 +21,7 @@ class Rows:
     """Of one experiment."""
 
     sums: dict[str, np.ndarray]
-    """By model: `Task.sums` (N, K) of the rows of test."""
+    """By model: `Scoring.sufficient_statistics` (N, K) of the rows of test."""
     facts: dict[str, Any]
     """`seed`, `task` (a name in conf/task/), and `test`, the sha256 of the table of test."""
 

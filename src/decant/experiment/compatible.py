@@ -49,21 +49,21 @@ def data_problems(experiment: Experiment) -> Iterator[str]:
 def task_problems(experiment: Experiment) -> Iterator[str]:
     """Components and values for other targets than those of the task."""
     use, task = experiment.use, experiment.task
-    if experiment.augment.single_label and not task.single_label:
+    if experiment.augment.single_label and not task.objective.single_label:
         yield (
             f"augment {use['augment']} compares probabilities over classes, but the task is {use['task']}; choose "
             "another, or the task classify"
         )
-    if experiment.loss.single_label and not task.single_label:
+    if experiment.loss.single_label and not task.objective.single_label:
         yield (
             f"loss {use['loss']} compares probabilities over classes (or standardises them), but the task is "
             f"{use['task']}; choose kd (standardise: false), mse, hint, attention or relation, or the task classify"
         )
-    if experiment.fine_tune.top_k_logits and not task.single_label:
+    if experiment.fine_tune.top_k_logits and not task.objective.single_label:
         yield f"fine_tune.top_k_logits is for one class of several, but the task is {use['task']}; set it to null"
-    if experiment.adapt.one_logit and not task.single_label:
+    if experiment.adapt.head.one_logit and not task.objective.single_label:
         yield f"one_logit is for one label of two, but the task is {use['task']}; set it to false"
-    for hparams in (experiment.fine_tune, experiment.distill) if not task.smooths else ():
+    for hparams in (experiment.fine_tune, experiment.distill) if not task.objective.allows_label_smoothing else ():
         if smoothing := hparams.label_smoothing:
             yield f"{hparams.section}.label_smoothing is {smoothing}, but a number cannot be smoothed; set it to 0.0"
 
@@ -101,7 +101,7 @@ def student_problems(experiment: Experiment) -> Iterator[str]:
             f"{cause} runs the teacher with the student, but {ensembles[0]}, and only stored predictions of several "
             "teachers can be combined; choose one teacher, or a loss of logits"
         )
-    own_head = experiment.adapt.hidden or experiment.adapt.one_logit
+    own_head = experiment.adapt.head.custom
     backbones = {"teacher": experiment.teacher, "student": experiment.student}
     for role, backbone in backbones.items() if states else ():
         if not backbone.states or (role == "teacher" and own_head):
@@ -149,7 +149,7 @@ def init_problems(experiment: Experiment) -> Iterator[str]:
         or getattr(teacher, "intermediate_size", None),
         f"teacher {use['teacher']} has no weights": not getattr(teacher, "pretrained", False),
         f"teacher {use['teacher']} is no plain stack of layers": not teacher.states,
-        f"adapt {use['adapt']} gives it a head of its own": adapt.hidden or adapt.one_logit,
+        f"adapt {use['adapt']} gives it a head of its own": adapt.head.custom,
     }
     for reason in (r for r, holds in reasons.items() if holds):
         yield f"distill.init_from is teacher, but {reason}; choose another, or distill.init_from pretrained"

@@ -11,7 +11,7 @@ import torch
 
 from decant.core.errors import require
 from decant.loss import Loss, Output, Weight, at, check, check_weights
-from decant.task import Task
+from decant.task import Objective
 
 FLAT = 1e-3
 """Deviation of logits below which a row is not stretched to 1."""
@@ -37,12 +37,14 @@ class KD(Loss):
         hard = at(self.hard_weight, progress)
         return {"soft": 1 - hard, "hard": hard}
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         teacher = teacher.detached()
         check(student.logits, teacher.logits)
         both = [standardised(o.logits) if self.standardise else o.logits for o in (student, teacher)]
-        return {"soft": task.divergence(both[0], both[1], self.temperature)}
+        return {"soft": objective.divergence(both[0], both[1], self.temperature)}
 
 
 def standardised(logits: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import torch
 
 from decant.loss import Loss, Output
-from decant.task import Task
+from decant.task import Objective
 
 
 class NoDistillation(Loss):
@@ -12,6 +12,8 @@ class NoDistillation(Loss):
     needs = ()
     scales = {"hard": 1.0}
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """No term but the hard one."""
         return {}

@@ -7,7 +7,7 @@ from torch import nn
 
 from decant.core.errors import UserError
 from decant.loss import Loss, Output, Weight, at, check_weights
-from decant.task import Task
+from decant.task import Objective
 
 
 class Sum(Loss):
@@ -45,12 +45,14 @@ class Sum(Loss):
         for loss in self.parts().values():
             loss.bind(student, teacher, aligned)
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         return {
             f"{name}/{term}": value
             for name, loss in self.parts().items()
-            for term, value in loss(student, teacher, target, task).items()
+            for term, value in loss(student, teacher, target, objective).items()
         }
 
     def parts(self) -> dict[str, Loss]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,27 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
-from decant.adapt import Adapt
 from decant.core.errors import UserError
 from decant.dataset.modality import Encoder, Modality, Row
 from decant.models import mlp_head
 
 ARCHITECTURES = ("decant.backbone.", "decant.models.")
 """Packages whose modules a config.json may name as its `architecture_module`."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The shape of a classification head; by default, the head that transformers gives the architecture."""
+
+    hidden: int | None = None
+    """Units of a hidden layer; None: no such layer."""
+    one_logit: bool = False
+    """A single logit with a sigmoid, for two classes."""
+
+    @property
+    def custom(self) -> bool:
+        """Whether transformers has no head of this shape, so that loading it needs decant."""
+        return self.hidden is not None or self.one_logit
 
 
 @contextmanager
@@ -57,18 +72,21 @@ def register(folder: Path) -> None:
         import_module(module)
 
 
-def with_head(auto: Any, folder: Path, adapt: Adapt, **head: Any) -> PreTrainedModel:
-    """The backbone of `folder` under a new head, drawn from the global seed; prints what was loaded."""
+def with_head(auto: Any, folder: Path, head: Head, **config: Any) -> PreTrainedModel:
+    """The backbone of `folder` under a new head, initialised from the global seed; prints what was loaded.
+
+    `config`: entries of the network's configuration.
+    """
     register(folder)
-    if adapt.hidden or adapt.one_logit:
-        return mlp_head.with_mlp_head(folder, adapt.hidden, adapt.one_logit, **head)
+    if head.custom:
+        return mlp_head.with_mlp_head(folder, head.hidden, head.one_logit, **config)
     if not (folder / "model.safetensors").exists():
         # some configurations ask for half precision, which their weights are stored in
-        model = auto.from_config(AutoConfig.from_pretrained(folder, **head), dtype=torch.float32)
+        model = auto.from_config(AutoConfig.from_pretrained(folder, **config), dtype=torch.float32)
         print(f"{folder}: from scratch, {model.num_parameters():,} parameters")
         return model
     model, info = auto.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **head
+        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **config
     )
     new, dropped = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     print(f"{folder}: {model.num_parameters():,} parameters, new: {new}, dropped: {dropped or 'nothing'}")

@@ -9,7 +9,7 @@ from decant.data import Source
 from decant.dataset.modality import Modality
 from decant.dataset.modality.by_size import modality_of
 from decant.preparation.cleaning import clean
-from decant.task import Task
+from decant.task import Target
 
 
 @dataclass
@@ -26,17 +26,17 @@ class SourceTables:
     """Rows that were dropped, by reason."""
 
 
-def load_tables(source: Source, task: Task | None) -> SourceTables:
-    """The clean tables of `source`; without a task the targets are not checked.
+def load_tables(source: Source, target: Target | None) -> SourceTables:
+    """The clean tables of `source`; without `target` the targets are not checked.
 
     Raises:
         UserError: every problem with them.
     """
     source_modality = modality_of(source.size)
     tables = source.load()
-    if task is None:
+    if target is None:
         tables = {split: frame.drop(columns="target", errors="ignore") for split, frame in tables.items()}
     elif "train" not in tables:
         raise UserError("there is no train split; name its file under train: in conf/data/")
-    dropped = clean(tables, source, source_modality, task)
+    dropped = clean(tables, source, source_modality, target)
     return SourceTables(source, source_modality, tables, dropped)

@@ -16,6 +16,7 @@ from decant.core.files import read_json
 from decant.dataset.modality import Encoder, Row
 from decant.dataset.prepared import Prepared
 from decant.models import directory, surgery
+from decant.models.directory import Head
 from decant.pretrain import Pretrain, replace_weights, require_architecture
 from decant.task.classify import Classify
 from decant.training.adaptation import Adapt
@@ -59,10 +60,12 @@ class Masked(Pretrain):
             rows["train"], rows["validation"], encoder, job.hparams.batch_size, job.seed, section=job.hparams.section
         )
         network = masked_lm_network(job.init_dir)
-        task = MaskedTokens(network.get_input_embeddings().num_embeddings)
+        objective = MaskedTokens(network.get_input_embeddings().num_embeddings)
         lr = job.hparams.lr * read_json(job.init_dir / "manifest.json")["lr_scale"]
-        learner = MaskedLMLearner(network, encoder, task, job.hparams, lr, Adapt(), NoAugmentation(), masking=masking)
-        trained = fit(learner, data, dataclasses.replace(job, task=task))
+        learner = MaskedLMLearner(
+            network, encoder, objective, job.hparams, lr, Adapt(), NoAugmentation(), masking=masking
+        )
+        trained = fit(learner, data, dataclasses.replace(job, objective=objective))
         replace_weights(trained.base_model, job.init_dir)
 
 
@@ -71,7 +74,7 @@ def masked_lm_network(folder: Path) -> PreTrainedModel:
 
     The layer for mean pooling is removed: after it no token has a state of its own.
     """
-    network = directory.with_head(AutoModelForMaskedLM, folder, Adapt())
+    network = directory.with_head(AutoModelForMaskedLM, folder, Head())
     surgery.remove_mean_pooling_layer(network.base_model)
     return network
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from decant.core.errors import require
+from decant.models.directory import Head
 
 BATCH_NORM_MODES = ("update", "frozen")
 
@@ -39,10 +40,8 @@ class Adapt:
     """Whether it builds on pretrained weights; a network from scratch is then refused."""
     trains_backbone: bool = True
     """Whether the whole network is trained (after the probe)."""
-    hidden: int | None = None
-    """Units of a hidden layer in the head; None: the head that transformers gives the architecture."""
-    one_logit: bool = False
-    """A head with a single logit and a sigmoid, for two classes."""
+    head: Head = Head()
+    """The shape of the head; default: the head that transformers gives the architecture."""
     batch_norm: str = "update"
     """The statistics of batch normalisation in training: `update`, or `frozen`, which keeps those that were pretrained.
     Frozen blocks always keep theirs."""

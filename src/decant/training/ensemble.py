@@ -12,7 +12,7 @@ from decant.dataset.prepared import Prepared
 from decant.models import predictions
 from decant.models.logits_storage import Storage
 from decant.models.predictions import FOLDS_FILE, ensemble_members, read_split
-from decant.task import Task
+from decant.task import Objective, Target
 
 SEED_STEP = 1000
 """Distance between the seeds of the teachers of one experiment and those of the experiment with the next seed."""
@@ -23,10 +23,10 @@ def member_seed(seed: int, number: int) -> int:
     return (seed * SEED_STEP + number) % 2**32
 
 
-def assign_folds(prepared: Prepared, task: Task, count: int, seed: int) -> np.ndarray:
+def assign_folds(prepared: Prepared, target: Target, count: int, seed: int) -> np.ndarray:
     """(N,): the fold, from 1 to `count`, of each row of train; equal inputs are in one fold.
 
-    Folds are stratified by the task's strata (Kohavi 1995) and depend on `seed`.
+    Folds are stratified by `Target.strata` (Kohavi 1995) and depend on `seed`.
 
     Raises:
         UserError: fewer different inputs, of all or of one class, than folds.
@@ -35,7 +35,7 @@ def assign_folds(prepared: Prepared, task: Task, count: int, seed: int) -> np.nd
     keys = prepared.modality.duplicate_keys(train)
     keys = keys.where(keys != "", train["row_id"])
     unique = train.assign(key=keys).drop_duplicates("key")
-    strata = task.strata(unique["target"])
+    strata = target.strata(unique["target"])
     codes = np.zeros(len(unique), int) if strata is None else pd.factorize(strata)[0]
     check_folds(unique["row_id"], codes, count)
     splitter = KFold if strata is None else StratifiedKFold
@@ -74,7 +74,7 @@ def rows_outside_fold(folds: np.ndarray, number: int, rows: dict[str, list[Row]]
 
 
 def combine_predictions(
-    folder: Path, folds: np.ndarray | None, prepared: Prepared, task: Task, storage: Storage
+    folder: Path, folds: np.ndarray | None, prepared: Prepared, objective: Objective, storage: Storage
 ) -> None:
     """Write the combined predictions of all members to `folder`, which holds a directory for each; and `FOLDS_FILE`.
 
@@ -88,7 +88,7 @@ def combine_predictions(
         if split == "train" and folds is not None:
             # an ensemble of one: the same scale as in the other splits
             member_logits = member_logits[None, folds - 1, np.arange(len(folds))]
-        logits[split] = prepared.ids(split), task.ensemble(member_logits)
+        logits[split] = prepared.ids(split), objective.ensemble(member_logits)
     predictions.write(folder, logits, prepared.digests, storage)
     if folds is not None:
         pd.DataFrame({"row_id": prepared.ids("train"), "fold": folds}).to_parquet(folder / FOLDS_FILE, index=False)

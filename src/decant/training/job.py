@@ -1,7 +1,7 @@
 """A training as one object: what the stages hand to `train`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from decant.augment.none import NoAugmentation
 from decant.config.schema import Trainer, Training
 from decant.dataset.modality import Batches, Row
 from decant.dataset.prepared import Prepared
-from decant.task import Task
+from decant.task import Objective
 from decant.tracking.runs import Run
 from decant.training.adaptation import Adapt
 from decant.training.learner import Learner, SupervisedLearner
@@ -30,7 +30,7 @@ class LearnerFactory(Protocol):
         self,
         network: PreTrainedModel,
         encoder: Batches,
-        task: Task,
+        objective: Objective,
         hparams: Training,
         lr: float,
         adapt: Adapt,
@@ -49,7 +49,7 @@ class TrainingJob:
     """One training: what is trained, from where, on which rows, how, and where it is logged."""
 
     prepared: Prepared
-    task: Task
+    objective: Objective
     init_dir: Path
     """The model directory with the initial weights, and a manifest.json."""
     hparams: Training
@@ -57,9 +57,9 @@ class TrainingJob:
     trainer: Trainer
     """The hardware."""
     run: Run
-    adapt: Adapt = Adapt()
+    adapt: Adapt = field(default_factory=Adapt)
     """Default: everything is trained from the first step on."""
-    augment: Augment = NoAugmentation()
+    augment: Augment = field(default_factory=NoAugmentation)
     learner: LearnerFactory = SupervisedLearner
     select_rows: Callable[[Rows, Prepared], list[Row]] = labelled_rows
     """The rows to train on, from the encoded rows of all splits."""

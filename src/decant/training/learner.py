@@ -16,7 +16,7 @@ from decant.augment import Augment
 from decant.config.schema import Training
 from decant.dataset.modality import Batch, Batches
 from decant.models.blocks import blocks
-from decant.task import Task
+from decant.task import Objective
 from decant.training.adaptation import Adapt
 from decant.training.callbacks import TrainMetrics
 
@@ -32,7 +32,7 @@ class Learner(pl.LightningModule, ABC):
         self,
         network: PreTrainedModel,
         encoder: Batches,
-        task: Task,
+        objective: Objective,
         hparams: Training,
         lr: float,
         adapt: Adapt,
@@ -40,9 +40,9 @@ class Learner(pl.LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.network = network.train()  # from_pretrained gives it in eval mode: no dropout
-        self.encoder, self.task, self.settings, self.lr = encoder, task, hparams, lr
+        self.encoder, self.objective, self.settings, self.lr = encoder, objective, hparams, lr
         self.adapt, self.augment = adapt, augment
-        self.validation_metrics = task.metrics(network.config.num_labels)
+        self.validation_metrics = objective.validation_metrics(network.config.num_labels)
         self.blocks = blocks(network)
         self.frozen: set[int] | None = None
         self.train_metrics = TrainMetrics()
@@ -93,7 +93,7 @@ class Learner(pl.LightningModule, ABC):
     def validation_step(self, batch: Batch, index: int) -> None:  # noqa: D102
         logits = self(batch).float()
         self.validation_metrics.update(logits, batch["target"])
-        loss = self.task.loss(logits, batch["target"])
+        loss = self.objective.loss(logits, batch["target"])
         self.log("validation/loss", loss, batch_size=len(batch["target"]), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:  # noqa: D102
@@ -159,7 +159,7 @@ class SupervisedLearner(Learner):
 
     def terms(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
         """The supervised loss alone."""
-        return {"loss": self.task.loss(logits, batch["target"], self.settings.label_smoothing)}
+        return {"loss": self.objective.loss(logits, batch["target"], self.settings.label_smoothing)}
 
 
 def batch_norms(network: nn.Module) -> list[BatchNorm]:

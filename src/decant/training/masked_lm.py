@@ -11,7 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from decant.dataset.modality import Batch
-from decant.task.classify import Classify
+from decant.task.classify.objective import ClassifyObjective
 from decant.training.learner import SupervisedLearner
 from decant.training.masking import Masking
 
@@ -37,15 +37,15 @@ class Perplexity(Metric):
         return (self.total / self.count).exp()
 
 
-class MaskedTokens(Classify):
-    """The task of masked language modelling: one token of the vocabulary for each masked token."""
+class MaskedTokens(ClassifyObjective):
+    """The objective of masked language modelling: one token of the vocabulary for each masked token."""
 
     monitor = "masked_accuracy"
 
     def __init__(self, vocabulary_size: int) -> None:
         self.vocabulary_size = vocabulary_size
 
-    def metrics(self, classes: int) -> MetricCollection:
+    def validation_metrics(self, classes: int) -> MetricCollection:
         """Share of the masked tokens that are predicted, and perplexity."""
         accuracy = MulticlassAccuracy(self.vocabulary_size, average="micro", validate_args=False)
         return MetricCollection({"masked_accuracy": accuracy, "perplexity": Perplexity()})

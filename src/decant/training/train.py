@@ -42,7 +42,9 @@ def learn(job: TrainingJob) -> tuple[PreTrainedModel, Encoder, Rows]:
     lr_scale = read_json(job.init_dir / "manifest.json")["lr_scale"]
     with directory.reading_model_directory(job.init_dir):
         encoder = job.prepared.modality.encoder(job.init_dir, job.hparams.max_length)
-        network = job.task.model(job.init_dir, job.prepared.labels, job.prepared.modality.auto_model(), job.adapt)
+        network = job.objective.build_network(
+            job.init_dir, job.prepared.labels, job.prepared.modality.auto_model(), job.adapt.head
+        )
     rows = encoder.rows(job.prepared.frames)
     fit_rows = {"train": job.select_rows(rows, job.prepared), "validation": rows["validation"]}
     init_head(job, network, fit_rows)
@@ -51,7 +53,7 @@ def learn(job: TrainingJob) -> tuple[PreTrainedModel, Encoder, Rows]:
     if job.adapt.trains_backbone:
         job.augment.bind(encoder)
         lr = job.hparams.lr * lr_scale
-        learner = job.learner(job.adapt.wrap(network), encoder, job.task, job.hparams, lr, job.adapt, job.augment)
+        learner = job.learner(job.adapt.wrap(network), encoder, job.objective, job.hparams, lr, job.adapt, job.augment)
         network = job.adapt.unwrap(fit(learner, data_module(job, fit_rows, encoder), job))
     return network, encoder, rows
 
@@ -62,7 +64,7 @@ def init_head(job: TrainingJob, network: PreTrainedModel, rows: Rows) -> None:
         return
     soft = [row.soft for row in rows["train"] if row.soft is not None]
     targets = np.stack([row.target for row in rows["train"]])
-    job.task.start(network, targets, np.stack(soft) if soft else None)
+    job.objective.init_head_bias(network, targets, np.stack(soft) if soft else None)
 
 
 def data_module(job: TrainingJob, rows: Rows, encoder: Encoder) -> DataModule:
@@ -77,7 +79,7 @@ def train_head(job: TrainingJob, probe: Probe, network: PreTrainedModel, encoder
     hparams = probe_hparams(job.hparams, probe)
     job = dataclasses.replace(job, hparams=hparams, adapt=Adapt(), augment=NoAugmentation())
     with feature_cache(network.to(process_device(job.trainer)), encoder, rows) as (features, cached):
-        learner = job.learner(network, features, job.task, hparams, hparams.lr, job.adapt, job.augment)
+        learner = job.learner(network, features, job.objective, hparams, hparams.lr, job.adapt, job.augment)
         data = DataModule(cached["train"], cached["validation"], features, hparams.batch_size, job.seed, shrink=True)
         device = fit(learner, data, job, prefix).device
     network.to(device)  # the trainer moved the head alone

@@ -62,8 +62,8 @@ def fit(learner: Learner, data: DataModule, job: TrainingJob, prefix: str = "") 
     Raises:
         UserError: weights, or metrics on validation, that are not finite.
     """
-    network, task = learner.network, job.task
-    best = BestWeights(network, task.monitor, lambda score: task.standard_error(score, len(data.validation)))
+    network, objective = learner.network, job.objective
+    best = BestWeights(network, objective.monitor, lambda score: objective.standard_error(score, len(data.validation)))
     timer = EpochTimer()
     state_dir = job.run.state
     checkpoint = ResumeCheckpoint(state_dir / f"{prefix}fit", job.trainer.save_minutes) if state_dir else None
@@ -83,7 +83,7 @@ def fit(learner: Learner, data: DataModule, job: TrainingJob, prefix: str = "") 
         advice = divergence_advice(job.hparams, prefix)
         raise UserError(f"no epoch ended with metrics on validation that are finite; {advice}")
     network.load_state_dict(best.weights)
-    metrics = {f"best/{task.monitor}": best.score, "best/epoch": best.epoch + 1}
+    metrics = {f"best/{objective.monitor}": best.score, "best/epoch": best.epoch + 1}
     metrics |= {"epoch_seconds": statistics.median(timer.seconds)}
     job.run.metrics({f"{prefix}{k}": v for k, v in metrics.items()})
     return network.to(trainer.strategy.root_device)

@@ -15,7 +15,7 @@ from decant.distillation.export.quantisation import quantise
 from decant.models import directory, predictions
 from decant.models.predictions import read_split
 from decant.serving.predictor import FILE, Model
-from decant.task import Task, primary_metric
+from decant.task import Scoring
 from decant.tracking.runs import Run
 
 Metrics = dict[str, float]
@@ -30,7 +30,7 @@ class Exporter:
     """
 
     prepared: Prepared
-    task: Task
+    scoring: Scoring
     settings: Export
     threads: int
     run: Run
@@ -43,7 +43,7 @@ class Exporter:
                 cannot be exported.
         """
         metrics = {name: self.score(folder, file) for name, file in self.write(folder).items()}
-        check_metric_drop(metrics, self.task.monitor, self.settings.max_metric_drop)
+        check_metric_drop(metrics, self.scoring.primary_metric, self.settings.max_metric_drop)
 
     def write(self, folder: Path) -> dict[str, Path]:
         """The exported files by format."""
@@ -63,7 +63,7 @@ class Exporter:
         name, prepared = file.parent.name, self.prepared
         logits = Model(folder, name, self.threads)(prepared.modality.raw(prepared.frames["test"]))
         predictions.write(file.parent, {"test": (prepared.ids("test"), logits)}, prepared.digests)
-        metrics = metric_drop(folder, file.parent, prepared, self.task) | {"mb": file.stat().st_size / 1e6}
+        metrics = metric_drop(folder, file.parent, prepared, self.scoring) | {"mb": file.stat().st_size / 1e6}
         report_metrics(name, metrics, self.run)
         return metrics
 
@@ -73,13 +73,13 @@ def evenly_spaced(rows: Sequence[Row], count: int) -> Sequence[Row]:
     return rows[:: max(1, len(rows) // count)][:count]
 
 
-def metric_drop(before: Path, after: Path, prepared: Prepared, task: Task) -> Metrics:
+def metric_drop(before: Path, after: Path, prepared: Prepared, scoring: Scoring) -> Metrics:
     """The model in `after` compared with the one in `before` on test, from their stored predictions."""
     target = np.stack(prepared.frames["test"]["target"].to_list())
     logits = [read_split(folder, "test", prepared) for folder in (before, after)]
-    scores = [primary_metric(values, target, task) for values in logits]
+    scores = [scoring.score(values, target) for values in logits]
     return {
-        f"test_{task.monitor}": scores[1],
+        f"test_{scoring.primary_metric}": scores[1],
         "metric_drop": scores[0] - scores[1],
         "largest_difference": float(np.abs(logits[1] - logits[0]).max()),
     }
@@ -91,14 +91,14 @@ def report_metrics(name: str, metrics: Metrics, run: Run) -> None:
     run.metrics({f"{name}/{k}": v for k, v in metrics.items()})
 
 
-def check_metric_drop(metrics: Mapping[str, Metrics], monitor: str, limit: float) -> None:
+def check_metric_drop(metrics: Mapping[str, Metrics], metric: str, limit: float) -> None:
     """Refuse files that lose more than `limit` of the primary metric.
 
     Raises:
         UserError: with every one.
     """
     problems = [
-        f"{name} loses {100 * m['metric_drop']:.2f} points of {monitor} on test ({100 * m[f'test_{monitor}']:.2f} "
+        f"{name} loses {100 * m['metric_drop']:.2f} points of {metric} on test ({100 * m[f'test_{metric}']:.2f} "
         f"left, largest difference of a logit {m['largest_difference']:.3g}), more than export.max_metric_drop, "
         f"{limit:g}, allows: raise it, or lower export.prune or set export.int8 to false"
         for name, m in metrics.items()
