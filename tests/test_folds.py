@@ -22,7 +22,7 @@ from decant.dataset.prepared import Prepared, read_prepared
 from decant.evaluation import report
 from decant.evaluation.members import together
 from decant.models import directory, predictions
-from decant.models.predictions import read_split
+from decant.models.predictions import ensemble_members, read_split
 from decant.task import Objective, Target, Task
 from decant.task.classify import Classify
 from decant.task.classify.objective import ClassifyObjective
