@@ -31,7 +31,7 @@ def loaded(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFram
 
 def keyed(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables as they are once clean."""
-    return {s: f.assign(key=Text().keys(f)) for s, f in loaded(frame, **others).items()}
+    return {s: f.assign(key=Text().duplicate_keys(f)) for s, f in loaded(frame, **others).items()}
 
 
 def cleaned(made: dict[str, pd.DataFrame], **options: str) -> dict[str, int]:

@@ -59,9 +59,9 @@ def main(experiment: Experiment, run: Run) -> None:
     for role in EXPORTED.keys() & folders:
         metrics[role] |= {"parameters": metrics["student"]["parameters"], "size_mb": size([MODELS["student"]], role)}
         metrics[role]["largest_difference"] = float(np.abs(logits[role] - logits["student"]).max())
-    metrics["figures"]["floor"] = prepared.modality.floor
+    metrics["figures"]["floor"] = prepared.modality.baseline_features
     answers = {"floor": linear.predict} | {
-        role: together([encoder.answer(network) for network, encoder in loaded], task.objective)
+        role: together([encoder.predict_fn(network) for network, encoder in loaded], task.objective)
         for role, loaded in networks.items()
     }
     threads = experiment.trainer.threads

@@ -15,7 +15,7 @@ from decant.backbone.lstm import LSTM, LSTMConfig, LSTMForSequenceClassification
 from decant.backbone.siamese import Siamese
 from decant.config import compose
 from decant.core.errors import UserError
-from decant.dataset import modality
+from decant.dataset.modality.by_size import modality_of
 from decant.dataset.modality.text import Text
 from decant.models import directory, surgery
 from decant.models.directory import Head
@@ -53,8 +53,8 @@ def test_every_backbone_without_network_makes_a_model_directory(
         monkeypatch.setenv("DECANT_WEIGHTS", str(WEIGHTS))
     backbone = compose.piece(compose.load([f"use.student={name}"], ROOT), "student")
     backbone.write(tmp_path)
-    kind = modality.of(16 if isinstance(backbone, Image) else None)
-    head = directory.with_head(kind.auto(), tmp_path, Head(), num_labels=3)
+    kind = modality_of(16 if isinstance(backbone, Image) else None)
+    head = directory.with_head(kind.auto_model(), tmp_path, Head(), num_labels=3)
     text = [("hello", "you"), ("a", "longer text")] if isinstance(backbone, Siamese) else ["hello", "a longer text"]
     examples = text if kind.name == "text" else [PIL.Image.new("RGB", (16, 16))] * 2
     assert kind.encoder(tmp_path).answer(head.eval())(examples).shape == (2, 3)
@@ -207,7 +207,7 @@ def test_padding_does_not_change_what_the_lstm_says() -> None:
 def test_a_saved_lstm_comes_back_the_same(tmp_path: Path) -> None:
     LSTM(package=MINILM, embedding_size=8, hidden_size=8, dropout=0.0).write(tmp_path)
     kind = Text()
-    network = directory.with_head(kind.auto(), tmp_path, Head(), num_labels=3)
+    network = directory.with_head(kind.auto_model(), tmp_path, Head(), num_labels=3)
     directory.save(network, AutoTokenizer.from_pretrained(tmp_path), tmp_path)
     first = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
     again, encoder = directory.load(tmp_path, kind)

@@ -76,7 +76,7 @@ def written(case: Case, folder: Path, what: str) -> dict[str, bytes] | None:
             source = Table(**{**case.source, **places})
             made, _ = prepare.complete(source, case.task, case.knobs, case.seed)
             prepare.write(made, case.task, out)
-            assert all(made.modality.shown(frame).map(type).eq(str).all() for frame in made.tables.values())
+            assert all(made.modality.display(frame).map(type).eq(str).all() for frame in made.tables.values())
         except UserError as error:
             refused(error, what)
             return None
@@ -89,13 +89,13 @@ def written(case: Case, folder: Path, what: str) -> dict[str, bytes] | None:
 def check(prepared: Prepared, card: dict, case: Case) -> None:
     """The promises of `prepare` about what it writes."""
     assert set(LABELLED) <= set(prepared.frames) == set(card["splits"])
-    keys = {split: set(Text().keys(frame)) - {""} for split, frame in prepared.frames.items()}
+    keys = {split: set(Text().duplicate_keys(frame)) - {""} for split, frame in prepared.frames.items()}
     assert sum(map(len, keys.values())) == len(set().union(*keys.values())), "an input stands in two splits"
     for split, frame in prepared.frames.items():
         facts = card["splits"][split]
         assert len(frame) == facts["rows"] > 0
         assert frame["row_id"].is_unique
-        assert facts["duplicates"] == Text().keys(frame).duplicated().sum()
+        assert facts["duplicates"] == Text().duplicate_keys(frame).duplicated().sum()
         check_targets(split, frame["target"], facts, case, prepared.labels)
 
 

@@ -167,11 +167,11 @@ def test_inputs_that_are_no_pair_are_refused(wrong: dict) -> None:
 
 def test_the_order_of_a_pair_counts_and_an_empty_side_makes_it_empty() -> None:
     frame = pd.DataFrame({"input": ["A  b", "a B", "c", "", "a b c"], "pair": ["C", "c", "a b", "c", ""]})
-    keys = Text().keys(frame).tolist()
+    keys = Text().duplicate_keys(frame).tolist()
     assert keys[0] == keys[1] != keys[2]
     assert keys[3:] == ["", ""]
     # the border between the texts counts, too
-    moved = Text().keys(pd.DataFrame({"input": ["a b", "a"], "pair": ["c", "b c"]}))
+    moved = Text().duplicate_keys(pd.DataFrame({"input": ["a b", "a"], "pair": ["c", "b c"]}))
     assert moved.nunique() == 2
 
 
@@ -224,11 +224,11 @@ def test_stored_answers_served_answers_and_those_of_a_plain_pipeline_are_equal(f
     rows = encoder.rows({"test": pairs()})["test"]
     stored = directory.predict(network, encoder, rows)[:, 0]
     assert np.ptp(stored) > 1e-3
-    answered = encoder.answer(network)(Text().raw(pairs()))[:, 0]
-    piped = pipeline("text-classification", model=str(folder))(Text().sent(pairs()))
+    answered = encoder.predict_fn(network)(Text().raw(pairs()))[:, 0]
+    piped = pipeline("text-classification", model=str(folder))(Text().request_inputs(pairs()))
     server = pyfunc.Server()
     server.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
-    for given in (Text().sent(pairs()), pd.DataFrame(Text().sent(pairs()))):
+    for given in (Text().request_inputs(pairs()), pd.DataFrame(Text().request_inputs(pairs()))):
         assert server.predict(None, given)["score"].tolist() == pytest.approx(stored.tolist(), abs=1e-5)
     assert answered.tolist() == pytest.approx(stored.tolist(), abs=1e-5)
     assert [p["score"] for p in piped] == pytest.approx(stored.tolist(), abs=1e-5)
@@ -241,7 +241,7 @@ def test_an_architecture_without_segments_takes_pairs(folder: Path) -> None:
     network = DistilBertForSequenceClassification(shape)
     rows = encoder.rows({"test": pairs()})["test"]
     assert directory.predict(network, encoder, rows).shape == (4, 1)
-    assert encoder.answer(network.eval())(Text().raw(pairs())).shape == (4, 1)
+    assert encoder.predict_fn(network.eval())(Text().raw(pairs())).shape == (4, 1)
 
 
 # --- the server
@@ -252,7 +252,7 @@ def served(folder: Path) -> tuple[pd.DataFrame, torch.Tensor]:
     server = pyfunc.Server()
     server.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
     network, encoder = directory.load(folder, Text())
-    return server.predict(None, FIRST), encoder.answer(network)(FIRST)
+    return server.predict(None, FIRST), encoder.predict_fn(network)(FIRST)
 
 
 def test_a_server_gives_the_labels_above_the_threshold_the_surest_first(tmp_path: Path, bare: Path) -> None:

@@ -13,7 +13,7 @@ WORDS = ["please", "tell", "me", "where", "the", "parcel", "with", "my", "new", 
 def tables() -> dict[str, pd.DataFrame]:
     train = pd.DataFrame({"row_id": ["a", "b"], "input": [" ".join(WORDS), "cancel it"], "target": ["x", "y"]})
     test = pd.DataFrame({"row_id": ["c"], "input": ["cancel"], "target": ["y"]})
-    return {s: f.assign(key=Text().keys(f)) for s, f in (("train", train), ("test", test))}
+    return {s: f.assign(key=Text().duplicate_keys(f)) for s, f in (("train", train), ("test", test))}
 
 
 def test_words_are_left_out_and_replaced_as_often_as_they_should() -> None:
@@ -48,7 +48,7 @@ def test_copies_are_new_inputs_without_labels() -> None:
 
 def test_no_new_copy_leaves_no_unlabelled_rows() -> None:
     train = pd.DataFrame({"row_id": ["a"], "input": ["word"], "target": ["x"]})
-    made = {"train": train.assign(key=Text().keys(train))}
+    made = {"train": train.assign(key=Text().duplicate_keys(train))}
     text_augmentation.add(made, 3, Text(), 0)
     assert set(made) == {"train"}
 
@@ -56,7 +56,7 @@ def test_no_new_copy_leaves_no_unlabelled_rows() -> None:
 def test_unlabelled_rows_stay_and_have_copies_too() -> None:
     made = tables()
     more = pd.DataFrame({"row_id": ["u"], "input": ["an unlabelled text of some length"]})
-    made["unlabelled"] = more.assign(key=Text().keys(more))
+    made["unlabelled"] = more.assign(key=Text().duplicate_keys(more))
     text_augmentation.add(made, 5, Text(), 0)
     assert made["unlabelled"]["row_id"].iloc[0] == "u"
     assert any(i.startswith("unlabelled u copy") for i in made["unlabelled"]["row_id"])
@@ -81,6 +81,6 @@ def test_images_and_pairs_are_refused() -> None:
 def test_ids_that_two_splits_share_give_copies_of_their_own() -> None:
     made = tables()
     more = pd.DataFrame({"row_id": ["a", "b"], "input": ["an unlabelled text of some length", "and one more of them"]})
-    made["unlabelled"] = more.assign(key=Text().keys(more))
+    made["unlabelled"] = more.assign(key=Text().duplicate_keys(more))
     text_augmentation.add(made, 5, Text(), 0)
     assert made["unlabelled"]["row_id"].is_unique

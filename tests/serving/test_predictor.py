@@ -14,7 +14,7 @@ from support.model_directories import picture
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    CLIPImageProcessor,
+    CLIPImageProcessorPil,
     ResNetForImageClassification,
 )
 
@@ -237,7 +237,7 @@ def test_pixels_are_those_of_prepare_and_of_the_processor_in_transformers(
         content = picture(height, width, form)
         prepared = decode(content, stored)
         assert np.array_equal(np.asarray(square(upright(content, stored), stored)), prepared)
-        wanted = CLIPImageProcessor.from_pretrained(tmp_path)([PIL.Image.fromarray(prepared)], return_tensors="np")
+        wanted = CLIPImageProcessorPil.from_pretrained(tmp_path)([PIL.Image.fromarray(prepared)], return_tensors="np")
         found = given.batch(given.read([content]))["pixel_values"]
         assert found.dtype == np.float32
         assert np.abs(found - wanted["pixel_values"]).max() * 0.2 < 0.1 / 255
@@ -280,7 +280,7 @@ def test_logits_of_images_are_those_of_pytorch_in_the_order_given(images: Path) 
     network = ResNetForImageClassification.from_pretrained(images).eval()
     files = [picture(height) for height in range(30, 100)]
     squares = [PIL.Image.fromarray(decode(f, 20)) for f in files]
-    tensors = CLIPImageProcessor.from_pretrained(images)(squares, return_tensors="pt")
+    tensors = CLIPImageProcessorPil.from_pretrained(images)(squares, return_tensors="pt")
     with torch.inference_mode():
         wanted = network(**tensors).logits.numpy()
     assert np.allclose(Model(images)(files), wanted, atol=1e-4)

@@ -5,7 +5,7 @@ import pytest
 from support.tiny_networks import TokenRows
 
 from decant.dataset.modality import Row
-from decant.dataset.modality.text import LENGTHS
+from decant.dataset.modality.text_encoder import PADDED_LENGTHS
 from decant.training.datamodule import Data, LengthBuckets
 
 LENGTHS_OF_ROWS = np.random.default_rng(0).integers(3, 120, 1003).tolist()
@@ -53,7 +53,7 @@ def test_buckets_waste_less_padding_than_random_batches() -> None:
 def test_few_distinct_shapes_occur() -> None:
     rows = [Row([1] * n, 0) for n in LENGTHS_OF_ROWS]
     shapes = {tuple(TokenRows().collate([rows[i] for i in b])["input_ids"].shape) for b in epoch(0)}
-    assert {s[1] for s in shapes} <= set(LENGTHS)
+    assert {s[1] for s in shapes} <= set(PADDED_LENGTHS)
 
 
 def test_padding_is_the_tokenizers_and_is_masked_and_soft_labels_keep_their_rows() -> None:
