@@ -99,8 +99,8 @@ def dataset(run_id: str, values: dict[str, str], split: str) -> None:
 
 def model(run_id: str, path: str, name: str, examples: list[Any]) -> None:
     """Log a model directory as an MLflow model, unless that was done."""
-    if not packaging.exists(run_id, name):
-        packaging.log(run_id, name, Path(path), examples)
+    if not packaging.has_model(run_id, name):
+        packaging.log_model(run_id, name, Path(path), examples)
 
 
 def made(run_id: str, digests: dict[str, str]) -> None:

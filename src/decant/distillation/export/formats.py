@@ -16,8 +16,8 @@ from decant.distillation.export.onnx import arrays, convolutional, export_onnx
 from decant.distillation.export.quantisation import dynamic_int8, static_int8
 from decant.models import directory, predictions
 from decant.models.predictions import stored
-from decant.serving import predictor
-from decant.serving.predictor import FILE
+from decant.serving.model_formats import ONNX_FILE, ModelFormat
+from decant.serving.predictor import OnnxPredictor
 from decant.task import Task, primary_metric
 from decant.tracking.runs import Run
 
@@ -38,17 +38,17 @@ def write(cfg: DictConfig, folder: Path, prepared: Prepared, tracked: Run) -> No
     task: Task = piece(cfg, "task")
     network, encoder = directory.load(folder, prepared.modality)
     rows = encoder.rows(prepared.frames)
-    whole = folder / "onnx" / FILE
+    whole = folder / "onnx" / ONNX_FILE
     whole.parent.mkdir()
     export_onnx(network, encoder, rows["validation"][:2], whole)
-    made = {"onnx": whole}
+    made: dict[ModelFormat, Path] = {"onnx": whole}
     if knobs.int8:
-        made["int8"] = folder / "int8" / FILE
+        made["int8"] = folder / "int8" / ONNX_FILE
         made["int8"].parent.mkdir()
         quantise(network, encoder, spread(rows["train"], knobs.calibration), whole, made["int8"])
     found = {}
     for role, file in made.items():
-        served = predictor.Model(folder, role, cfg.trainer.threads)(prepared.modality.raw(prepared.frames["test"]))
+        served = OnnxPredictor(folder, role, cfg.trainer.threads)(prepared.modality.raw(prepared.frames["test"]))
         predictions.write(file.parent, {"test": (prepared.ids("test"), served)}, prepared.digests)
         found[role] = {**figures(folder, file.parent, prepared, task), "mb": file.stat().st_size / 1e6}
         told(role, found[role], tracked)
@@ -87,7 +87,7 @@ def told(role: str, found: dict[str, float], tracked: Run) -> None:
     tracked.metrics({f"{role}/{k}": v for k, v in found.items()})
 
 
-def gate(found: dict[str, dict[str, float]], task: Task, most: float) -> None:
+def gate(found: dict[ModelFormat, dict[str, float]], task: Task, most: float) -> None:
     """Refuse to hand on files that lose too much."""
     bad = [
         f"{role} loses {100 * f['lost']:.2f} points of {task.monitor} on test ({100 * f[f'test_{task.monitor}']:.2f} "
