@@ -1,28 +1,20 @@
-"""What MLflow has not been told yet, because its server was away.
-
-decant deliver
-"""
-
-import argparse
+"""`decant deliver`: sends the MLflow events that were queued while the server was away."""
 
 from decant.core.stage import quiet
 from decant.tracking.outbox import ADDRESS, OUTBOX, REFUSED, Outbox, _lines, address, left, ready
 
 
-def main(words: list[str]) -> None:
-    """The command `decant deliver`.
+def run() -> None:
+    """Send queued events, and print what remains.
 
     Raises:
         UserError: the store cannot be used.
     """
-
-    plain = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser("decant deliver", description=__doc__, formatter_class=plain).parse_args(words)
     quiet()
     ready()
     if (refused := OUTBOX / REFUSED).exists():
-        print(f"{len(_lines(refused))} messages were refused, why stands in each: read {refused}, then delete it")
+        print(f"{len(_lines(refused))} messages were refused, each with its reason: read {refused}, then delete it")
     for folder in left():
-        waiting = len(Outbox(folder).waiting)
-        print(f"{waiting} messages wait for {(folder / ADDRESS).read_text()} (MLFLOW_TRACKING_URI is to name it)")
+        count = len(Outbox(folder).waiting)
+        print(f"{count} messages wait for {(folder / ADDRESS).read_text()} (set MLFLOW_TRACKING_URI to it)")
     print(f"nothing else waits for {address()}" if left() else "nothing waits")
