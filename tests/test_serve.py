@@ -27,8 +27,8 @@ from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.dataset.modality.text import Text
 from decant.models import directory
 from decant.serving import packaging
-from decant.serving.predictor import Model
-from decant.serving.pyfunc import Server
+from decant.serving.predictor import OnnxPredictor
+from decant.serving.pyfunc import ServedModel
 from decant.tracking.runs import Run
 
 EXAMPLES: dict[str, list[Any]] = {
@@ -73,8 +73,8 @@ def logged(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     mlflow.set_tracking_uri(before)
 
 
-def serving(folder: Path) -> Server:
-    server = Server()
+def serving(folder: Path) -> ServedModel:
+    server = ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
     return server
 
@@ -87,7 +87,7 @@ def test_pytorch_answers_as_onnx_runtime_does(name: str, folders: dict[str, Path
     for file in folders[name].glob("*.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     given = EXAMPLES[name]
-    wanted = Model(folders[name], "onnx").records(Model(folders[name], "onnx")(given))
+    wanted = OnnxPredictor(folders[name], "onnx").records(OnnxPredictor(folders[name], "onnx")(given))
     found = serving(tmp_path).predict(None, given).to_dict("records")
     assert len(found) == len(given)
     for row, answer in zip(found, wanted, strict=True):
@@ -125,12 +125,12 @@ def test_bad_inputs_and_parameters_are_the_sender_s(folders: dict[str, Path]) ->
 def test_a_logged_model_holds_what_serving_needs_and_no_training_code(name: str, logged: dict[str, Path]) -> None:
     folder = logged[name]
     files = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
-    variant = "int8" if name == "texts" else "onnx"
+    model_format = "int8" if name == "texts" else "onnx"
     encoder = {"preprocessor_config.json"} if name == "images" else {"tokenizer.json", "tokenizer_config.json"}
     assert {Path(f).name for f in files if f.startswith("artifacts/model/")} == {"config.json", "model.onnx", *encoder}
-    assert f"artifacts/model/{variant}/model.onnx" in files
+    assert f"artifacts/model/{model_format}/model.onnx" in files
     code = {f for f in files if f.endswith(".py")}
-    assert code == {"serve.py", *(f"code/decant/{name}" for name in packaging.SHIPPED)}
+    assert code == {"pyfunc.py", *(f"code/decant/{name}" for name in packaging.SHIPPED)}
     needed = (folder / "requirements.txt").read_text().split()
     assert all("==" in line for line in needed)
     assert {line.partition("==")[0] for line in needed} == {
@@ -159,7 +159,7 @@ def test_a_logged_model_answers_without_pytorch_and_without_this_checkout(
         input=json.dumps(sent), capture_output=True, text=True, cwd=tmp_path, env=elsewhere(), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    wanted = Model(folders[name]).records(Model(folders[name])(given))
+    wanted = OnnxPredictor(folders[name]).records(OnnxPredictor(folders[name])(given))
     for row, answer in zip(json.loads(done.stdout), wanted, strict=True):
         assert row.get("label") == answer.get("label")
         assert row["score"] == pytest.approx(answer["score"], abs=1e-5)
@@ -235,7 +235,7 @@ BAD: list[tuple[Any, str]] = [
 
 @pytest.mark.slow
 def test_texts_by_rest(logged: dict[str, Path], folders: dict[str, Path]) -> None:
-    local = Model(folders["texts"])
+    local = OnnxPredictor(folders["texts"])
     with server(logged["texts"]) as address:
         for texts in (["a"], ["a", "where is my parcel", ""]):
             status, found = post(address, {"inputs": texts})
@@ -254,7 +254,7 @@ def test_texts_by_rest(logged: dict[str, Path], folders: dict[str, Path]) -> Non
         concurrent(address, local)
 
 
-def concurrent(address: str, local: Model) -> None:
+def concurrent(address: str, local: OnnxPredictor) -> None:
     """Requests at the same time do not mix."""
     calls = [[f"{n} parcels"] * (n % 3 + 1) for n in range(40)]
     with ThreadPoolExecutor(8) as pool:
@@ -267,7 +267,7 @@ def concurrent(address: str, local: Model) -> None:
 
 @pytest.mark.slow
 def test_pairs_by_rest(logged: dict[str, Path], folders: dict[str, Path]) -> None:
-    wanted = Model(folders["pairs"])(EXAMPLES["pairs"])[:, 0].tolist()
+    wanted = OnnxPredictor(folders["pairs"])(EXAMPLES["pairs"])[:, 0].tolist()
     with server(logged["pairs"]) as address:
         status, found = post(address, {"inputs": EXAMPLES["pairs"]})
         assert status == 200
@@ -285,7 +285,7 @@ def test_pairs_by_rest(logged: dict[str, Path], folders: dict[str, Path]) -> Non
 
 @pytest.mark.slow
 def test_images_by_rest(logged: dict[str, Path], folders: dict[str, Path]) -> None:
-    local = Model(folders["images"])
+    local = OnnxPredictor(folders["images"])
     with server(logged["images"]) as address:
         status, found = post(address, {"inputs": [base64.b64encode(i).decode() for i in EXAMPLES["images"]]})
         assert status == 200

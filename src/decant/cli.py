@@ -112,7 +112,9 @@ def experiment(
     seeds: Annotated[
         int,
         typer.Option(
-            metavar="N", help="Run the seeds 0 to N - 1, and show mean and standard deviation of every metric."
+            parser=positive,
+            metavar="N",
+            help="Run the seeds 0 to N - 1, and show mean and standard deviation of every metric.",
         ),
     ] = 1,
 ) -> int:

@@ -32,7 +32,7 @@ def run(arguments: Sequence[str], experiment: str | None = None, seed_count: int
     Args:
         arguments: of `dvc exp run`.
         experiment: a file of conf/experiment/.
-        seed_count: how many seeds, from 0.
+        seed_count: runs the seeds 0 to `seed_count` - 1; 1: the seed of the config.
 
     Raises:
         UserError: bad arguments or a bad config.
@@ -56,8 +56,8 @@ def check_and_run(arguments: Sequence[str], experiment: str | None, seed_count: 
     arguments = [word for value in values for word in ("-S", value)] + [*arguments]
     if seed_count == 1:
         return run_once(arguments)
-    if seed_count < 1 or any(override.startswith("seed=") for override in overrides):
-        raise UserError(f"SEEDS is {seed_count}, expected 2 or more, and no -S seed=: the seeds are 0 to SEEDS - 1")
+    if any(override.startswith("seed=") for override in overrides):
+        raise UserError(f"SEEDS is {seed_count}, expected no -S seed= with it: the seeds are 0 to SEEDS - 1")
     seeds.run_seeds(seed_count, cfg, lambda seed: run_once([*arguments, "-S", f"seed={seed}"]))
     return 0
 
