@@ -372,7 +372,7 @@ COMMANDS = [
     Bad("seeds that are none", "cli experiment --seeds 0", "'0'", "1 or more"),
     Bad("seeds and a seed", "cli experiment --seeds 3 -S seed=1", "no -S seed=", "0 to SEEDS - 1"),
     Bad("seeds in words", "cli experiment --seeds many", "'many'", "1 or more"),
-    Bad("unknown command", "cli predct", "'predct'", "did you mean 'predict'"),
+    Bad("unknown command", "cli predct", "'predct'", "Did you mean 'predict'"),
     Bad("unknown experiment", "cli experiment --experiment digit", "conf/experiment/digit.yaml", "did you mean 'digits'"),
     Bad("experiment without a name", "cli experiment --experiment", "--experiment", "requires an argument"),
     Bad("experiment file without all keys", "cli experiment --experiment part", "conf/experiment/part.yaml lacks the key 'use.data'", "add it", {"conf/experiment/part.yaml": "seed: 1\n"}),
