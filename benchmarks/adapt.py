@@ -25,8 +25,8 @@ from decant.core.stage import keep_memory, quiet, threads
 from decant.dataset.prepared import read_prepared
 from decant.evaluation.report import pipes
 from decant.fine_tune import FineTuner
-from decant.models.predictions import stored
-from decant.task import primary_metric
+from decant.models.predictions import read_split
+from decant.task import Task
 from decant.tracking.runs import Run
 from decant.training.train import PRETRAINED, train
 
@@ -119,9 +119,10 @@ def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, fl
 
 def headline(cfg: DictConfig, folder: Path) -> float:
     """The task's headline figure of a model directory on test, in percent."""
-    prepared, task = read_prepared(), compose.piece(cfg, "task")
+    prepared = read_prepared()
+    task: Task = compose.piece(cfg, "task")
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    return 100 * primary_metric(stored(folder, "test", prepared), target, task)
+    return 100 * task.scoring.score(read_split(folder, "test", prepared), target)
 
 
 def section(name: str, values: list[str], results: dict[str, list[tuple[float, float, float, float]]]) -> str:

@@ -19,7 +19,8 @@ from decant.config import compose
 from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import OUT
 from decant.evaluation.report import pipes
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
+from decant.task import Scoring
 
 GROUP, GROUPS = 5, 2000
 LEVELS = (0.95, 0.9)
@@ -42,12 +43,14 @@ def main(words: list[str]) -> None:
             execute("distill", names[0], [*values, f"seed={seed}"], folder)
             shutil.move(folder / OUT, made)
     cfg = compose.load([*compose.experiment(names[0], sections.ROOT), *values], sections.ROOT)
-    task, knobs = compose.piece(cfg, "task"), compose.settings(cfg, "evaluate")
+    scoring: Scoring = compose.piece(cfg, "task").scoring
+    knobs = compose.settings(cfg, "evaluate")
     prepared = read_prepared(folder / PREPARED)
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    sums = [task.sums(stored(folder / f"seed_{s}", "test", prepared), target) for s in range(seeds)]
-    scores = task.headline(np.stack([s.sum(0) for s in sums]))
-    rows = [compare.compare_rows(a, b, task, knobs, 0) for a, b in combinations(sums, 2)]
+    logits = [read_split(folder / f"seed_{s}", "test", prepared) for s in range(seeds)]
+    sums = [scoring.sufficient_statistics(values, target) for values in logits]
+    scores = scoring.primary_metric_from(np.stack([s.sum(0) for s in sums]))
+    rows = [compare.compare_rows(a, b, scoring, knobs, 0) for a, b in combinations(sums, 2)]
     draw = np.random.default_rng(0)
     shuffled = [draw.permutation(scores)[: 2 * GROUP] for _ in range(GROUPS)]
     means = [compare.compare_seeds(s[:GROUP], s[GROUP:], knobs) for s in shuffled]
@@ -57,8 +60,8 @@ def main(words: list[str]) -> None:
     ]
     spread = f"{100 * scores.mean():.2f} ± {100 * scores.std(ddof=1):.2f}"
     head = (
-        f"The student alone over {seeds} seeds: {task.monitor} x 100 is {spread} on {len(target):,} test rows. Pairs "
-        "overlap, so these shares are of one experiment, not of many."
+        f"The student alone over {seeds} seeds: {scoring.primary_metric} x 100 is {spread} on {len(target):,} test rows. "
+        "Pairs overlap, so these shares are of one experiment, not of many."
     )
     sections.write("alarms.md", title, "\n".join([head, sections.machine(values), "", *pipes(COLUMNS, told)]))
 

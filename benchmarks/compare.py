@@ -16,7 +16,8 @@ from decant.dataset.prepared import PREPARED, read_prepared
 from decant.evaluate import MODELS
 from decant.evaluation import bootstrap
 from decant.evaluation.report import pipes
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
+from decant.task import Scoring
 
 COLUMNS = ("model", "before", "after", "difference", "interval")
 
@@ -25,22 +26,23 @@ def main(before: str, after: str) -> None:
     """Write the section of a pair."""
     name, *values = before.split()
     cfg = compose.load([*compose.experiment(name, sections.ROOT), *values], sections.ROOT)
-    task, knobs = compose.piece(cfg, "task"), compose.settings(cfg, "evaluate")
+    scoring: Scoring = compose.piece(cfg, "task").scoring
+    knobs = compose.settings(cfg, "evaluate")
     prepared = read_prepared(place(before, PREPARED))
     target = np.stack(prepared.frames["test"]["target"].to_list())
     rows = []
     for role, folder in MODELS.items():
         if not all(place(title, folder).is_dir() for title in (before, after)):
             continue  # a student alone has no control
-        old, new = (stored(place(title, folder), "test", prepared) for title in (before, after))
-        drawn = [bootstrap.drawn(logits, target, task, knobs, cfg.seed) for logits in (new, old)]
+        old, new = (read_split(place(title, folder), "test", prepared) for title in (before, after))
+        drawn = [bootstrap.drawn(logits, target, scoring, knobs, cfg.seed) for logits in (new, old)]
         found = bootstrap.between(drawn[0], drawn[1], knobs)
         scores = [100 * d.exact for d in drawn[::-1]]
         rows.append([role, *(f"{s:.1f}" for s in scores), f"{100 * found['difference']:+.1f}",
                      f"[{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"])  # fmt: skip
     lines = [
-        f"Before: `{before}`; after: `{after}`. {task.monitor.capitalize()} x 100 on {len(target):,} test rows; paired "
-        f"bootstrap, {knobs.confidence:.0%}; one run each, so the spread over seeds is not in the intervals.",
+        f"Before: `{before}`; after: `{after}`. {scoring.primary_metric.capitalize()} x 100 on {len(target):,} test rows; "
+        f"paired bootstrap, {knobs.confidence:.0%}; one run each, so the spread over seeds is not in the intervals.",
         sections.machine([]),
         "",
         *pipes(COLUMNS, rows),

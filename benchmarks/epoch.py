@@ -22,7 +22,7 @@ from decant.core.files import read_json
 from decant.core.stage import keep_memory, quiet, threads
 from decant.evaluation.report import pipes
 from decant.loss import Loss
-from decant.loss.none import Alone
+from decant.loss.none import NoDistillation
 from decant.tracking.runs import Run
 
 KINDS = {"alone": "none", "stored predictions": "kd", "teacher beside": "hint"}
@@ -68,7 +68,7 @@ def measured(values: list[str]) -> float:
     seconds = Seconds()
     with tempfile.TemporaryDirectory() as folder:
         knobs = compose.settings(cfg, "distill")
-        distill.distil(cfg, knobs, Path(folder), seconds, loss if loss.needs else Alone(), ("validation",))
+        distill.distil(cfg, knobs, Path(folder), seconds, loss if loss.needs else NoDistillation(), ("validation",))
     return seconds.epoch
 
 

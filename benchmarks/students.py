@@ -26,8 +26,8 @@ from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import TEACHER
 from decant.evaluation import report
 from decant.evaluation.report import pipes
-from decant.models.predictions import stored
-from decant.task import Task, primary_metric
+from decant.models.predictions import read_split
+from decant.task import Task
 
 OWN = ("seeds", "teachers", "jobs")
 """Words that are no overrides of the configuration."""
@@ -113,9 +113,9 @@ def together(study: Study, title: str) -> str:
     task: Task = compose.piece(study.composed(first, study.seeds[0]), "task")
     folders = [study.folder(first, seed) for seed in study.seeds]
     prepared = read_prepared(folders[0] / PREPARED)
-    logits = np.stack([stored(folder / TEACHER, "test", prepared) for folder in folders])
+    logits = np.stack([read_split(folder / TEACHER, "test", prepared) for folder in folders])
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    score = primary_metric(task.ensemble(logits), target, task)
+    score = task.scoring.score(task.objective.ensemble(logits), target)
     return (
         "Each student learned from the teachers of all seeds together, on the same data, so the spread is that of "
         f"training alone; these teachers together: {title} {100 * score:.2f}."

@@ -273,7 +273,7 @@ CONFIG = [
     Bad("piece that is a list", HERE, "conf/data/mine.yaml has no _target_", "expected keys", {"conf/data/mine.yaml": "- a\n"}),
     Bad("_target_ of no module", HERE, "conf/data/mine.yaml: _target_ decant.data.tabel.Table", "cannot be imported", {"conf/data/mine.yaml": edited("table.Table", "tabel.Table")}),
     Bad("_target_ of no class", HERE, "decant.data.table.Tabel", "did you mean 'Table'", {"conf/data/mine.yaml": edited("Table", "Tabel")}),
-    Bad("_target_ of another kind", HERE, "_target_ decant.loss.none.Alone is no Source", "choose one", {"conf/data/mine.yaml": "_target_: decant.loss.none.Alone\n"}),
+    Bad("_target_ of another kind", HERE, "_target_ decant.loss.none.NoDistillation is no Source", "choose one", {"conf/data/mine.yaml": "_target_: decant.loss.none.NoDistillation\n"}),
     Bad("piece with an unknown key", HERE, "conf/data/mine.yaml has the key 'inptu'", "did you mean 'input'", {"conf/data/mine.yaml": edited("input:", "inptu:")}),
     Bad("piece without a key", HERE, "conf/data/mine.yaml lacks the key 'input'", "add it", {"conf/data/mine.yaml": edited("input: text\n", "")}),
     Bad("piece without a file", HERE, "names no file", "train", {"conf/data/mine.yaml": edited("train: data/raw/mine.csv\n", "")}),

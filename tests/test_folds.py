@@ -22,9 +22,12 @@ from decant.dataset.prepared import Prepared, read_prepared
 from decant.evaluation import report
 from decant.evaluation.members import together
 from decant.models import directory, predictions
-from decant.models.predictions import members, stored
-from decant.task import Task
+from decant.models.predictions import read_split
+from decant.task import Objective, Target, Task
 from decant.task.classify import Classify
+from decant.task.classify.objective import ClassifyObjective
+from decant.task.classify.scoring import ClassifyScoring
+from decant.task.classify.target import ClassifyTarget
 from decant.tracking.runs import Run
 from decant.training import ensemble as folds
 
@@ -58,13 +61,20 @@ class Remembering(Run):
         yield Remembering(f"{self.name} > {name}", self.log)
 
 
-class Regression(Classify):
-    """Without a softmax, and without classes to stratify by."""
+class RegressionTarget(ClassifyTarget):
+    """Without classes to stratify by."""
 
-    ensemble = Task.ensemble
+    strata = Target.strata
 
-    def strata(self, target: "pd.Series[Any]") -> None:
-        return None
+
+class RegressionObjective(ClassifyObjective):
+    """Without a softmax."""
+
+    ensemble = Objective.ensemble
+
+
+def regression() -> Task:
+    return Task(RegressionTarget(), RegressionObjective(), ClassifyScoring())
 
 
 def table(inputs: list[str], targets: list[int]) -> Prepared:
@@ -104,7 +114,7 @@ def test_empty_inputs_are_no_copies_of_each_other() -> None:
 
 
 def test_a_task_without_strata_is_cut_at_random() -> None:
-    found = folds.parts(BALANCED, Regression(), 5, 0)
+    found = folds.parts(BALANCED, regression(), 5, 0)
     assert np.bincount(found).tolist() == [0, 18, 18, 18, 18, 18]
 
 
@@ -116,7 +126,7 @@ def test_a_task_without_strata_is_cut_at_random() -> None:
             Classify(),
             "folds is 3, but train has only 2 .* of the class of row 'train-3'",
         ),
-        (["a", "b", "A", "B", "a", "b"], Regression(), "folds is 3, but train has only 2 different inputs; expected"),
+        (["a", "b", "A", "B", "a", "b"], regression(), "folds is 3, but train has only 2 different inputs; expected"),
     ],
 )
 def test_more_folds_than_the_smallest_class_has_inputs_are_refused(inputs: list[str], task: Task, message: str) -> None:
@@ -130,24 +140,24 @@ def test_a_fold_trains_on_all_rows_but_its_own_in_their_order() -> None:
 
 def test_the_ensemble_of_classifiers_is_the_logarithm_of_the_mean_probability() -> None:
     logits = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32) * 5
-    found = Classify().ensemble(logits)
+    found = Classify().objective.ensemble(logits)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.log(softmax(logits.astype(float), axis=2).mean(0)), rtol=1e-5, atol=1e-6)
 
 
 def test_an_ensemble_of_certain_models_is_finite() -> None:
     logits = np.array([[[1e4, -1e4]], [[1e4, -1e4]]], np.float32)
-    assert np.isfinite(Classify().ensemble(logits)).all()
+    assert np.isfinite(Classify().objective.ensemble(logits)).all()
 
 
 def test_an_ensemble_of_one_gives_its_probabilities() -> None:
     logits = np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32)
-    np.testing.assert_allclose(softmax(Classify().ensemble(logits), 1), softmax(logits[0], 1), rtol=1e-5)
+    np.testing.assert_allclose(softmax(Classify().objective.ensemble(logits), 1), softmax(logits[0], 1), rtol=1e-5)
 
 
 def test_the_ensemble_of_other_models_is_the_mean_of_their_outputs() -> None:
     logits = np.array([[[1.0], [2.0]], [[3.0], [6.0]]], np.float32)
-    assert Regression().ensemble(logits).tolist() == [[2.0], [4.0]]
+    assert regression().objective.ensemble(logits).tolist() == [[2.0], [4.0]]
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +194,7 @@ def prepared(workspace: Path) -> Prepared:
 
 
 def logits(folder: Path, split: str, prepared: Prepared) -> np.ndarray:
-    return stored(folder, split, prepared).astype(float)
+    return read_split(folder, split, prepared).astype(float)
 
 
 def fold_of(prepared: Prepared) -> np.ndarray:
@@ -229,7 +239,9 @@ def test_a_fold_is_what_training_without_its_part_gives(
     kept = set(np.array(prepared.ids("train"))[fold_of(prepared) != 2])
     frame = prepared.frames["train"]
     cut = prepared.frames | {"train": frame[frame["row_id"].isin(kept)].reset_index(drop=True)}
-    monkeypatch.setattr(train, "read_prepared", lambda: Prepared(cut, prepared.labels, prepared.digests, prepared.modality))
+    monkeypatch.setattr(
+        train, "read_prepared", lambda: Prepared(cut, prepared.labels, prepared.digests, prepared.modality)
+    )
     cfg, start = here(), Path("data/pretrain_load/teacher")
     fine_tune.train(cfg, compose.settings(cfg, "fine_tune"), start, tmp_path, Run(), fine_tune.FineTuner)
     assert (tmp_path / "model.safetensors").read_bytes() == Path("data/fine_tune/fold_2/model.safetensors").read_bytes()
@@ -280,7 +292,7 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
 
 def test_the_ensemble_answers_with_what_its_predictions_say(prepared: Prepared) -> None:
     loaded = [directory.load(folder, prepared.modality) for folder in members(fine_tune.OUT)]
-    answer = together([encoder.answer(network) for network, encoder in loaded], piece(here(), "task"))
+    answer = together([encoder.answer(network) for network, encoder in loaded], piece(here(), "task").objective)
     found = answer(prepared.modality.raw(prepared.frames["test"])).numpy()
     np.testing.assert_allclose(found, logits(fine_tune.OUT, "test", prepared), atol=1e-4)
 

@@ -22,7 +22,7 @@ from decant.core.files import read_json, write_json
 from decant.core.hashing import digest
 from decant.core.stage import explained
 from decant.fine_tune import FineTuner
-from decant.models import directory
+from decant.models import dropout
 from decant.training import checkpoint, trainer
 from decant.training.train import train
 
@@ -116,7 +116,7 @@ def test_a_rate_that_is_absurd_is_named(tiny: Path) -> None:
 
 def test_a_batch_in_parts_trains_as_the_whole_does(tiny: Path) -> None:
     file = Path("data/pretrain_load/teacher/config.json")
-    write_json(file, directory.with_dropout(read_json(file), 0.0))  # each part would drop others
+    write_json(file, dropout.with_dropout(read_json(file), 0.0))  # each part would drop others
     weights = []
     for parts in (1, 2, 4):
         shutil.rmtree(tiny / ".state", ignore_errors=True)

@@ -21,12 +21,12 @@ from decant.loss.kd import KD
 from decant.loss.mse import MSE
 from decant.loss.relation import Relation
 from decant.loss.sum import Sum
-from decant.task import Task
+from decant.task import Objective
 from decant.task.classify import Classify
 from decant.task.multilabel import MultiLabel
 from decant.task.regress import Regress
 
-CLASSIFY, MULTILABEL, REGRESS = Classify(), MultiLabel(0.5), Regress(0.0, 5.0)
+CLASSIFY, MULTILABEL, REGRESS = (task.objective for task in (Classify(), MultiLabel(0.5), Regress(0.0, 5.0)))
 NAMES = sorted(f.stem for f in (ROOT / "conf/loss").glob("*.yaml"))
 TAUGHT = [name for name in NAMES if name != "none"]
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]])
@@ -183,11 +183,11 @@ def test_dist_leaves_out_what_the_teacher_says_of_all_alike() -> None:
     assert found == pytest.approx(t**2 * (1 - rows), rel=1e-5)
 
 
-def by_mse(task: Task, p: np.ndarray, q: np.ndarray) -> float:
+def by_mse(task: Objective, p: np.ndarray, q: np.ndarray) -> float:
     return float(((p - q) ** 2).mean() / (25 if task is REGRESS else 1))
 
 
-def by_kd(task: Task, p: np.ndarray, q: np.ndarray) -> float:
+def by_kd(task: Objective, p: np.ndarray, q: np.ndarray) -> float:
     if task is CLASSIFY:
         return float(4 * kl(softmax(q / 2, 1), softmax(p / 2, 1)))
     if task is REGRESS:
@@ -198,7 +198,7 @@ def by_kd(task: Task, p: np.ndarray, q: np.ndarray) -> float:
 
 @pytest.mark.parametrize("task", [CLASSIFY, MULTILABEL, REGRESS], ids=lambda task: type(task).__name__)
 @pytest.mark.parametrize(("loss", "by_hand"), [(MSE(1.0, 0.1), by_mse), (KD(2.0, 0.1, False), by_kd)])
-def test_mse_and_kd_go_with_every_task(loss: Loss, by_hand: Callable[..., float], task: Task) -> None:
+def test_mse_and_kd_go_with_every_task(loss: Loss, by_hand: Callable[..., float], task: Objective) -> None:
     classes = 1 if task is REGRESS else 4
     student, teacher = (Output(texts(seed).logits[:, :classes]) for seed in (0, 1))
     (found,) = loss(student, teacher, TARGET, task).values()
@@ -572,8 +572,8 @@ def test_a_sum_is_the_weighted_sum_by_hand_and_its_weights_move() -> None:
 def test_a_sum_needs_what_its_losses_need() -> None:
     kd, relation = KD(2.0, 0.1, True), Relation(1.0, 1.0, 1.0)
     assert Sum({"a": relation, "b": kd}, {"a": 1.0, "b": 1.0}).needs == ("logits", "hidden")
-    assert Sum({"a": relation, "b": kd}, {"a": 1.0, "b": 1.0}).exclusive
-    assert not Sum({"a": relation, "b": MSE(1.0, 1.0)}, {"a": 1.0, "b": 1.0}).exclusive
+    assert Sum({"a": relation, "b": kd}, {"a": 1.0, "b": 1.0}).single_label
+    assert not Sum({"a": relation, "b": MSE(1.0, 1.0)}, {"a": 1.0, "b": 1.0}).single_label
 
 
 def test_the_projections_of_a_sum_are_among_its_parameters() -> None:

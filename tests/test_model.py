@@ -17,7 +17,7 @@ from decant.core.errors import UserError
 from decant.core.files import replacing
 from decant.dataset.modality import Row
 from decant.dataset.modality.image import Image as ImageData
-from decant.models import directory
+from decant.models import directory, dropout
 from decant.serving import pyfunc
 from decant.training.learner import rate
 
@@ -85,8 +85,8 @@ def test_what_a_stage_writes_can_be_read_by_others(tmp_path: Path, monkeypatch: 
 def test_dropout_is_set_wherever_a_configuration_names_one() -> None:
     config = {"model_type": "x", "dropout": 0.3, "attn_pdrop": 0.1, "token_dropout": True, "classifier_dropout": None,
               "body": {"hidden_dropout_prob": 0.1, "layers": 2}}  # fmt: skip
-    found = directory.with_dropout(config, 0.0)
+    found = dropout.with_dropout(config, 0.0)
     assert found == config | {"dropout": 0.0, "attn_pdrop": 0.0, "body": {"hidden_dropout_prob": 0.0, "layers": 2}}
     assert config["dropout"] == 0.3
     with pytest.raises(UserError, match="but a resnet names no dropout; set it to null"):
-        directory.with_dropout({"model_type": "resnet", "classifier_dropout": None}, 0.1)
+        dropout.with_dropout({"model_type": "resnet", "classifier_dropout": None}, 0.1)

@@ -56,7 +56,7 @@ def test_a_data_folder_and_an_image_model_take_one_yaml_each(place: Path) -> Non
     network, encoder = directory.load(place / "data/fine_tune", prepared.modality)
     test = prepared.modality.raw(prepared.frames["test"])
     served = encoder.answer(network)(test).numpy()
-    stored = predictions.stored(place / "data/fine_tune", "test", prepared)
+    stored = predictions.read_split(place / "data/fine_tune", "test", prepared)
     # the image processor of transformers and the preparation on the device see the same pixels
     assert np.allclose(served, stored, atol=1e-3)
 

@@ -21,11 +21,11 @@ from transformers import (
     AutoTokenizer,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    PreTrainedModel,
     pipeline,
 )
 
 from decant import prepare, pretrain_load
-from decant.adapt.full import Full
 from decant.backbone.huggingface import HuggingFace
 from decant.config import compose
 from decant.config.schema import Prepare
@@ -35,6 +35,7 @@ from decant.data.table import Table
 from decant.dataset.modality.text import Text
 from decant.dataset.modality.tfidf import Tfidf
 from decant.models import directory
+from decant.models.directory import Head
 from decant.preparation import cleaning
 from decant.serving import packaging, pyfunc
 from decant.task.multilabel import MultiLabel
@@ -93,8 +94,12 @@ def siamese(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def scored(siamese: Path) -> PreTrainedModel:
+    return Regress(0.0, 5.0).objective.build_network(siamese, ["score"], AutoModelForSequenceClassification, Head())
+
+
 def test_a_siamese_network_starts_as_the_cosine_of_averages(siamese: Path) -> None:
-    network = Regress(0.0, 5.0).model(siamese, ["score"], AutoModelForSequenceClassification, Full()).eval()
+    network = scored(siamese).eval()
     encoder = Text().encoder(siamese, 32)
     rows = encoder.rows({"test": pairs()})["test"]
     found = directory.predict(network, encoder, rows)[:, 0]
@@ -111,7 +116,7 @@ def test_a_siamese_network_starts_as_the_cosine_of_averages(siamese: Path) -> No
 
 
 def test_a_siamese_network_comes_back_the_same(siamese: Path, tmp_path: Path) -> None:
-    network = Regress(0.0, 5.0).model(siamese, ["score"], AutoModelForSequenceClassification, Full())
+    network = scored(siamese)
     torch.nn.init.normal_(network.classifier.weight)
     directory.save(network, AutoTokenizer.from_pretrained(siamese), tmp_path)
     back, _ = directory.load(tmp_path, Text())
@@ -121,7 +126,7 @@ def test_a_siamese_network_comes_back_the_same(siamese: Path, tmp_path: Path) ->
 
 
 def test_a_siamese_network_takes_pairs_alone(siamese: Path) -> None:
-    network = Regress(0.0, 5.0).model(siamese, ["score"], AutoModelForSequenceClassification, Full())
+    network = scored(siamese)
     with pytest.raises(UserError, match="takes pairs of texts"):
         network(torch.ones(1, 3, dtype=torch.long), torch.ones(1, 3, dtype=torch.long))
 
@@ -176,15 +181,15 @@ def test_the_same_pair_in_two_splits_is_a_leak_and_the_same_first_text_is_none()
     made = {"train": numbered(pairs(), "train"), "test": numbered(test, "test")}
     source = Table(train="x", input=["a", "b"], target="t")
     with pytest.raises(UserError, match=r"1 inputs of train stand in test too, for example 'A plane.*off. \| An air"):
-        cleaning.clean(made, source, Text(), Regress())
+        cleaning.clean(made, source, Text(), Regress().target)
 
 
 def test_pairs_go_through_prepare(tmp_path: Path) -> None:
     many = pd.concat([pairs().assign(input=[f"{text} {i}" for text in FIRST]) for i in range(5)])
     many.to_parquet(tmp_path / "a.parquet")
     task = Regress(low=0, high=5)
-    made = prepare.load(Table(train=str(tmp_path / "a.parquet"), input=["input", "pair"], target="target"), task)
-    prepare.splits.make(made.tables, Prepare(validation=0.2, test=0.2, labels_per_class=None, copies=0), task, 0)
+    made = prepare.load(Table(train=str(tmp_path / "a.parquet"), input=["input", "pair"], target="target"), task.target)
+    prepare.splits.make(made.tables, Prepare(validation=0.2, test=0.2, labels_per_class=None, copies=0), task.target, 0)
     prepare.write(made, task, tmp_path)
     back = pd.concat(pd.read_parquet(tmp_path / f"{s}.parquet") for s in ("train", "validation", "test"))
     wanted = dict(zip(many["input"], many["pair"], strict=True))
@@ -273,7 +278,7 @@ def test_a_server_gives_one_class_with_its_probability(tmp_path: Path, bare: Pat
 def test_the_signature_names_what_the_server_gives(name: str, tmp_path: Path, bare: Path) -> None:
     task = compose.piece(compose.load([f"use.task={name}"], ROOT), "task")
     labels = ["score"] if name == "regress" else ["a", "b"]
-    network = task.model(bare, labels, AutoModelForSequenceClassification, Full())
+    network = task.objective.build_network(bare, labels, AutoModelForSequenceClassification, Head())
     directory.save(network, Text().encoder(bare).processor, tmp_path)
     server = pyfunc.ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
@@ -365,7 +370,7 @@ def test_the_hub_gives_pairs_and_lists_of_names(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("decant.data.hub.load_dataset", lambda *_, **__: rows)
     loaded = trusted(id="a/b", revision="a" * 40, input=["a", "b"], target="y").load()["train"]
     assert loaded["pair"].tolist() == SECOND[:2]
-    assert MultiLabel(threshold=0.5).read(loaded["target"]).tolist() == [("no", "yes"), ()]
+    assert MultiLabel(threshold=0.5).target.read(loaded["target"]).tolist() == [("no", "yes"), ()]
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ class TestWhatReRuns:
         edit(clone / "conf/backbone/distilbert.yaml", lambda y: y.update(lr_scale=2.0))
         edit(clone / "conf/trainer/auto.yaml", lambda y: y.update(threads=1))
         (clone / "conf/trainer/auto.yaml").write_text((clone / "conf/trainer/auto.yaml").read_text() + "# x\n")
-        (clone / "conf/loss/new.yaml").write_text("_target_: decant.loss.none.Alone\n")
+        (clone / "conf/loss/new.yaml").write_text("_target_: decant.loss.none.NoDistillation\n")
         assert repro(clone) == []
 
     def test_a_value_of_the_chosen_loss(self, clone: Path) -> None:

@@ -7,7 +7,7 @@ from scipy.special import softmax
 
 from decant.core.errors import UserError
 from decant.models import predictions
-from decant.models.predictions import Storage
+from decant.models.logits_storage import Storage
 
 DIGESTS = {"train": "1", "test": "2", "unlabelled": "3"}
 LOGITS = np.random.default_rng(0).normal(0, 4, (50, 20)).astype(np.float32)
@@ -78,13 +78,13 @@ def test_those_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 
 def test_half_precision_halves_the_digits_of_soft_targets_alone(tmp_path: Path) -> None:
-    found = back(tmp_path, Storage(half=True))
+    found = back(tmp_path, Storage(dtype="float16"))
     assert np.array_equal(found, LOGITS.astype(np.float16).astype(np.float32))
     assert np.array_equal(predictions.read(tmp_path, "test", IDS, "2"), LOGITS)
 
 
 def test_the_largest_keep_their_probability_and_the_others_share_theirs(tmp_path: Path) -> None:
-    found, wanted = softmax(back(tmp_path, Storage(top=3)).astype(float), 1), softmax(LOGITS.astype(float), 1)
+    found, wanted = softmax(back(tmp_path, Storage(top_k=3)).astype(float), 1), softmax(LOGITS.astype(float), 1)
     top = np.argsort(-LOGITS, axis=1)[:, :3]
     np.testing.assert_allclose(np.take_along_axis(found, top, 1), np.take_along_axis(wanted, top, 1), rtol=1e-5)
     rest = np.sort(found, axis=1)[:, :-3]
@@ -93,12 +93,12 @@ def test_the_largest_keep_their_probability_and_the_others_share_theirs(tmp_path
 
 
 def test_as_many_as_there_are_classes_is_all_of_them(tmp_path: Path) -> None:
-    assert np.array_equal(back(tmp_path, Storage(top=20)), LOGITS)
+    assert np.array_equal(back(tmp_path, Storage(top_k=20)), LOGITS)
 
 
 def test_less_is_stored(tmp_path: Path) -> None:
     sizes = []
-    for storage in (Storage(), Storage(half=True), Storage(half=True, top=3)):
+    for storage in (Storage(), Storage(dtype="float16"), Storage(dtype="float16", top_k=3)):
         predictions.write(tmp_path, {"train": (IDS, LOGITS)}, DIGESTS, storage)
         table = pq.read_table(tmp_path / "predictions.parquet")
         sizes.append(sum(table[c].nbytes for c in table.column_names if c not in ("row_id", "split")))

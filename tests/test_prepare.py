@@ -34,7 +34,7 @@ def keyed(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame
 
 
 def cleaned(made: dict[str, pd.DataFrame], **options: str) -> dict[str, int]:
-    return cleaning.clean(made, source(**options), Text(), TASK)
+    return cleaning.clean(made, source(**options), Text(), TASK.target)
 
 
 def source(**options: str) -> Table:
@@ -44,7 +44,7 @@ def source(**options: str) -> Table:
 def test_missing_splits_are_made_stratified_and_seeded(rows: pd.DataFrame) -> None:
     first, second, third = keyed(rows), keyed(rows), keyed(rows)
     for made, seed in ((first, 0), (second, 0), (third, 1)):
-        splits.make(made, KNOBS, TASK, seed)
+        splits.make(made, KNOBS, TASK.target, seed)
     assert {s: len(f) for s, f in first.items()} == {"train": 6, "test": 3, "validation": 3}
     assert all(f["target"].nunique() == 3 for f in first.values())
     assert all(first[s].equals(second[s]) for s in first)
@@ -54,7 +54,7 @@ def test_missing_splits_are_made_stratified_and_seeded(rows: pd.DataFrame) -> No
 def test_copies_of_an_input_land_on_one_side(rows: pd.DataFrame) -> None:
     twice = pd.concat([rows, rows.assign(text=rows["text"].str.upper())])
     made = keyed(twice)
-    splits.make(made, KNOBS, TASK, 0)
+    splits.make(made, KNOBS, TASK.target, 0)
     assert cleaning.leaks(made, Text()) == {}
 
 
@@ -84,13 +84,13 @@ def test_two_rows_of_a_class_are_enough_to_train_and_validate(rows: pd.DataFrame
     few = rows.groupby("intent").head(2)
     made = loaded(few, test=rows.drop(few.index).groupby("intent").head(1))
     cleaned(made)
-    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=None, copies=0), TASK, 0)
-    assert cleaning.check_tables(made, TASK) == []
+    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=None, copies=0), TASK.target, 0)
+    assert cleaning.check_tables(made, TASK.target) == []
 
 
 def test_labels_can_be_taken_away_and_the_rows_stay_unlabelled(rows: pd.DataFrame) -> None:
     made = keyed(rows, test=rows.head(0))
-    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK, 0)
+    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK.target, 0)
     assert made["train"]["target"].value_counts().to_dict() == {"bills": 1, "boxes": 1, "beans": 1}
     assert len(made["validation"]) == 3
     assert len(made["unlabelled"]) == 6
@@ -101,7 +101,7 @@ def test_labels_can_be_taken_away_and_the_rows_stay_unlabelled(rows: pd.DataFram
 def test_copies_of_what_keeps_its_label_are_dropped_and_counted(rows: pd.DataFrame) -> None:
     whole = pd.concat([rows, rows.assign(text=rows["text"].str.upper())], ignore_index=True)
     made = keyed(whole, test=rows.head(0))
-    dropped = splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK, 0)
+    dropped = splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK.target, 0)
     assert dropped > 0
     assert sum(map(len, made.values())) == len(whole) - dropped
     assert cleaning.leaks(made, Text()) == {}
@@ -109,27 +109,27 @@ def test_copies_of_what_keeps_its_label_are_dropped_and_counted(rows: pd.DataFra
 
 def test_empty_inputs_are_no_copies_of_each_other(rows: pd.DataFrame) -> None:
     made = keyed(rows.assign(text=""), test=rows.head(0))
-    assert splits.keep_labels(made, 2, TASK, 0) == 0
+    assert splits.keep_labels(made, 2, TASK.target, 0) == 0
     assert (len(made["train"]), len(made["unlabelled"])) == (6, 6)
 
 
 def test_as_many_labels_as_there_are_rows_leave_none_unlabelled(rows: pd.DataFrame) -> None:
     made = keyed(rows, test=rows.head(0))
-    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=len(rows), copies=0), TASK, 0)
+    splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=len(rows), copies=0), TASK.target, 0)
     assert set(made) == {"train", "validation", "test"}
 
 
 def test_few_labels_beside_a_whole_validation_split_are_refused(rows: pd.DataFrame) -> None:
     made = keyed(rows, test=rows.head(0), validation=rows.head(3))
     with pytest.raises(UserError, match="counts the labels of validation too"):
-        splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK, 0)
+        splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK.target, 0)
 
 
 def test_ids_that_collide_once_rows_lose_their_label_are_refused(rows: pd.DataFrame) -> None:
     made = keyed(rows, unlabelled=rows[["text"]] + "!")
     made["unlabelled"]["row_id"] = made["train"]["row_id"]
     with pytest.raises(UserError, match="duplicate ids"):
-        splits.keep_labels(made, 2, TASK, 0)
+        splits.keep_labels(made, 2, TASK.target, 0)
 
 
 def test_labels_taken_away_are_not_learned_from_the_source(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_which_labels_stay_is_seeded(rows: pd.DataFrame) -> None:
     kept = []
     for seed in (0, 0, 1):
         made = keyed(rows)
-        splits.keep_labels(made, 2, TASK, seed)
+        splits.keep_labels(made, 2, TASK.target, seed)
         kept.append(made["train"]["row_id"].tolist())
     assert kept[0] == kept[1] != kept[2]
 
@@ -196,17 +196,17 @@ def test_duplicate_ids_are_refused(rows: pd.DataFrame) -> None:
 
 def test_too_few_rows_for_a_split_are_explained(rows: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="cannot be cut off train"):
-        splits.cut(keyed(rows.iloc[[0, 4, 8]])["train"], 0.25, "test", TASK, 0)
+        splits.cut(keyed(rows.iloc[[0, 4, 8]])["train"], 0.25, "test", TASK.target, 0)
 
 
 def test_too_few_numbers_for_a_split_are_explained(rows: pd.DataFrame) -> None:
     with pytest.raises(UserError, match=r"cannot be cut off train \(1 different inputs\)"):
-        splits.cut(keyed(rows.head(1).assign(intent=1.0))["train"], 0.25, "test", Regress(), 0)
+        splits.cut(keyed(rows.head(1).assign(intent=1.0))["train"], 0.25, "test", Regress().target, 0)
 
 
 def test_numbers_that_32_bits_cannot_tell_apart_are_one(rows: pd.DataFrame) -> None:
     made = keyed(rows.assign(intent=[1e-60, 2e-60] * 6))
-    assert "expected at least two different ones" in cleaning.check_tables(made, Regress())[0]
+    assert "expected at least two different ones" in cleaning.check_tables(made, Regress().target)[0]
 
 
 def run_here(*overrides: str) -> None:
@@ -277,4 +277,4 @@ def test_the_shipped_set_is_too_hard_for_the_linear_floor(project: Path, monkeyp
     prepare.main(compose.load(["use.data=support"], ROOT), Run())
     prepared = read_prepared()
     inputs, target = linear_baseline.columns(prepared, "test")
-    assert linear_baseline.fit(prepared, TASK).score(inputs, target) < 0.85
+    assert linear_baseline.fit(prepared, TASK.scoring).score(inputs, target) < 0.85

@@ -196,11 +196,11 @@ def test_the_head_is_tied_to_the_embedding_and_reads_the_layer_before_the_averag
 def test_only_an_averaging_layer_as_it_was_made_is_taken_off(weights: Path) -> None:
     plain, deeper, trained = (AutoModel.from_pretrained(weights) for _ in range(3))
     for network in (deeper, trained):
-        surgery.average(network)
+        surgery.append_mean_pooling_layer(network)
     with torch.no_grad():
         trained.encoder.layer[-1].attention.self.query.weight[0, 0] = 1e-8
     for network in (plain, deeper, trained):
-        surgery.drop_average(network)
+        surgery.remove_mean_pooling_layer(network)
     assert [len(n.encoder.layer) for n in (plain, deeper, trained)] == [2, 2, 3]
     assert [n.config.num_hidden_layers for n in (plain, deeper, trained)] == [2, 2, 3]
 

@@ -18,7 +18,7 @@ SECOND = np.where(RANDOM.random(200) < 0.7, TARGET, RANDOM.integers(0, 3, 200))
 
 
 def paired(first: np.ndarray, second: np.ndarray, target: np.ndarray, knobs: Evaluate, seed: int) -> dict[str, Any]:
-    return bootstrap.between(*(bootstrap.drawn(x, target, TASK, knobs, seed) for x in (first, second)), knobs)
+    return bootstrap.between(*(bootstrap.drawn(x, target, TASK.scoring, knobs, seed) for x in (first, second)), knobs)
 
 
 def one_hot(predicted: np.ndarray) -> np.ndarray:
@@ -26,7 +26,7 @@ def one_hot(predicted: np.ndarray) -> np.ndarray:
 
 
 def test_scores_agree_with_scikit_learn() -> None:
-    found = TASK.scores(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
+    found = TASK.scoring.metrics(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
     wanted = classification_report(TARGET, FIRST, target_names=["a", "b", "c"], output_dict=True)
     assert found["accuracy"] == pytest.approx(wanted["accuracy"])
     assert found["macro_f1"] == pytest.approx(wanted["macro avg"]["f1-score"])
@@ -36,14 +36,16 @@ def test_scores_agree_with_scikit_learn() -> None:
 def test_calibration_error_by_hand() -> None:
     # every answer has the same confidence, so the error is its distance from the accuracy
     confidence = np.exp(5) / (np.exp(5) + 2)
-    found = TASK.scores(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
+    found = TASK.scoring.metrics(one_hot(FIRST), TARGET, ["a", "b", "c"], 10)
     assert found["calibration_error"] == pytest.approx(abs(confidence - found["accuracy"]), abs=1e-5)
 
 
 def test_the_interval_agrees_with_scipy() -> None:
     found = paired(one_hot(FIRST), one_hot(SECOND), TARGET, KNOBS, 0)
     difference = (FIRST == TARGET).astype(float) - (SECOND == TARGET)
-    wanted = scipy.stats.bootstrap((difference,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    wanted = scipy.stats.bootstrap(
+        (difference,), np.mean, method="percentile", n_resamples=4000, rng=1
+    ).confidence_interval
     assert found["difference"] == pytest.approx(difference.mean())
     assert found["low"] == pytest.approx(wanted.low, abs=0.01)
     assert found["high"] == pytest.approx(wanted.high, abs=0.01)
@@ -62,7 +64,9 @@ def test_the_interval_of_the_share_retained_is_that_of_the_ratio() -> None:
     def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
         return a.mean(axis) / b.mean(axis)
 
-    wanted = scipy.stats.bootstrap(right, ratio, paired=True, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    wanted = scipy.stats.bootstrap(
+        right, ratio, paired=True, method="percentile", n_resamples=4000, rng=1
+    ).confidence_interval
     assert found["retained"] == pytest.approx(right[0].mean() / right[1].mean())
     assert found["retained_low"] == pytest.approx(wanted.low, abs=0.015)
     assert found["retained_high"] == pytest.approx(wanted.high, abs=0.015)
@@ -82,20 +86,20 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_models_that_are_not_there_are_left_out() -> None:
     logits = {"student": one_hot(FIRST), "teacher": one_hot(SECOND)}
-    drawn = {role: bootstrap.drawn(v, TARGET, TASK, KNOBS, 0) for role, v in logits.items()}
-    found = bootstrap.compare(logits, drawn, TASK, KNOBS)
+    drawn = {role: bootstrap.drawn(v, TARGET, TASK.scoring, KNOBS, 0) for role, v in logits.items()}
+    found = bootstrap.compare(logits, drawn, TASK.scoring, KNOBS)
     assert set(found) == {"student_teacher"}
     assert found["student_teacher"]["agreement"] == pytest.approx((FIRST == SECOND).mean())
 
 
 def test_resamples_in_small_parts_are_those_of_one_large_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = bootstrap.drawn(one_hot(FIRST), TARGET, TASK, KNOBS, 0).resamples
+    whole = bootstrap.drawn(one_hot(FIRST), TARGET, TASK.scoring, KNOBS, 0).resamples
     monkeypatch.setattr(bootstrap, "CHUNK", 3 * len(TARGET))
-    assert np.array_equal(whole, bootstrap.drawn(one_hot(FIRST), TARGET, TASK, KNOBS, 0).resamples)
+    assert np.array_equal(whole, bootstrap.drawn(one_hot(FIRST), TARGET, TASK.scoring, KNOBS, 0).resamples)
 
 
 def test_the_interval_of_one_model_agrees_with_scipy() -> None:
-    found = bootstrap.interval(bootstrap.drawn(one_hot(FIRST), TARGET, TASK, KNOBS, 0), KNOBS)
+    found = bootstrap.interval(bootstrap.drawn(one_hot(FIRST), TARGET, TASK.scoring, KNOBS, 0), KNOBS)
     right = (FIRST == TARGET).astype(float)
     wanted = scipy.stats.bootstrap((right,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
     assert found == {"low": pytest.approx(wanted.low, abs=0.01), "high": pytest.approx(wanted.high, abs=0.01)}
@@ -106,7 +110,7 @@ def shares(student: float, alone: float, teacher: float) -> dict[str, bootstrap.
     place, target = np.arange(1000) / 1000, np.zeros(1000, int)
     rights = {"student": student, "alone": alone, "teacher": teacher}
     logits = {role: np.eye(2, dtype=np.float32)[(place >= right).astype(int)] for role, right in rights.items()}
-    return {role: bootstrap.drawn(v, target, TASK, KNOBS, 0) for role, v in logits.items()}
+    return {role: bootstrap.drawn(v, target, TASK.scoring, KNOBS, 0) for role, v in logits.items()}
 
 
 def test_the_gap_that_is_closed_is_a_share_with_an_interval_around_it() -> None:

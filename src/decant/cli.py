@@ -106,7 +106,7 @@ def experiment(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="File of conf/experiment/: every value of params.yaml for one experiment; -S comes on top.",
+            help="File of conf/experiment/: the values of params.yaml for one experiment; -S comes on top.",
         ),
     ] = None,
     seeds: Annotated[

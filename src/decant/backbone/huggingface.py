@@ -62,11 +62,11 @@ class HuggingFace(Origin):
         if other := sorted(str(mismatch[0]) for mismatch in info["mismatched_keys"]):
             raise UserError(f"{source} has weights of other shapes than its config.json says: {some(other)}; {AGAIN}")
         if self.layers is not None:
-            surgery.cut(network, self.layers)
+            surgery.keep_layers(network, self.layers)
         if self.pooling == "mean":
-            surgery.average(network)
+            surgery.append_mean_pooling_layer(network)
         if self.intermediate_size is not None:
-            surgery.narrow(network, self.intermediate_size)
+            surgery.narrow_feed_forward(network, self.intermediate_size)
         network.save_pretrained(folder)
         return {
             "origin": self.origin(),

@@ -7,7 +7,7 @@ included. With several runs, the means over the seeds that both experiments have
 import re
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -16,13 +16,13 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from scipy import stats
 
-from decant.config import compose
 from decant.config.schema import Evaluate
 from decant.core.errors import UserError
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.evaluation import bootstrap, report, row_scores
 from decant.evaluation.row_scores import Rows
-from decant.task import Task
+from decant.experiment.experiment import Experiment
+from decant.task import Scoring
 from decant.tracking import store
 
 PHRASES = {
@@ -71,12 +71,13 @@ def run(a: str, b: str, confidence: float | None) -> None:
     Raises:
         UserError: experiments that do not exist, or cannot be compared.
     """
-    quiet()
+    configure_libraries()
     pairs = pair_runs(load(a), load(b))
-    settings: Evaluate = compose.settings(compose.load(), "evaluate")
+    overrides = [f"use.task={pairs[0][0].facts['task']}"]
     if confidence is not None:
-        settings = replace(settings, confidence=confidence)
-    show(a, b, pairs, settings)
+        overrides.append(f"evaluate.confidence={confidence}")
+    experiment = Experiment.load(overrides)
+    show(a, b, pairs, experiment.task.scoring, experiment.evaluate)
 
 
 def load(names: str) -> list[Rows]:
@@ -186,20 +187,20 @@ def check_test_rows(pairs: Sequence[Pair]) -> None:
             )
 
 
-def compare(pairs: Sequence[Pair], role: str, task: Task, settings: Evaluate) -> Comparison:
+def compare(pairs: Sequence[Pair], role: str, scoring: Scoring, settings: Evaluate) -> Comparison:
     """Compare one model: by the test rows of a single pair, or by the means over several seeds."""
     a, b = ([rows.sums[role] for rows in runs] for runs in zip(*pairs, strict=True))
     if len(pairs) == 1:
-        return compare_rows(a[0], b[0], task, settings, pairs[0][0].facts["seed"])
-    scores_a, scores_b = (task.headline(np.stack([sums.sum(0) for sums in runs])) for runs in (a, b))
+        return compare_rows(a[0], b[0], scoring, settings, pairs[0][0].facts["seed"])
+    scores_a, scores_b = (scoring.primary_metric_from(np.stack([sums.sum(0) for sums in runs])) for runs in (a, b))
     return compare_seeds(scores_a, scores_b, settings)
 
 
-def compare_rows(a: np.ndarray, b: np.ndarray, task: Task, settings: Evaluate, seed: int) -> Comparison:
+def compare_rows(a: np.ndarray, b: np.ndarray, scoring: Scoring, settings: Evaluate, seed: int) -> Comparison:
     """Compare the scores (N, K) of test rows: bootstrap interval and permutation test, both paired."""
-    samples_a, samples_b = (bootstrap.resampled(sums, task, settings, seed) for sums in (a, b))
+    samples_a, samples_b = (bootstrap.resampled(sums, scoring, settings, seed) for sums in (a, b))
     low, high = bootstrap.ends(samples_b.resamples - samples_a.resamples, settings.confidence)
-    p = bootstrap.permuted(a, b, task, settings.resamples, seed)
+    p = bootstrap.permuted(a, b, scoring, settings.resamples, seed)
     return Comparison(samples_a.exact, samples_b.exact, samples_b.exact - samples_a.exact, low, high, p)
 
 
@@ -213,14 +214,13 @@ def compare_seeds(a: np.ndarray, b: np.ndarray, settings: Evaluate) -> Compariso
     return Comparison(a.mean(), b.mean(), difference, float(low), float(high), float(test.pvalue))
 
 
-def show(a: str, b: str, pairs: Sequence[Pair], settings: Evaluate) -> None:
+def show(a: str, b: str, pairs: Sequence[Pair], scoring: Scoring, settings: Evaluate) -> None:
     """Print a table of the models that both experiments have, and the verdict on the student."""
-    task: Task = compose.piece(compose.load([f"use.task={pairs[0][0].facts['task']}"]), "task")
     roles = [r for r in report.TITLES if all(r in rows.sums for pair in pairs for rows in pair)]
-    comparisons = {role: compare(pairs, role, task, settings) for role in roles}
+    comparisons = {role: compare(pairs, role, scoring, settings) for role in roles}
     method = f"{len(pairs)} seeds, paired t-test" if len(pairs) > 1 else "one run each, the same test rows"
     lines = [table_row(report.TITLES[role], c, settings.confidence) for role, c in comparisons.items()]
-    report.terminal().print(report.grid(f"{task.monitor} x 100; {method}", COLUMNS, lines))
+    report.terminal().print(report.grid(f"{scoring.primary_metric} x 100; {method}", COLUMNS, lines))
     verdict = PHRASES[comparisons["student"].verdict(settings.confidence)]
     print(f"student: {b} is {verdict} {a} at {100 * settings.confidence:g} %")
     if len(pairs) == 1:

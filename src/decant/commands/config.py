@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from omegaconf import OmegaConf
+import yaml
 
-from decant.config import compose
-from decant.experiment import compatible
+from decant.experiment.compatible import check_compatible
+from decant.experiment.experiment import Experiment
 
 
 def run(overrides: Sequence[str]) -> None:
@@ -14,6 +14,6 @@ def run(overrides: Sequence[str]) -> None:
     Raises:
         UserError: with every problem in it.
     """
-    cfg = compose.load(overrides)
-    compatible.check(cfg)
-    print(OmegaConf.to_yaml(cfg), end="")
+    experiment = Experiment.load(overrides)
+    check_compatible(experiment)
+    print(yaml.safe_dump(experiment.config, sort_keys=False, allow_unicode=True), end="")

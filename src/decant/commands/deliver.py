@@ -1,6 +1,6 @@
 """`decant deliver`: sends the MLflow events that were queued while the server was away."""
 
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.tracking.outbox import ADDRESS, OUTBOX, REFUSED, Outbox, _lines, address, left, ready
 
 
@@ -10,7 +10,7 @@ def run() -> None:
     Raises:
         UserError: the store cannot be used.
     """
-    quiet()
+    configure_libraries()
     ready()
     if (refused := OUTBOX / REFUSED).exists():
         print(f"{len(_lines(refused))} messages were refused, each with its reason: read {refused}, then delete it")

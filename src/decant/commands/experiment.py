@@ -14,11 +14,12 @@ import mlflow
 import psutil
 
 from decant.commands import seeds
-from decant.config import compose
+from decant.config.compose import experiment_overrides
 from decant.core.errors import UserError
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.evaluation import report
-from decant.experiment import compatible
+from decant.experiment.compatible import check_compatible
+from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
 from decant.tracking.runs import made_by, parent, recorded
 
@@ -38,7 +39,7 @@ def run(arguments: Sequence[str], experiment: str | None = None, seed_count: int
         UserError: bad arguments or a bad config.
         KeyboardInterrupt: after DVC stopped.
     """
-    quiet()
+    configure_libraries()
     try:
         return check_and_run(arguments, experiment, seed_count)
     except KeyboardInterrupt:
@@ -48,17 +49,17 @@ def run(arguments: Sequence[str], experiment: str | None = None, seed_count: int
 
 def check_and_run(arguments: Sequence[str], experiment: str | None, seed_count: int) -> int:
     """See `run`; everything is checked before DVC writes -S into params.yaml."""
-    values = compose.experiment(experiment) if experiment else []
+    values = experiment_overrides(experiment) if experiment else []
     check_arguments(arguments)
     overrides = parameter_overrides(arguments)
-    cfg = compose.load([*values, *overrides])
-    compatible.check(cfg)
+    planned = Experiment.load([*values, *overrides])
+    check_compatible(planned)
     arguments = [word for value in values for word in ("-S", value)] + [*arguments]
     if seed_count == 1:
         return run_once(arguments)
     if any(override.startswith("seed=") for override in overrides):
         raise UserError(f"SEEDS is {seed_count}, expected no -S seed= with it: the seeds are 0 to SEEDS - 1")
-    seeds.run_seeds(seed_count, cfg, lambda seed: run_once([*arguments, "-S", f"seed={seed}"]))
+    seeds.run_seeds(seed_count, planned, lambda seed: run_once([*arguments, "-S", f"seed={seed}"]))
     return 0
 
 
@@ -79,14 +80,14 @@ def run_once(arguments: Sequence[str]) -> int:
     """Run one experiment, and show its result; the exit code is DVC's."""
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
     code = wait_for(["dvc", "exp", "run", *arguments])
-    cfg = compose.load()  # with the values that -S wrote; if DVC failed, this may explain why
+    config = Experiment.load().config  # with the values that -S wrote; if DVC failed, this may explain why
     if code or "--dry" in arguments:
         return code
     if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
         print("Not every stage is up to date, so there is no result to show; dvc status lists them.")
         return code
     outbox.ready()
-    with parent(cfg) as invocation:  # dvc.lock is complete only now, so this is recorded in either case
+    with parent(config) as invocation:  # dvc.lock is complete only now, so this is recorded in either case
         if not evaluate_ran():
             print("evaluate did not have to run: its result is restored.")
             restore_timings()

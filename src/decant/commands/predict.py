@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from decant.core.errors import UserError, guess
+from decant.core.errors import UserError, suggestion
 from decant.serving import writers
 from decant.serving.model_formats import ModelFormat
 from decant.serving.predictor import OnnxPredictor, Predictor
@@ -121,7 +121,7 @@ def input_columns(row: Row, requested: Sequence[str], images: bool) -> Sequence[
     for name in requested:
         if name not in row.values:
             raise UserError(
-                f"{row.source} has no column {name!r}{guess(name, names)}; its columns are: {', '.join(names)}"
+                f"{row.source} has no column {name!r}{suggestion(name, names)}; its columns are: {', '.join(names)}"
             )
     if requested:
         return requested

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
 from mlflow.entities import Run as MlflowRun
-from omegaconf import DictConfig
 from scipy import stats
 
 from decant.core.errors import UserError
 from decant.evaluation import members, report
+from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
 from decant.tracking.runs import SEEDS_RUN, Run, opened, title
 
@@ -23,19 +23,19 @@ MIN_SEEDS_FOR_INTERVAL = 3
 REMEDY = "run the same command again: DVC restores the finished seeds from its cache"
 
 
-def run_seeds(count: int, cfg: DictConfig, run_once: Callable[[int], int]) -> None:
+def run_seeds(count: int, experiment: Experiment, run_once: Callable[[int], int]) -> None:
     """Run the experiment for the seeds `count` - 1 to 0, and show its metrics over them.
 
     Args:
         count: how many seeds.
-        cfg: the config of the experiment.
+        experiment: what to run, but for its seed.
         run_once: runs one seed, and returns an exit code.
 
     Raises:
         UserError: a seed failed, or MLflow does not have its run.
     """
     outbox.ready()
-    with opened(f"{title(cfg)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
+    with opened(f"{title(experiment.config)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
         os.environ[SEEDS_RUN] = run_id
         for seed in reversed(range(count)):  # seed 0 comes last: params.yaml and data/ are left with it
             print(f"seed {seed}, {count - seed} of {count}", flush=True)
@@ -43,8 +43,8 @@ def run_seeds(count: int, cfg: DictConfig, run_once: Callable[[int], int]) -> No
                 raise UserError(f"seed {seed} failed; correct what is said above, and {REMEDY}")
         runs = seed_runs(run_id, count)
         metrics = [run.data.metrics for run in runs]
-        log_summary(Run(run_id), cfg, metrics)
-        show(metrics, cfg.evaluate.confidence)
+        log_summary(Run(run_id), experiment, metrics)
+        show(metrics, experiment.evaluate.confidence)
     for run in runs:
         print(f"seed {run.data.params['seed']}: {run.data.tags.get('dvc.experiment', run.info.run_id)}")
     print(f"All seeds, for decant compare: {run_id}")
@@ -65,10 +65,10 @@ def seed_runs(run_id: str, count: int) -> list[MlflowRun]:
     return sorted(runs, key=lambda run: int(run.data.params["seed"]))
 
 
-def log_summary(run: Run, cfg: DictConfig, metrics: Sequence[Metrics]) -> None:
+def log_summary(run: Run, experiment: Experiment, metrics: Sequence[Metrics]) -> None:
     """Log the config, and the metrics over all seeds."""
-    run.params(cfg)
-    summaries = summarize(metrics, cfg.evaluate.confidence)
+    run.params(experiment.config)
+    summaries = summarize(metrics, experiment.evaluate.confidence)
     run.metrics({f"{name}/{k}": v for name, summary in summaries.items() for k, v in summary.items()})
 
 

@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from decant.commands import output_differences
-from decant.config import compose
 from decant.core.errors import UserError
 from decant.core.hashing import digest
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.evaluation import report
+from decant.experiment.experiment import Experiment
 from decant.tracking import provenance, runs
 from decant.tracking.runs import SEEDS_RUN
 
@@ -38,7 +38,7 @@ def run(tolerance: float) -> int:
     Raises:
         UserError: nothing is committed that can be reproduced, or it does not run.
     """
-    quiet()
+    configure_libraries()
     clone = clone_project(Path.cwd(), CLONE.absolute())
     commit = _git(clone, "rev-parse", "HEAD").strip()  # in this folder it may move meanwhile
     committed = outputs(clone)
@@ -159,7 +159,7 @@ def explain(clone: Path, recorded: Mapping[str, Mapping[str, str]], byte_equal: 
     """
     if not recorded:
         return ["provenance.json is not committed: where these outputs were made is not known"]
-    here = provenance.environment(compose.load([], clone))
+    here = provenance.environment(Experiment.load([], clone).config["trainer"])
     reasons: dict[str, list[str]] = {}
     for stage, facts in recorded.items():
         output = runs.output(stage)

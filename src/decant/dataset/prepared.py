@@ -1,12 +1,12 @@
 """The tables that `prepare` wrote, as the later stages read them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from omegaconf import DictConfig
 
 from decant.core.errors import UserError
 from decant.core.files import read_json
@@ -62,16 +62,16 @@ def whole(file: Path) -> pd.DataFrame:
             raise UserError(f"{file} is damaged ({error}); run: dvc repro") from error
 
 
-def check_batches(cfg: DictConfig, rows: int, *stages: str, of: str = "") -> None:
-    """Refuse a batch that the labelled `rows` of train (`of` which data) do not fill, of stages still to come.
+def check_batch_sizes(rows: int, batch_sizes: Mapping[str, int], of: str = "") -> None:
+    """Refuse a batch that the labelled `rows` of train (`of` which data) cannot fill; `batch_sizes` by stage.
 
     Raises:
         UserError: with every one.
     """
     if problems := [
-        f"{stage}.batch_size is {cfg[stage].batch_size}, but train{of} has only {rows} rows (validation and test, "
-        f"where no file gives them, are taken from it); lower it to {rows} or less in params.yaml, or add rows"
-        for stage in stages
-        if cfg[stage].batch_size > rows
+        f"{stage}.batch_size is {size}, but train{of} has only {rows} rows (validation and test, where no file gives "
+        f"them, are taken from it); lower it to {rows} or less in params.yaml, or add rows"
+        for stage, size in batch_sizes.items()
+        if size > rows
     ]:
         raise UserError(problems)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from decant.config.schema import Evaluate
-from decant.task import Task
+from decant.task import Scoring
 
 PAIRS = (
     ("student", "teacher"),
@@ -32,24 +32,24 @@ class Drawn:
     resamples: np.ndarray
 
 
-def drawn(logits: np.ndarray, target: np.ndarray, task: Task, knobs: Evaluate, seed: int) -> Drawn:
+def drawn(logits: np.ndarray, target: np.ndarray, scoring: Scoring, knobs: Evaluate, seed: int) -> Drawn:
     """Of logits (N, C) and targets (N, ...)."""
-    return resampled(task.sums(logits, target), task, knobs, seed)
+    return resampled(scoring.sufficient_statistics(logits, target), scoring, knobs, seed)
 
 
-def resampled(sums: np.ndarray, task: Task, knobs: Evaluate, seed: int) -> Drawn:
+def resampled(sums: np.ndarray, scoring: Scoring, knobs: Evaluate, seed: int) -> Drawn:
     """Of the sums of rows (N, K)."""
-    exact = float(task.headline(sums.sum(0, keepdims=True))[0])
-    parts = (task.headline(counts @ sums) for counts in draws(len(sums), knobs.resamples, seed))
+    exact = float(scoring.primary_metric_from(sums.sum(0, keepdims=True))[0])
+    parts = (scoring.primary_metric_from(counts @ sums) for counts in draws(len(sums), knobs.resamples, seed))
     return Drawn(exact, np.concatenate(list(parts)))
 
 
 def compare(
-    logits: dict[str, np.ndarray], scores: dict[str, Drawn], task: Task, knobs: Evaluate
+    logits: dict[str, np.ndarray], scores: dict[str, Drawn], scoring: Scoring, knobs: Evaluate
 ) -> dict[str, dict[str, Any]]:
     """What each method is worth: {"student_teacher": ...}, each model against its control or its teacher."""
     return {
-        f"{a}_{b}": {**between(scores[a], scores[b], knobs), "agreement": task.agreement(logits[a], logits[b])}
+        f"{a}_{b}": {**between(scores[a], scores[b], knobs), "agreement": scoring.agreement(logits[a], logits[b])}
         for a, b in PAIRS
         if a in logits and b in logits
     }
@@ -110,7 +110,7 @@ def between(first: Drawn, second: Drawn, knobs: Evaluate) -> dict[str, Any]:
     return found
 
 
-def permuted(first: np.ndarray, second: np.ndarray, task: Task, resamples: int, seed: int) -> float:
+def permuted(first: np.ndarray, second: np.ndarray, scoring: Scoring, resamples: int, seed: int) -> float:
     """Two-sided p-value of a difference of headline figures, from the sums of the same rows (N, K) of two models.
 
     A paired permutation test: were they alike, each row's two answers might as well have been swapped (Edgington 1969;
@@ -121,7 +121,9 @@ def permuted(first: np.ndarray, second: np.ndarray, task: Task, resamples: int, 
 
     def difference(signs: np.ndarray) -> np.ndarray:
         moved = signs @ apart
-        return task.headline((both.sum(0) + moved) / 2) - task.headline((both.sum(0) - moved) / 2)
+        return scoring.primary_metric_from((both.sum(0) + moved) / 2) - scoring.primary_metric_from(
+            (both.sum(0) - moved) / 2
+        )
 
     observed = abs(difference(np.ones((1, len(both))))[0])
     extreme = sum(

@@ -7,23 +7,22 @@ import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from decant.dataset.prepared import Prepared
-from decant.task import Task
+from decant.task import Scoring
 
 STRENGTHS = (1.0, 10.0, 100.0)
 """Inverse regularisation, chosen on validation."""
 
 
-def fit(prepared: Prepared, task: Task) -> Pipeline:
+def fit(prepared: Prepared, scoring: Scoring) -> Pipeline:
     """The best of `STRENGTHS` on validation, fitted again on train and validation together."""
     inputs, targets = zip(*(columns(prepared, split) for split in ("train", "validation")), strict=True)
 
     def pipeline(strength: float) -> Pipeline:
-        return make_pipeline(prepared.modality.features(), task.linear(strength))
+        return make_pipeline(prepared.modality.features(), scoring.linear_estimator(strength))
 
     def score(strength: float) -> float:
         fitted = pipeline(strength).fit(inputs[0], targets[0])
-        sums = task.sums(task.linear_logits(fitted, inputs[1]), targets[1])
-        return float(task.headline(sums.sum(0, keepdims=True))[0])
+        return scoring.score(scoring.linear_logits(fitted, inputs[1]), targets[1])
 
     best = max(STRENGTHS, key=score)
     return pipeline(best).fit([*inputs[0], *inputs[1]], np.concatenate(targets))

@@ -9,13 +9,17 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from decant.evaluation.report import titles
+from decant.task import Confusion, LabelScores, Picture, Scatter
 
 matplotlib.use("Agg")  # no screen
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 PNG = {"metadata": {"Software": None}, "dpi": 120}
 """No version in the file."""
 CONTROLS = ("floor", "scratch", "alone")
+MAX_LEGIBLE = 30
+"""Classes of a confusion matrix, up to which its cells show counts."""
 MARKS = "vsDPoX*"
 """Of the models, in the order of the report."""
 
@@ -31,8 +35,7 @@ def headline(metrics: dict[str, Any], folder: Path) -> None:
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set(xlabel=f"{dict(metrics['figures']['columns'])[name]} on test", xlim=(0, 108))
     axes.invert_yaxis()
-    figure.savefig(folder / "headline.png", **PNG)
-    plt.close(figure)
+    save(figure, folder / "headline.png")
 
 
 def size(metrics: dict[str, Any], folder: Path) -> None:
@@ -58,47 +61,64 @@ def tradeoff(metrics: dict[str, Any], costs: dict[str, float], name: str, file: 
     axes.set(xscale="log", xlabel=name, ylabel=f"{dict(metrics['figures']['columns'])[head]} on test")
     axes.margins(x=0.1)
     figure.legend(loc="outside right upper", fontsize=8)
-    figure.savefig(file, **PNG)
-    plt.close(figure)
+    save(figure, file)
 
 
-def confusion(predicted: np.ndarray, target: np.ndarray, labels: list[str], folder: Path) -> None:
-    """confusion.csv and answers.png of the student, rows: actual, columns: predicted; classes (N,), (N,)."""
-    pairs = {"actual": [labels[i] for i in target], "predicted": [labels[i] for i in predicted]}
-    pd.DataFrame(pairs).to_csv(folder / "confusion.csv", index=False)
-    counts = confusion_matrix(target, predicted, labels=list(range(len(labels))))
+def draw(picture: Picture, folder: Path) -> None:
+    """Draw the picture of the student's predictions on test as answers.png."""
+    match picture:
+        case Confusion():
+            confusion(picture, folder)
+        case LabelScores():
+            label_scores(picture, folder)
+        case Scatter():
+            scatter(picture, folder)
+
+
+def confusion(picture: Confusion, folder: Path) -> None:
+    """Write confusion.csv, and answers.png with a row for each actual class and a column for each predicted one."""
+    labels = picture.labels
+    names = {"actual": [labels[i] for i in picture.target], "predicted": [labels[i] for i in picture.predicted]}
+    pd.DataFrame(names).to_csv(folder / "confusion.csv", index=False)
+    counts = confusion_matrix(picture.target, picture.predicted, labels=list(range(len(labels))))
     side = max(4.0, 0.3 * len(labels) + 2)
     figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
     axes.imshow(counts, cmap="Blues")
     ticks = range(len(labels))
-    size = 8 if len(labels) <= 30 else 4
+    size = 8 if len(labels) <= MAX_LEGIBLE else 4
     axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
     axes.set_yticks(ticks, labels, fontsize=size)
     axes.set(xlabel="predicted", ylabel="actual", title="student")
-    for i, j in np.argwhere(counts) if len(labels) <= 30 else []:
+    for i, j in np.argwhere(counts) if len(labels) <= MAX_LEGIBLE else []:
         shade = "white" if counts[i, j] > counts.max() / 2 else "black"
         axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=7, color=shade)
-    figure.savefig(folder / "answers.png", **PNG)
-    plt.close(figure)
+    save(figure, folder / "answers.png")
 
 
-def per_label(names: list[str], values: np.ndarray, folder: Path) -> None:
-    """answers.png: bars of the F1 of the student, in percent, (C,) in the order of `names`."""
+def label_scores(picture: LabelScores, folder: Path) -> None:
+    """Write answers.png: a bar for the score of each label, in percent, the most frequent label first."""
+    order = np.argsort(-picture.support, kind="stable")
+    names = [f"{picture.labels[i]} ({picture.support[i]})" for i in order]
     figure, axes = plt.subplots(figsize=(7, 0.22 * len(names) + 1), layout="constrained")
-    axes.barh(range(len(names)), values, color="#4c72b0")
+    axes.barh(range(len(names)), 100 * picture.scores[order], color="#4c72b0")
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set(xlabel="F1 % of the student on test (rows with the label)", xlim=(0, 100))
+    axes.set(xlabel=f"{picture.metric} % of the student on test (rows with the label)", xlim=(0, 100))
     axes.margins(y=0.01)
     axes.invert_yaxis()
-    figure.savefig(folder / "answers.png", **PNG)
-    plt.close(figure)
+    save(figure, folder / "answers.png")
 
 
-def scatter(answers: np.ndarray, target: np.ndarray, folder: Path) -> None:
-    """answers.png: answers (N,) of the student against targets (N,), with the line where they are equal."""
+def scatter(picture: Scatter, folder: Path) -> None:
+    """Write answers.png: predicted numbers against targets, with the line where they are equal."""
+    start = float(picture.target[0])
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    axes.scatter(target, answers, s=8, alpha=0.4, color="#4c72b0", linewidths=0)
-    axes.axline((float(target[0]), float(target[0])), slope=1, color="#aaaaaa", zorder=0)
+    axes.scatter(picture.target, picture.predicted, s=8, alpha=0.4, color="#4c72b0", linewidths=0)
+    axes.axline((start, start), slope=1, color="#aaaaaa", zorder=0)
     axes.set(xlabel="target", ylabel="answer of the student", title="student on test")
-    figure.savefig(folder / "answers.png", **PNG)
+    save(figure, folder / "answers.png")
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure as PNG and close it."""
+    figure.savefig(file, **PNG)
     plt.close(figure)

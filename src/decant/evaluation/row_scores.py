@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from omegaconf import DictConfig
 
 from decant.dataset.prepared import Prepared
 
@@ -22,15 +21,17 @@ class Rows:
     """Of one experiment."""
 
     sums: dict[str, np.ndarray]
-    """By model: `Task.sums` (N, K) of the rows of test."""
+    """By model: `Scoring.sufficient_statistics` (N, K) of the rows of test."""
     facts: dict[str, Any]
     """`seed`, `task` (a name in conf/task/), and `test`, the sha256 of the table of test."""
 
 
-def write(file: Path, test: pd.DataFrame, sums: Mapping[str, np.ndarray], cfg: DictConfig, prepared: Prepared) -> None:
+def write(
+    file: Path, test: pd.DataFrame, sums: Mapping[str, np.ndarray], seed: int, task: str, prepared: Prepared
+) -> None:
     """Write the sums (N, K) of each model, with what they are of."""
     frame = pd.DataFrame({"row_id": test["row_id"], **{role: list(v.astype(float)) for role, v in sums.items()}})
-    facts = {"seed": cfg.seed, "task": cfg.use.task, "test": prepared.digests["test"]}
+    facts = {"seed": seed, "task": task, "test": prepared.digests["test"]}
     table = pa.Table.from_pandas(frame, preserve_index=False)
     pq.write_table(table.replace_schema_metadata({"decant": json.dumps(facts)}), file)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from decant.core.errors import UserError
-from decant.task import Task
+from decant.task import Objective
 
 Weight = float | Sequence[float]
 """Of a term: a number, or [start, end], between which it moves in a straight line over training."""
@@ -40,8 +40,8 @@ class Loss(nn.Module, ABC):
     needs: tuple[str, ...] = ("logits",)
     """What of the teacher is used: of `logits`, `hidden`, `attention`. Without any, rows without a label are left out;
     with more than logits, the teacher runs beside the student."""
-    exclusive: bool = False
-    """Whether it is for `Task.exclusive` tasks alone."""
+    single_label: bool = False
+    """Whether it is for `Objective.single_label` tasks alone."""
 
     scales: dict[str, Weight]
     """The weight of each term, `hard` included."""
@@ -60,8 +60,10 @@ class Loss(nn.Module, ABC):
         """
 
     @abstractmethod
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
-        """The raw terms, scalars. `target` (B, ...) is encoded; `task` says what a soft target is.
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
+        """The raw terms, scalars. `target` (B, ...) is encoded; `objective` says what a soft target is.
 
         Each is an average over rows or over pairs of them; none has a gradient for the teacher.
 

@@ -12,7 +12,7 @@ import torch
 from decant.core.errors import UserError
 from decant.loss import Loss, Output, Weight, check, check_layers, check_weights, uniform
 from decant.loss.states import averaged
-from decant.task import Task
+from decant.task import Objective
 
 
 class Attention(Loss):
@@ -49,7 +49,9 @@ class Attention(Loss):
             )
         print(f"attention: student > teacher {', '.join(f'{s} > {t}' for s, t in self.pairs)}", flush=True)
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         teacher = teacher.detached()
         terms = [divergence(student.attention[s], teacher.attention[t], student.mask) for s, t in self.pairs]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from decant.core.errors import require
 from decant.loss import Loss, Output, Weight, check, check_weights
-from decant.task import Task
+from decant.task import Objective
 
 FLAT = 1e-3
 """Deviation of probabilities, relative to their mean, below which they count as equal: they have no correlation."""
@@ -21,7 +21,7 @@ FLAT = 1e-3
 class DIST(Loss):
     """Correlation within rows and within classes; the second is of the rows of a batch, of each device by itself."""
 
-    exclusive = True
+    single_label = True
 
     def __init__(self, temperature: float, beta: Weight, gamma: Weight, hard_weight: Weight) -> None:
         super().__init__()
@@ -30,7 +30,9 @@ class DIST(Loss):
         require(self, temperature=(0 < temperature < float("inf"), "a finite number above 0"))
         check_weights(beta=beta, gamma=gamma, hard_weight=hard_weight)
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         teacher = teacher.detached()
         check(student.logits, teacher.logits)

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 
 from decant.core.errors import require
 from decant.loss import Loss, Output, Weight, check, check_weights
-from decant.task import Task
+from decant.task import Objective
 
 
 class DKD(Loss):
     """Target class and other classes apart; for a row without a label, the teacher's class is the target."""
 
-    exclusive = True
+    single_label = True
 
     def __init__(self, temperature: float, alpha: Weight, beta: Weight, hard_weight: Weight) -> None:
         super().__init__()
@@ -26,7 +26,9 @@ class DKD(Loss):
         require(self, temperature=(0 < temperature < float("inf"), "a finite number above 0"))
         check_weights(alpha=alpha, beta=beta, hard_weight=hard_weight)
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         teacher = teacher.detached()
         check(student.logits, teacher.logits)

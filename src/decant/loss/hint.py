@@ -15,7 +15,7 @@ from torch import nn
 from decant.core.errors import UserError
 from decant.loss import Loss, Output, Weight, check, check_layers, check_weights, uniform
 from decant.loss.states import averaged, pooled, states
-from decant.task import Task
+from decant.task import Objective
 
 
 class Hint(Loss):
@@ -54,7 +54,9 @@ class Hint(Loss):
         )
         print(f"hint: student > teacher {', '.join(f'{s} > {t}' for s, t in self.pairs)}", flush=True)
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         teacher = teacher.detached()
         terms = [

@@ -11,7 +11,7 @@ import torch
 
 from decant.core.errors import require
 from decant.loss import Loss, Output, Weight, at, check, check_weights
-from decant.task import Task
+from decant.task import Objective
 
 FLAT = 1e-3
 """Deviation of logits below which a row is not stretched to 1."""
@@ -23,7 +23,7 @@ class KD(Loss):
     def __init__(self, temperature: float, hard_weight: Weight, standardise: bool) -> None:
         super().__init__()
         self.temperature, self.hard_weight, self.standardise = temperature, hard_weight, standardise
-        self.exclusive = standardise
+        self.single_label = standardise
         check_weights(hard_weight=hard_weight)
         ends = at(hard_weight, 0.0), at(hard_weight, 1.0)
         require(
@@ -37,12 +37,14 @@ class KD(Loss):
         hard = at(self.hard_weight, progress)
         return {"soft": 1 - hard, "hard": hard}
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         teacher = teacher.detached()
         check(student.logits, teacher.logits)
         both = [standardised(o.logits) if self.standardise else o.logits for o in (student, teacher)]
-        return {"soft": task.divergence(both[0], both[1], self.temperature)}
+        return {"soft": objective.divergence(both[0], both[1], self.temperature)}
 
 
 def standardised(logits: torch.Tensor) -> torch.Tensor:

@@ -9,19 +9,22 @@ import torch
 import torch.nn.functional as F
 
 from decant.loss import Loss, Output, Weight, check, check_weights
-from decant.task import Task
+from decant.task import Objective
 
 
 class MSE(Loss):
-    """Logits as numbers, in units of `Task.width`."""
+    """Logits as numbers, in units of `Objective.logit_scale`."""
 
     def __init__(self, weight: Weight, hard_weight: Weight) -> None:
         super().__init__()
         self.scales = {"mse": weight, "hard": hard_weight}
         check_weights(weight=weight, hard_weight=hard_weight)
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         teacher = teacher.detached()
         check(student.logits, teacher.logits)
-        return {"mse": F.mse_loss(student.logits.float() / task.width, teacher.logits.float() / task.width)}
+        scale = objective.logit_scale
+        return {"mse": F.mse_loss(student.logits.float() / scale, teacher.logits.float() / scale)}

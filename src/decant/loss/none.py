@@ -3,15 +3,17 @@
 import torch
 
 from decant.loss import Loss, Output
-from decant.task import Task
+from decant.task import Objective
 
 
-class Alone(Loss):
+class NoDistillation(Loss):
     """No teacher."""
 
     needs = ()
     scales = {"hard": 1.0}
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """No term but the hard one."""
         return {}

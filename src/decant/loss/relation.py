@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from decant.loss import Loss, Output, Weight, check, check_weights
 from decant.loss.states import pooled
-from decant.task import Task
+from decant.task import Objective
 
 SAME = 1e-4
 """Distance, relative to the (root mean square) distance of a batch, below which two rows are the same."""
@@ -27,7 +27,9 @@ class Relation(Loss):
         self.scales = {"distance": distance, "angle": angle, "hard": hard_weight}
         check_weights(distance=distance, angle=angle, hard_weight=hard_weight)
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         teacher = teacher.detached()
         first, second = (pooled(o.hidden[-1], o.mask) for o in (student, teacher))

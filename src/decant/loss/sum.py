@@ -7,7 +7,7 @@ from torch import nn
 
 from decant.core.errors import UserError
 from decant.loss import Loss, Output, Weight, at, check_weights
-from decant.task import Task
+from decant.task import Objective
 
 
 class Sum(Loss):
@@ -28,7 +28,7 @@ class Sum(Loss):
         check_weights(**weight)
         self.losses, self.weight = nn.ModuleDict(losses), weight
         self.needs = tuple(n for n in ("logits", "hidden", "attention") if any(n in x.needs for x in losses.values()))
-        self.exclusive = any(loss.exclusive for loss in losses.values())
+        self.single_label = any(loss.single_label for loss in losses.values())
 
     def weights(self, progress: float) -> dict[str, float]:
         """See `Loss.weights`; the hard term's is the sum of all."""
@@ -45,12 +45,14 @@ class Sum(Loss):
         for loss in self.parts().values():
             loss.bind(student, teacher, aligned)
 
-    def forward(self, student: Output, teacher: Output, target: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    def forward(
+        self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
+    ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         return {
             f"{name}/{term}": value
             for name, loss in self.parts().items()
-            for term, value in loss(student, teacher, target, task).items()
+            for term, value in loss(student, teacher, target, objective).items()
         }
 
     def parts(self) -> dict[str, Loss]:

@@ -7,14 +7,13 @@ import pandas as pd
 from decant.core.errors import UserError
 from decant.data import Source
 from decant.dataset.modality import Modality
-from decant.task import Task
+from decant.task import Tables, Target
 
-Tables = dict[str, pd.DataFrame]
 PRIORITY = ("test", "validation", "train", "unlabelled")
 """Which copy of a leaked input stays: the first of these."""
 
 
-def clean(tables: Tables, source: Source, modality: Modality, task: Task | None) -> dict[str, int]:
+def clean(tables: Tables, source: Source, modality: Modality, target: Target | None) -> dict[str, int]:
     """Check all tables in place and drop what `source` allows to drop; return how many rows went.
 
     The tables get a column `key`, equal for inputs that count as the same.
@@ -26,9 +25,9 @@ def clean(tables: Tables, source: Source, modality: Modality, task: Task | None)
     dropped = {"empty": 0, "leaks": 0}
     for split, frame in tables.items():
         problems += check_ids(split, frame)
-        if task is not None and split != "unlabelled":
+        if target is not None and split != "unlabelled":
             try:
-                frame = frame.assign(target=task.read(frame["target"]))
+                frame = frame.assign(target=target.read(frame["target"]))
             except UserError as error:
                 problems += [f"{split}: {problem}" for problem in error.problems]
             problems += check_targets(split, frame)
@@ -41,7 +40,9 @@ def clean(tables: Tables, source: Source, modality: Modality, task: Task | None)
         elif reasons or (source.empty == "refuse" and empty.any()):
             problems.append(unreadable(split, frame["row_id"][empty].tolist(), reasons))
         tables[split] = frame
-    problems = problems or check_tables(tables, task) or (task.rare(tables["train"]) if task else [])
+    problems = (
+        problems or check_tables(tables, target) or (target.check_class_counts(tables["train"]) if target else [])
+    )
     leaking = leaks(tables, modality)
     if leaking and source.leaks == "refuse":
         problems += [f"{n} inputs of {b} stand in {a} too, for example {text!r}; remove one copy, or set "
@@ -82,11 +83,11 @@ def check_targets(split: str, frame: pd.DataFrame) -> list[str]:
     return problems
 
 
-def check_tables(tables: Tables, task: Task | None) -> list[str]:
+def check_tables(tables: Tables, target: Target | None) -> list[str]:
     """Problems with all splits together, after rows were dropped or moved."""
     if bare := [s for s in tables if s != "unlabelled" and tables[s].empty]:
         return [f"{', '.join(bare)} has no rows left after dropping empty inputs and leaks; give it other rows"]
-    return task.problems(tables) if task else []
+    return target.problems(tables) if target else []
 
 
 def unreadable(split: str, ids: list[str], reasons: dict[str, str]) -> str:

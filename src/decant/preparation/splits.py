@@ -5,31 +5,31 @@ from sklearn.model_selection import train_test_split
 
 from decant.config.schema import Prepare
 from decant.core.errors import UserError
-from decant.preparation.cleaning import Tables, check_ids
-from decant.task import Task
+from decant.preparation.cleaning import check_ids
+from decant.task import Tables, Target
 
 
-def make(tables: Tables, knobs: Prepare, task: Task, seed: int) -> int:
+def make(tables: Tables, settings: Prepare, target: Target, seed: int) -> int:
     """Cut test off train, take labels away (`labels_per_class`), cut validation off what is left; in place.
 
     Returns how many rows were dropped, because a copy of theirs keeps its label.
     """
     dropped = 0
     if "test" not in tables:
-        tables["train"], tables["test"] = cut(tables["train"], knobs.test, "test", task, seed)
-    if knobs.labels_per_class is not None:
-        dropped = keep_labels(tables, knobs.labels_per_class, task, seed)
-    make_validation(tables, knobs, task, seed)
+        tables["train"], tables["test"] = cut(tables["train"], settings.test, "test", target, seed)
+    if settings.labels_per_class is not None:
+        dropped = keep_labels(tables, settings.labels_per_class, target, seed)
+    make_validation(tables, settings, target, seed)
     return dropped
 
 
-def make_validation(tables: Tables, knobs: Prepare, task: Task, seed: int) -> None:
+def make_validation(tables: Tables, settings: Prepare, target: Target, seed: int) -> None:
     """Cut validation off train if there is none, in place."""
     if "validation" not in tables:
-        tables["train"], tables["validation"] = cut(tables["train"], knobs.validation, "validation", task, seed)
+        tables["train"], tables["validation"] = cut(tables["train"], settings.validation, "validation", target, seed)
 
 
-def pool(tables: Tables, knobs: Prepare, seed: int) -> None:
+def pool(tables: Tables, settings: Prepare, seed: int) -> None:
     """All rows in train and, for a share of them, validation, whatever their split and label; in place.
 
     Raises:
@@ -41,10 +41,10 @@ def pool(tables: Tables, knobs: Prepare, seed: int) -> None:
     rows = pd.concat(parts)
     rows = rows.drop_duplicates("key").reset_index(drop=True)
     tables.clear()
-    tables["train"], tables["validation"] = cut(rows, knobs.validation, "validation", None, seed)
+    tables["train"], tables["validation"] = cut(rows, settings.validation, "validation", None, seed)
 
 
-def keep_labels(tables: Tables, count: int, task: Task, seed: int) -> int:
+def keep_labels(tables: Tables, count: int, target: Target, seed: int) -> int:
     """Leave `count` labelled rows of each class in train; the others join unlabelled without their label.
 
     Copies of a row that keeps its label are dropped; returns how many.
@@ -53,7 +53,7 @@ def keep_labels(tables: Tables, count: int, task: Task, seed: int) -> int:
         UserError: a task without classes.
     """
     train = tables["train"]
-    classes = task.strata(train["target"])
+    classes = target.strata(train["target"])
     if classes is None:
         raise UserError("prepare.labels_per_class needs a task with classes; set it to null")
     if "validation" in tables:
@@ -76,7 +76,7 @@ def keep_labels(tables: Tables, count: int, task: Task, seed: int) -> int:
 
 
 def cut(
-    train: pd.DataFrame, share: float, split: str, task: Task | None, seed: int
+    train: pd.DataFrame, share: float, split: str, target: Target | None, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rest, cut-off part) of about `share` of the rows; equal inputs land on one side.
 
@@ -85,7 +85,7 @@ def cut(
     """
     keys = train["key"].where(train["key"] != "", train["row_id"])
     groups = train.assign(key=keys).drop_duplicates("key")
-    strata = task.strata(groups["target"]) if task else None
+    strata = target.strata(groups["target"]) if target else None
     size = max(round(share * len(groups)), 1 if strata is None else strata.nunique())
     try:
         _, part = train_test_split(groups["key"], test_size=size, stratify=strata, random_state=seed)

@@ -48,7 +48,7 @@ def torch_predictor(folder: Path) -> Predictor:
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, AutoTokenizer
 
     module = json.loads((folder / "config.json").read_text("utf-8")).get("architecture_module", "")
-    if module.startswith("decant.backbone."):
+    if module.startswith(("decant.backbone.", "decant.models.")):
         import_module(module)  # registers an architecture that transformers does not know
     images = (folder / "preprocessor_config.json").exists()
     auto_class = AutoModelForImageClassification if images else AutoModelForSequenceClassification

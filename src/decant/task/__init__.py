@@ -1,9 +1,11 @@
-"""A task: what a target is, from the label in a table to the figures of the report.
+"""A task: what a target is. It consists of three objects, one for each part of the pipeline that asks.
 
-The head, its supervised loss, what a soft target means for it, and how it is scored.
+`Target` serves prepare, `Objective` serves training, and `Scoring` serves evaluation. Read this file before adding a
+task: a module `decant/task/<name>` with a subclass of `Task`, and conf/task/<name>.yaml.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +15,19 @@ import torch
 from torchmetrics import MetricCollection
 from transformers import PreTrainedModel
 
-from decant.adapt import Adapt
+from decant.models import directory
+from decant.models.directory import Head
 
 Tables = dict[str, pd.DataFrame]
+"""{split: rows}."""
 
 
-class Task(ABC):
-    """One kind of target."""
-
-    monitor: str
-    """Name of the figure that chooses the epoch and heads the report: at most 1, larger is better."""
-    columns: dict[str, str]
-    """Figures in the report's table, each at most 1, and how they are called there."""
-    exclusive: bool = False
-    """Whether a row has one class of several, whose probabilities are the softmax of its logits."""
-    smooths: bool = True
-    """Whether its targets can be smoothed."""
-    width: float = 1.0
-    """What a difference of logits is measured in."""
-    agreeing: str = "agrees on {} % of test"
-    """`agreement`, times 100, in a sentence on two models."""
-
-    # --- the table: prepare
+class Target(ABC):
+    """From the target column of a table to encoded targets, and what is wrong with them."""
 
     @abstractmethod
-    def read(self, target: "pd.Series[Any]") -> "pd.Series[Any]":
-        """Targets as compared and encoded; null where there is none.
+    def read(self, column: "pd.Series[Any]") -> "pd.Series[Any]":
+        """Parse a column as the data source gave it; a missing target becomes null.
 
         Raises:
             UserError: values that are no targets.
@@ -46,91 +35,164 @@ class Task(ABC):
 
     @abstractmethod
     def problems(self, tables: Tables) -> list[str]:
-        """What is wrong with the targets over all labelled splits together."""
+        """Check the targets of all labelled splits together; return one message per problem."""
+
+    def check_class_counts(self, train: pd.DataFrame) -> list[str]:
+        """Check that train has enough rows of each class to be split; return one message per problem."""
+        return []
+
+    def strata(self, targets: "pd.Series[Any]") -> "pd.Series[Any] | None":
+        """The class of each row for stratified splits, from parsed or encoded targets; None: split at random."""
+        return None
 
     @abstractmethod
-    def rare(self, train: pd.DataFrame) -> list[str]:
-        """What train has too little of to be split."""
+    def labels(self, targets: "pd.Series[Any]") -> list[str]:
+        """The names of the outputs, in the order of the logits."""
 
     @abstractmethod
-    def strata(self, target: "pd.Series[Any]") -> "pd.Series[Any] | None":
-        """What a cut keeps the shares of, from targets as read or as encoded; none: a cut is random."""
+    def encode(self, targets: "pd.Series[Any]", labels: list[str]) -> list[Any]:
+        """Encode parsed targets as the prepared tables store them; a null becomes a value that `loss` ignores."""
 
     @abstractmethod
-    def labels(self, target: "pd.Series[Any]") -> list[str]:
-        """The names behind the numbers of a target."""
+    def describe(self, targets: "pd.Series[Any]", encoded: "pd.Series[Any]", labels: list[str]) -> dict[str, Any]:
+        """Statistics of one split for card.json, from its parsed and its encoded targets."""
 
-    @abstractmethod
-    def encode(self, target: "pd.Series[Any]", labels: list[str]) -> list[Any]:
-        """Targets as the tables hold them; a null becomes one that adds nothing to `loss`."""
 
-    @abstractmethod
-    def describe(self, read: "pd.Series[Any]", target: "pd.Series[Any]", labels: list[str]) -> dict[str, Any]:
-        """What card.json says of the targets of a split, as they were read and as they are encoded."""
+class Objective(ABC):
+    """The head of the network, what is minimised, and what is measured after each epoch."""
 
-    # --- the network: fine-tune, distill
+    problem_type: str
+    """Name of the head's kind in transformers' config.json."""
+    monitor: str
+    """Validation metric that chooses the epoch: at most 1, larger is better; equal to `Scoring.primary_metric`."""
+    single_label: bool = False
+    """Whether a row has exactly one class, whose probabilities are the softmax of its logits."""
+    allows_label_smoothing: bool = True
+    """Whether `loss` accepts a smoothing above 0."""
+    logit_scale: float = 1.0
+    """Losses that compare logits as numbers divide them by this."""
 
-    @abstractmethod
-    def model(self, folder: Path, labels: list[str], auto: Any, adapt: Adapt) -> PreTrainedModel:
-        """The network of a model directory with a head for `labels`; new parts are drawn from the global seed."""
+    def build_network(self, folder: Path, labels: list[str], auto: Any, head: Head) -> PreTrainedModel:
+        """The network of a model directory with a head for `labels`; new weights come from the global generator.
 
-    @abstractmethod
-    def loss(self, logits: torch.Tensor, target: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        """The supervised loss, a scalar, of logits (B, C) and a batch of targets; rows without a label add nothing."""
+        `auto`: transformers' class that puts a head on a backbone, such as AutoModelForSequenceClassification.
+        """
+        names = dict(enumerate(labels))
+        config = {"id2label": names, "label2id": {name: i for i, name in names.items()}, "num_labels": len(names)}
+        # explicit: the backbone's own config.json may hold another problem type
+        return directory.with_head(auto, folder, head, **config, problem_type=self.problem_type)
 
-    @abstractmethod
-    def divergence(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
-        """How far a student (B, C) is from soft targets (B, C), a scalar; its gradient keeps its size over T."""
+    def init_head_bias(  # noqa: B027
+        self, network: PreTrainedModel, target: np.ndarray, soft: np.ndarray | None
+    ) -> None:
+        """Set the bias of a new head before training; default: leave it.
 
-    def start(self, network: PreTrainedModel, target: np.ndarray, soft: np.ndarray | None) -> None:  # noqa: B027
-        """Set what a new head says before training; default: nothing.
-
-        From encoded targets (N, ...) or, of a student, the logits of its teacher (N, C).
+        From encoded targets (N, ...) or, for a student, from its teacher's logits (N, C).
         """
 
     @abstractmethod
-    def metrics(self, classes: int) -> MetricCollection:
-        """What is measured on validation after each epoch, from logits (B, C) and a batch of targets."""
+    def loss(self, logits: torch.Tensor, target: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        """The supervised loss, a scalar, of logits (B, C) and encoded targets (B, ...); rows without a target add 0."""
+
+    @abstractmethod
+    def divergence(self, student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+        """Distance of a student's logits (B, C) from soft targets (B, C), a scalar.
+
+        Its gradient has the same magnitude at every temperature.
+        """
+
+    @abstractmethod
+    def validation_metrics(self, classes: int) -> MetricCollection:
+        """Metrics of logits (B, C) and encoded targets (B, ...), one of them `monitor`."""
 
     @abstractmethod
     def standard_error(self, score: float, rows: int) -> float:
-        """Of `monitor`, measured on so many rows: epochs within one of the best count as equal to it."""
+        """Standard error of `monitor` on so many rows: epochs within one of the best count as equal to it."""
 
     def ensemble(self, logits: np.ndarray) -> np.ndarray:
-        """Logits (N, C), float32, of several models together, from those of each (K, N, C); default: their mean."""
+        """Logits (N, C), float32, of an ensemble, from its members' (K, N, C); default: their mean."""
         return logits.mean(0, dtype=np.float64).astype(np.float32)
 
-    # --- the figures: evaluate
+
+@dataclass(frozen=True)
+class Confusion:
+    """A confusion matrix, from class indices (N,) and (N,)."""
+
+    predicted: np.ndarray
+    target: np.ndarray
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class LabelScores:
+    """Bars: one score (C,) in [0, 1] per label, with its number of test rows (C,)."""
+
+    metric: str
+    scores: np.ndarray
+    support: np.ndarray
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Predicted numbers (N,) against targets (N,)."""
+
+    predicted: np.ndarray
+    target: np.ndarray
+
+
+Picture = Confusion | LabelScores | Scatter
+
+
+class Scoring(ABC):
+    """What evaluate measures on test, and the linear baseline."""
+
+    primary_metric: str
+    """Name of the metric that heads the report: at most 1, larger is better."""
+    metric_titles: dict[str, str]
+    """Columns of the report's table, {metric: title}; each metric is at most 1 and shown times 100."""
+    agreement_sentence: str = "agrees on {} % of test"
+    """How the report words `agreement`, times 100, of two models."""
 
     @abstractmethod
-    def linear(self, strength: float) -> Any:
-        """scikit-learn's estimator for the linear floor; `strength`: inverse regularisation."""
+    def linear_estimator(self, strength: float) -> Any:
+        """scikit-learn's estimator for the linear baseline; `strength`: inverse regularisation."""
 
     @abstractmethod
     def linear_logits(self, estimator: Any, inputs: Any) -> np.ndarray:
         """Logits (N, C), float32, of a fitted estimator or pipeline."""
 
     @abstractmethod
-    def scores(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> dict[str, Any]:
-        """All figures of one model on test, from logits (N, C) and encoded targets."""
+    def metrics(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> dict[str, Any]:
+        """All metrics of one model on test, from logits (N, C) and encoded targets (N, ...).
+
+        `bins`: of the calibration error.
+        """
 
     @abstractmethod
-    def sums(self, logits: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """(N, K): what each row adds to the sums that `headline` is a function of."""
+    def sufficient_statistics(self, logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """(N, K): what each row adds to the sums from which the primary metric is computed."""
 
     @abstractmethod
-    def headline(self, sums: np.ndarray) -> np.ndarray:
-        """`monitor` (R,) from sums over rows (R, K)."""
+    def primary_metric_from(self, sums: np.ndarray) -> np.ndarray:
+        """The primary metric (R,) from sums (R, K) of `sufficient_statistics` over rows."""
+
+    def score(self, logits: np.ndarray, target: np.ndarray) -> float:
+        """The primary metric of one model, from logits (N, C) and encoded targets (N, ...)."""
+        sums = self.sufficient_statistics(logits, target).sum(0, keepdims=True)
+        return float(self.primary_metric_from(sums)[0])
 
     @abstractmethod
     def agreement(self, first: np.ndarray, second: np.ndarray) -> float:
-        """How alike two models answer, from their logits (N, C), at most 1."""
+        """How alike two models predict, from their logits (N, C); at most 1."""
 
     @abstractmethod
-    def plots(self, logits: np.ndarray, target: np.ndarray, labels: list[str], folder: Path) -> None:
-        """Write pictures of a model's answers on test to `folder`."""
+    def picture(self, logits: np.ndarray, target: np.ndarray, labels: list[str]) -> Picture:
+        """The picture of one model's predictions on test; `decant.evaluation.plots` draws it."""
 
 
-def primary_metric(logits: np.ndarray, target: np.ndarray, task: Task) -> float:
-    """The figure that heads the report, from logits (N, C) and encoded targets."""
-    return float(task.headline(task.sums(logits, target).sum(0, keepdims=True))[0])
+class Task:
+    """One kind of target, as conf/task/<name>.yaml chooses it."""
+
+    def __init__(self, target: Target, objective: Objective, scoring: Scoring) -> None:
+        self.target, self.objective, self.scoring = target, objective, scoring

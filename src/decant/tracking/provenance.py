@@ -5,13 +5,14 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
-from decant.core.environment import hardware, model_name, versions
+from decant.core.environment import hardware, processor_model, versions
 from decant.core.errors import UserError
 
 FILE = Path("provenance.json")
@@ -38,13 +39,11 @@ def provenance() -> dict[str, str]:
     }
 
 
-def environment(cfg: DictConfig) -> dict[str, str]:
+def environment(trainer: Mapping[str, Any]) -> dict[str, str]:
     """What decides the bytes of an output, beside what dvc.lock holds: equal here, equal there."""
-    trainer = OmegaConf.to_container(cfg.trainer, resolve=True)
-    assert isinstance(trainer, dict)
     devices = torch.cuda.device_count() if trainer["accelerator"] != "cpu" else 0
     return {
-        "processor": f"{model_name()}, {torch.backends.cpu.get_cpu_capability()}",
+        "processor": f"{processor_model()}, {torch.backends.cpu.get_cpu_capability()}",
         "bfloat16": str(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()),
         "accelerator": f"{devices} x {torch.cuda.get_device_name(0)}, {torch.version.cuda}" if devices else "none",
         "python": platform.python_version(),

@@ -14,12 +14,11 @@ import mlflow
 import mlflow.data
 import pandas as pd
 import psutil
-from omegaconf import DictConfig, OmegaConf
 
 from decant.core import resume
 from decant.core.errors import redacted
 from decant.core.hashing import digest
-from decant.core.processes import dvc, owner, rank
+from decant.core.processes import dvc_process, process_id, rank
 from decant.tracking import events, outbox, provenance
 from decant.tracking.store import find
 
@@ -54,7 +53,7 @@ class Run:
 
     def params(self, values: Any) -> None:
         """Log a config as dotted parameters."""
-        self.say("params", values=flatten(OmegaConf.to_container(OmegaConf.create(values))))
+        self.say("params", values=flatten(values))
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags."""
@@ -92,7 +91,7 @@ def opened(name: str, tags: Mapping[str, str], query: str | None = None) -> Iter
     """The id of a run, closed when the block ends, however it ends: a new one, or the one that `query` finds."""
     run_id = f"late-{uuid.uuid4()}"
     run = Run(run_id)
-    run.say("begin", name=name, tags={**tags, **owner()}, start=milliseconds(), query=query)
+    run.say("begin", name=name, tags={**tags, "decant.process": process_id()}, start=milliseconds(), query=query)
     run_id = events.GIVEN.get(run_id, run_id)
     status = "FAILED"
     try:
@@ -111,38 +110,38 @@ def milliseconds() -> int:
 
 
 @contextmanager
-def stage(name: str, cfg: DictConfig) -> Iterator[Run]:
+def stage(name: str, config: Mapping[str, Any], state_dir: Path) -> Iterator[Run]:
     """The nested run of a stage, inside the parent run of this invocation.
 
     Raises:
         UserError: a store that cannot be used, before any work.
     """
-    kept = resume.place(name, cfg)
+    kept = state_dir
     if rank():
         yield Run(state=kept)
         return
     provenance.recorded()  # a file that cannot be read costs no work
     outbox.ready()
     known = killed(kept)
-    resume.begin(kept)
+    resume.open_state(kept)
     try:
-        with parent(cfg, known) as whole, stage_run(name, whole, known, kept) as run:
-            run.params({name: cfg.get(name, {}), "use": cfg.use, "seed": cfg.seed, "trainer": cfg.trainer})
+        with parent(config, known) as whole, stage_run(name, whole, known, kept) as run:
+            run.params({k: config[k] for k in (name, "use", "seed", "trainer") if k in config})
             yield run
-            made, where = digest(output(name)), provenance.environment(cfg)
+            made, where = digest(output(name)), provenance.environment(config["trainer"])
             run.tags({"decant.digest": made, "decant.environment": json.dumps(where)})
             if "DVC_STAGE" in os.environ:  # by hand it is no part of what dvc.lock records
                 provenance.record(name, made, where)
     finally:
         outbox.close()
     if name == "evaluate" or "DVC_STAGE" not in os.environ:  # by hand there is nobody who would still take the output
-        resume.clear()
+        resume.clear_states()
 
 
 @contextmanager
 def stage_run(name: str, whole: Run, known: Any, kept: Path) -> Iterator[Run]:
     """That of a stage, new or `known`; its state finds it from its first moment: it may be killed in the next."""
-    tags = {"mlflow.parentRunId": str(whole.run_id), "decant.stage": name, "decant.state": resume.name(kept)}
+    tags = {"mlflow.parentRunId": str(whole.run_id), "decant.stage": name, "decant.state": resume.state_id(kept)}
     query = f"attributes.run_id = '{known.info.run_id}'" if known else None
     with opened(name.replace("_", "-"), tags, query) as run_id:
         yield Run(run_id, whole, kept, again=known is not None)
@@ -150,12 +149,12 @@ def stage_run(name: str, whole: Run, known: Any, kept: Path) -> Iterator[Run]:
 
 def killed(kept: Path) -> Any:
     """The run of a stage that was killed, whose state is kept there; None: there is none in this store."""
-    found = find(f"tags.`decant.state` = '{resume.name(kept)}'") if kept.exists() else []
+    found = find(f"tags.`decant.state` = '{resume.state_id(kept)}'") if kept.exists() else []
     return found[0] if found else None
 
 
 @contextmanager
-def parent(cfg: DictConfig, killed: Any = None) -> Iterator[Run]:
+def parent(config: Mapping[str, Any], killed: Any = None) -> Iterator[Run]:
     """The run of this invocation, found or made; RUNNING only while a stage is. `deliver.ready` comes before.
 
     `killed`: the run of a stage, of an earlier invocation, that goes on in this one, and its parent with it.
@@ -164,20 +163,20 @@ def parent(cfg: DictConfig, killed: Any = None) -> Iterator[Run]:
     query = f"tags.`decant.invocation` = '{key}'"
     if killed and "mlflow.parentRunId" in killed.data.tags and not find(query):
         mlflow.MlflowClient().set_tag(killed.data.tags["mlflow.parentRunId"], "decant.invocation", key)
-    with opened(title(cfg), {"decant.invocation": key, **above()}, query) as run_id:
+    with opened(title(config), {"decant.invocation": key, **above()}, query) as run_id:
         run = Run(run_id)
-        run.params(cfg)
+        run.params(config)
         run.tags(provenance.provenance())
         try:
             yield run
         finally:
-            run.say("made", digests={s: digest(output(s)) for s in resume.READS if output(s).exists()})
+            run.say("made", digests={s: digest(output(s)) for s in resume.UPSTREAM if output(s).exists()})
 
 
-def title(cfg: DictConfig) -> str:
+def title(config: Mapping[str, Any]) -> str:
     """An experiment in a few words: the name of its run."""
-    use = cfg.use
-    return f"{use.data}: {use.teacher} > {use.student}, {use.loss}"
+    use = config["use"]
+    return f"{use['data']}: {use['teacher']} > {use['student']}, {use['loss']}"
 
 
 def above() -> dict[str, str]:
@@ -202,7 +201,7 @@ def invocation() -> str:
     """
     if given := os.environ.get("DECANT_INVOCATION"):
         return given
-    top = dvc() or psutil.Process()
+    top = dvc_process() or psutil.Process()
     return f"{platform.node()} {top.pid} {top.create_time()}"
 
 
@@ -222,7 +221,7 @@ def made_by(name: str) -> Any:
 def recorded() -> None:
     """Bring provenance.json up to outputs that DVC restored, by the runs that made them."""
     known = provenance.recorded()
-    for name in resume.READS:
+    for name in resume.UPSTREAM:
         if output(name).exists() and known.get(name, {}).get("digest") != digest(output(name)):
             made = made_by(name)
             if made is not None and "decant.environment" in made.data.tags:

@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from decant.core.errors import UserError, redacted
-from decant.core.processes import alive
+from decant.core.processes import is_alive
 
 REQUESTS = {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "30"}
 """Of MLflow's client: it would try for minutes, and a training wait for it (see deliver.py)."""
@@ -96,5 +96,5 @@ def close_dead() -> None:
     """Close the runs of processes of this machine that were killed without a chance to do so."""
     for run in find("attributes.status = 'RUNNING'"):
         host, pid, started = (run.data.tags.get("decant.process", "? 0 0")).split()
-        if host == platform.node() and not alive(int(pid), float(started)):
+        if host == platform.node() and not is_alive(int(pid), float(started)):
             mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
