@@ -19,7 +19,8 @@ from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.models import directory, predictions
 from decant.models.predictions import ensemble_members, read_split
-from decant.serving import predictor
+from decant.serving.model_formats import ONNX_FILE, ModelFormat
+from decant.serving.predictor import OnnxPredictor
 from decant.task import Scoring
 from decant.tracking.runs import Run
 
@@ -30,7 +31,7 @@ MODELS = {
     "student": Path("data/distill"),
 }
 """The networks that are scored, by role, beside the linear `floor`."""
-EXPORTED = {role: MODELS["student"] / role for role in ("onnx", "int8")}
+EXPORTED: dict[ModelFormat, Path] = {"onnx": MODELS["student"] / "onnx", "int8": MODELS["student"] / "int8"}
 """The student's files for ONNX Runtime, by role."""
 
 
@@ -65,7 +66,7 @@ def main(experiment: Experiment, run: Run) -> None:
         for role, loaded in networks.items()
     }
     threads = experiment.trainer.threads
-    answers |= {r: predictor.Model(MODELS["student"], r, threads) for r in EXPORTED if r in folders}
+    answers |= {r: OnnxPredictor(MODELS["student"], r, threads) for r in EXPORTED if r in folders}
     timings = latency.measure(answers, raw)
     with replacing(report.OUT / "plots") as folder:
         plots.headline(metrics, folder)
@@ -115,11 +116,11 @@ def parameters(networks: Sequence[tuple[PreTrainedModel, Any]]) -> int:
     return sum(network.num_parameters() for network, _ in networks)
 
 
-def size(folders: Sequence[Path], variant: str | None = None) -> float:
-    """Megabytes of what a server needs, in all folders: weights or the file of a `variant`, config, tokenizer."""
+def size(folders: Sequence[Path], model_format: ModelFormat | None = None) -> float:
+    """Megabytes of what a server needs, in all folders: weights or an ONNX file, config, tokenizer."""
     files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name != predictions.FILE]
-    if variant:
-        files = [f for f in files if f.suffix != ".safetensors"] + [f / variant / predictor.FILE for f in folders]
+    if model_format:
+        files = [f for f in files if f.suffix != ".safetensors"] + [f / model_format / ONNX_FILE for f in folders]
     return round(sum(f.stat().st_size for f in files) / 1e6, 3)
 
 
