@@ -55,12 +55,12 @@ def test_copies_of_an_input_land_on_one_side(rows: pd.DataFrame) -> None:
     twice = pd.concat([rows, rows.assign(text=rows["text"].str.upper())])
     made = keyed(twice)
     splits.make(made, KNOBS, TASK.target, 0)
-    assert cleaning.leaks(made, Text()) == {}
+    assert cleaning.find_leaks(made, Text()) == {}
 
 
 def test_a_leak_is_refused_with_counts(rows: pd.DataFrame) -> None:
     test = rows.assign(text=["ALPHA  about bills", *(rows["text"] + "!")[1:]])
-    with pytest.raises(UserError, match=r"1 inputs of train stand in test too, for example 'alpha about bills'"):
+    with pytest.raises(UserError, match=r"1 inputs of train are also in test, for example 'alpha about bills'"):
         cleaned(loaded(rows, test=test))
 
 
@@ -95,7 +95,7 @@ def test_labels_can_be_taken_away_and_the_rows_stay_unlabelled(rows: pd.DataFram
     assert len(made["validation"]) == 3
     assert len(made["unlabelled"]) == 6
     assert prepare.encode(made["unlabelled"], TASK, ["bills"])["target"].tolist() == [-1] * 6
-    assert cleaning.leaks(made, Text()) == {}
+    assert cleaning.find_leaks(made, Text()) == {}
 
 
 def test_copies_of_what_keeps_its_label_are_dropped_and_counted(rows: pd.DataFrame) -> None:
@@ -104,7 +104,7 @@ def test_copies_of_what_keeps_its_label_are_dropped_and_counted(rows: pd.DataFra
     dropped = splits.make(made, Prepare(validation=0.5, test=0.2, labels_per_class=2, copies=0), TASK.target, 0)
     assert dropped > 0
     assert sum(map(len, made.values())) == len(whole) - dropped
-    assert cleaning.leaks(made, Text()) == {}
+    assert cleaning.find_leaks(made, Text()) == {}
 
 
 def test_empty_inputs_are_no_copies_of_each_other(rows: pd.DataFrame) -> None:
@@ -155,14 +155,14 @@ def test_which_labels_stay_is_seeded(rows: pd.DataFrame) -> None:
 def test_what_the_target_is_tested_on_never_pretrains(rows: pd.DataFrame) -> None:
     made = keyed(rows)
     test = keyed(rows.head(2).assign(text=rows["text"].str.upper()))["train"]
-    with pytest.raises(UserError, match="2 inputs of the source data stand in the test split"):
-        cleaning.drop_held(made, test, source())
-    assert cleaning.drop_held(made, test, source(leaks="drop")) == 2
+    with pytest.raises(UserError, match="2 inputs of the source data are also in the test split"):
+        cleaning.drop_withheld(made, test, source())
+    assert cleaning.drop_withheld(made, test, source(leaks="drop")) == 2
     assert len(made["train"]) == 10
 
 
 def test_unlabelled_copies_of_labelled_inputs_are_leaks_too(rows: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match="inputs of unlabelled stand in train too"):
+    with pytest.raises(UserError, match="inputs of unlabelled are also in train"):
         cleaned(loaded(rows, unlabelled=rows[["text"]].head(2)))
 
 
@@ -195,13 +195,13 @@ def test_duplicate_ids_are_refused(rows: pd.DataFrame) -> None:
 
 
 def test_too_few_rows_for_a_split_are_explained(rows: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match="cannot be cut off train"):
-        splits.cut(keyed(rows.iloc[[0, 4, 8]])["train"], 0.25, "test", TASK.target, 0)
+    with pytest.raises(UserError, match="cannot be split off train"):
+        splits.split_off(keyed(rows.iloc[[0, 4, 8]])["train"], 0.25, "test", TASK.target, 0)
 
 
 def test_too_few_numbers_for_a_split_are_explained(rows: pd.DataFrame) -> None:
-    with pytest.raises(UserError, match=r"cannot be cut off train \(1 different inputs\)"):
-        splits.cut(keyed(rows.head(1).assign(intent=1.0))["train"], 0.25, "test", Regress().target, 0)
+    with pytest.raises(UserError, match=r"cannot be split off train \(1 different inputs\)"):
+        splits.split_off(keyed(rows.head(1).assign(intent=1.0))["train"], 0.25, "test", Regress().target, 0)
 
 
 def test_numbers_that_32_bits_cannot_tell_apart_are_one(rows: pd.DataFrame) -> None:
@@ -272,9 +272,9 @@ def test_a_folder_that_cannot_be_written_is_named_before_any_work(project: Path)
     assert "data/prepare cannot be written" in done.stderr
 
 
-def test_the_shipped_set_is_too_hard_for_the_linear_floor(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_set_is_too_hard_for_the_linear_baseline(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     prepare.main(compose.load(["use.data=support"], ROOT), Run())
     prepared = read_prepared()
-    inputs, target = linear_baseline.columns(prepared, "test")
+    inputs, target = linear_baseline.inputs_and_targets(prepared, "test")
     assert linear_baseline.fit(prepared, TASK.scoring).score(inputs, target) < 0.85

@@ -18,7 +18,13 @@ SECOND = np.where(RANDOM.random(200) < 0.7, TARGET, RANDOM.integers(0, 3, 200))
 
 
 def paired(first: np.ndarray, second: np.ndarray, target: np.ndarray, knobs: Evaluate, seed: int) -> dict[str, Any]:
-    return bootstrap.between(*(bootstrap.drawn(x, target, TASK.scoring, knobs, seed) for x in (first, second)), knobs)
+    return bootstrap.compare_pair(*(sampled(x, target, knobs, seed) for x in (first, second)), knobs.confidence)
+
+
+def sampled(
+    logits: np.ndarray, target: np.ndarray = TARGET, knobs: Evaluate = KNOBS, seed: int = 0
+) -> bootstrap.BootstrapSamples:
+    return bootstrap.resample(TASK.scoring.sufficient_statistics(logits, target), TASK.scoring, knobs, seed)
 
 
 def one_hot(predicted: np.ndarray) -> np.ndarray:
@@ -82,35 +88,34 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_models_that_are_not_there_are_left_out() -> None:
     logits = {"student": one_hot(FIRST), "teacher": one_hot(SECOND)}
-    drawn = {role: bootstrap.drawn(v, TARGET, TASK.scoring, KNOBS, 0) for role, v in logits.items()}
-    found = bootstrap.compare(logits, drawn, TASK.scoring, KNOBS)
-    assert set(found) == {"student_teacher"}
-    assert found["student_teacher"]["agreement"] == pytest.approx((FIRST == SECOND).mean())
+    samples = {role: sampled(v) for role, v in logits.items()}
+    found = bootstrap.compare(logits, samples, TASK.scoring, KNOBS)
+    assert set(found) == {"student_vs_teacher"}
+    assert found["student_vs_teacher"]["agreement"] == pytest.approx((FIRST == SECOND).mean())
 
 
 def test_resamples_in_small_parts_are_those_of_one_large_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = bootstrap.drawn(one_hot(FIRST), TARGET, TASK.scoring, KNOBS, 0).resamples
-    monkeypatch.setattr(bootstrap, "CHUNK", 3 * len(TARGET))
-    assert np.array_equal(whole, bootstrap.drawn(one_hot(FIRST), TARGET, TASK.scoring, KNOBS, 0).resamples)
+    whole = sampled(one_hot(FIRST)).resampled
+    monkeypatch.setattr(bootstrap, "MAX_DRAWN_ROWS", 3 * len(TARGET))
+    assert np.array_equal(whole, sampled(one_hot(FIRST)).resampled)
 
 
 def test_the_interval_of_one_model_agrees_with_scipy() -> None:
-    found = bootstrap.interval(bootstrap.drawn(one_hot(FIRST), TARGET, TASK.scoring, KNOBS, 0), KNOBS)
+    found = bootstrap.confidence_interval(sampled(one_hot(FIRST)).resampled, KNOBS.confidence)
     right = (FIRST == TARGET).astype(float)
     wanted = scipy.stats.bootstrap((right,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
-    assert found == {"low": pytest.approx(wanted.low, abs=0.01), "high": pytest.approx(wanted.high, abs=0.01)}
+    assert found == (pytest.approx(wanted.low, abs=0.01), pytest.approx(wanted.high, abs=0.01))
 
 
-def shares(student: float, alone: float, teacher: float) -> dict[str, bootstrap.Drawn]:
-    """Models that are right on the first so many of 1,000 rows, all of class 0."""
+def gap_closed(student: float, alone: float, teacher: float) -> dict[str, Any]:
+    """Of models that are right on the first so many of 1,000 rows, all of class 0."""
     place, target = np.arange(1000) / 1000, np.zeros(1000, int)
-    rights = {"student": student, "alone": alone, "teacher": teacher}
-    logits = {role: np.eye(2, dtype=np.float32)[(place >= right).astype(int)] for role, right in rights.items()}
-    return {role: bootstrap.drawn(v, target, TASK.scoring, KNOBS, 0) for role, v in logits.items()}
+    logits = [np.eye(2, dtype=np.float32)[(place >= right).astype(int)] for right in (student, alone, teacher)]
+    return bootstrap.gap_closed(*(sampled(values, target) for values in logits), KNOBS.confidence)
 
 
 def test_the_gap_that_is_closed_is_a_share_with_an_interval_around_it() -> None:
-    found = bootstrap.gap("student", shares(0.85, 0.8, 0.9), KNOBS)
+    found = gap_closed(0.85, 0.8, 0.9)
     assert found["closed"] == pytest.approx(0.5)
     # of the 100 rows that differ, about half: a binomial of 100 tries
     assert found["low"] == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
@@ -118,6 +123,6 @@ def test_the_gap_that_is_closed_is_a_share_with_an_interval_around_it() -> None:
 
 
 def test_a_teacher_that_is_not_surely_better_leaves_no_gap() -> None:
-    found = bootstrap.gap("student", shares(0.8, 0.8, 0.802), KNOBS)
+    found = gap_closed(0.8, 0.8, 0.802)
     assert found == {"closed": None, "low": None, "high": None, "gap": "cannot tell"}
-    assert bootstrap.gap("student", shares(0.8, 0.9, 0.8), KNOBS)["gap"] == "none"
+    assert gap_closed(0.8, 0.9, 0.8)["gap"] == "none"

@@ -29,7 +29,7 @@ from decant.loss import Output
 from decant.loss.kd import KD
 from decant.models.directory import Head
 from decant.preparation import cleaning
-from decant.preparation.splits import cut, keep_labels
+from decant.preparation.splits import keep_labels, split_off
 from decant.task import Task
 from decant.task.classify import Classify
 from decant.task.multilabel import MultiLabel
@@ -118,7 +118,7 @@ def test_the_epoch_metrics_are_those_of_the_report(
         assert float(value) == pytest.approx(scores[name], abs=1e-5), name
 
 
-def test_the_headline_of_the_sums_is_the_monitored_score(
+def test_the_primary_metric_comes_from_the_sums_of_the_sufficient_statistics(
     task: Task, target: np.ndarray, labels: list[str], logits: np.ndarray
 ) -> None:
     scores = task.scoring.metrics(logits, target, labels, 10)
@@ -145,8 +145,8 @@ def test_a_resample_is_scored_like_the_rows_it_drew(
 
 def test_a_model_against_itself_retains_and_agrees_on_all(task: Task, target: np.ndarray, logits: np.ndarray) -> None:
     right = np.abs(logits)  # of regression a positive figure
-    drawn = bootstrap.drawn(right, target, task.scoring, KNOBS, 0)
-    found = bootstrap.between(drawn, drawn, KNOBS)
+    samples = bootstrap.resample(task.scoring.sufficient_statistics(right, target), task.scoring, KNOBS, 0)
+    found = bootstrap.compare_pair(samples, samples, KNOBS.confidence)
     assert task.scoring.agreement(right, right) == pytest.approx(1.0)
     assert found["low"] == found["high"] == found["difference"] == 0.0
     assert "{}" in task.scoring.agreement_sentence
@@ -173,7 +173,7 @@ def test_shapes_that_would_broadcast_are_refused(task: Task, logits: np.ndarray)
 def test_a_cut_keeps_every_row_once_and_what_the_task_can_learn(task: Task, read: pd.Series, seed: int) -> None:
     frame = pd.DataFrame({"row_id": [str(i) for i in range(ROWS)], "target": read})
     frame["key"] = frame["row_id"]
-    rest, part = cut(frame, 0.2, "validation", task.target, seed)
+    rest, part = split_off(frame, 0.2, "validation", task.target, seed)
     assert sorted([*rest["row_id"], *part["row_id"]]) == sorted(frame["row_id"])
     assert len(part) == 12
     assert task.target.problems({"train": rest, "validation": part}) == []
@@ -203,10 +203,10 @@ def test_a_new_head_gives_each_label_at_the_share_of_its_rows(tmp_path: Path) ->
     assert network.classifier.bias.tolist() == [-7.0, 2.0]  # a student starts at its teacher's mean
 
 
-def test_the_linear_floor_learns_what_is_linear(
+def test_the_linear_baseline_learns_what_is_linear(
     task: Task, target: np.ndarray, labels: list[str], logits: np.ndarray
 ) -> None:
-    # the features hold the answer, so the floor has to find it
+    # the features hold the answer, so the baseline has to find it
     hot = target.reshape(ROWS, -1) if target.dtype != np.int64 else np.eye(len(labels))[target]
     inputs = np.hstack([hot, logits])
     pipeline = make_pipeline(FunctionTransformer(), task.scoring.linear_estimator(100.0)).fit(inputs, target)
@@ -378,7 +378,7 @@ def test_a_label_on_two_rows_is_cut_in_two() -> None:
     rows = labelled(*[["a"]] * 30, ["a", "few"], ["few"], ["once", "a"], [])
     frame = rows.assign(row_id=[str(i) for i in range(len(rows))], key=[str(i) for i in range(len(rows))])
     for seed in range(10):
-        rest, _ = cut(frame, 0.2, "validation", MULTI.target, seed)
+        rest, _ = split_off(frame, 0.2, "validation", MULTI.target, seed)
         assert "few" in set(rest["target"].explode())
 
 
@@ -400,7 +400,7 @@ def test_one_label_alone_is_scored_and_fitted() -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_logits_of_a_floor_that_is_sure_are_finite(classes: int) -> None:
+def test_logits_of_a_baseline_that_is_sure_are_finite(classes: int) -> None:
     task, inputs = Classify(), 1e4 * np.eye(classes)
     fitted = task.scoring.linear_estimator(1.0).fit(inputs, np.arange(classes))
     found = task.scoring.linear_logits(fitted, inputs)
@@ -409,7 +409,7 @@ def test_logits_of_a_floor_that_is_sure_are_finite(classes: int) -> None:
     assert softmax(near, axis=1) == pytest.approx(fitted.predict_proba(inputs / 1e4), abs=1e-6)
 
 
-def test_the_floor_of_labels_is_a_logistic_regression_each() -> None:
+def test_the_baseline_of_labels_is_a_logistic_regression_each() -> None:
     found = MULTI.scoring.linear_logits(MULTI.scoring.linear_estimator(1.0).fit(SCORES, HOT), SCORES)
     # without the shortcuts
     alone = LogisticRegression(C=1.0, class_weight="balanced", solver="liblinear").fit(SCORES, HOT[:, 2])

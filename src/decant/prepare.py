@@ -21,7 +21,7 @@ from decant.dataset.modality import Modality
 from decant.dataset.prepared import PREPARED, SOURCE, check_batches
 from decant.experiment import stage
 from decant.preparation import splits, text_augmentation
-from decant.preparation.cleaning import check_tables, clean, drop_held
+from decant.preparation.cleaning import check_tables, clean, drop_withheld
 from decant.pretrain import Pretrain
 from decant.task import Tables, Target, Task
 from decant.tracking.runs import Run
@@ -80,7 +80,7 @@ def complete(source: Source, task: Task, knobs: Prepare, seed: int) -> tuple[Mad
         raise UserError(problems)
     originals = dict(made.tables)
     if knobs.copies:
-        text_augmentation.add(made.tables, knobs.copies, made.modality, seed)
+        text_augmentation.add_copies(made.tables, knobs.copies, made.modality, seed)
     return made, originals
 
 
@@ -94,7 +94,7 @@ def source_of(cfg: DictConfig, pretrain: Pretrain, target: dict[str, pd.DataFram
     before = load(piece(cfg, "source"), pretrain.task.target if pretrain.labelled else None)
     for unused in ("test", "unlabelled") if pretrain.labelled else ("test",):
         before.tables.pop(unused, None)
-    before.dropped["leaks"] += drop_held(before.tables, held, before.source)
+    before.dropped["leaks"] += drop_withheld(before.tables, held, before.source)
     if problems := check_tables(before.tables, pretrain.task.target if pretrain.labelled else None):
         raise UserError([f"the source data: {p}" for p in problems])
     if pretrain.labelled:

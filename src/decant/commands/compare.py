@@ -24,7 +24,8 @@ from decant.config.schema import Evaluate
 from decant.core.errors import UserError
 from decant.core.stage import quiet
 from decant.evaluation import bootstrap, report, row_scores
-from decant.evaluation.row_scores import Rows
+from decant.evaluation.roles import TITLES
+from decant.evaluation.row_scores import RowScores
 from decant.task import Scoring, Task
 from decant.tracking import store
 
@@ -71,12 +72,12 @@ def main(words: list[str]) -> None:
     show(own.a, own.b, pairs(first, second), knobs)
 
 
-def load(name: str) -> list[Rows]:
+def load(name: str) -> list[RowScores]:
     """The experiments that a word of the command line names."""
     return [rows for one in name.split(",") for rows in (_run(one) if re.fullmatch("[0-9a-f]{32}", one) else _at(one))]
 
 
-def _at(name: str) -> list[Rows]:
+def _at(name: str) -> list[RowScores]:
     """Of what lies here, or of a revision of git; DVC experiments are such."""
     from dvc.api import DVCFileSystem  # takes a second to import
     from dvc.exceptions import DvcException
@@ -104,7 +105,7 @@ def _at(name: str) -> list[Rows]:
         ) from error
 
 
-def _run(run_id: str) -> list[Rows]:
+def _run(run_id: str) -> list[RowScores]:
     """Of a run in MLflow; of several seeds, each."""
     store.connect()
     seeds = store.find(f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`decant.invocation` != ''")
@@ -119,54 +120,54 @@ def _run(run_id: str) -> list[Rows]:
     return [row_scores.read(BytesIO(Path(file).read_bytes())) for file in files]
 
 
-def pairs(first: list[Rows], second: list[Rows]) -> list[tuple[Rows, Rows]]:
+def pairs(first: list[RowScores], second: list[RowScores]) -> list[tuple[RowScores, RowScores]]:
     """Of equal seeds; where there is one of each, these two.
 
     Raises:
         UserError: seeds that none or one have in common, other tasks, other test rows.
     """
     for side in (first, second):
-        numbers = [rows.facts["seed"] for rows in side]
+        numbers = [rows.metadata.seed for rows in side]
         if len(set(numbers)) < len(numbers):
             raise UserError(f"the seeds {sorted(numbers)} are not all different; name each experiment once")
-    known = {rows.facts["seed"]: rows for rows in first}
-    both = [(known[rows.facts["seed"]], rows) for rows in second if rows.facts["seed"] in known]
+    known = {rows.metadata.seed: rows for rows in first}
+    both = [(known[rows.metadata.seed], rows) for rows in second if rows.metadata.seed in known]
     if len(first) == len(second) == 1:
         both = [(first[0], second[0])]
     elif len(both) < 2:
         raise UserError(
-            f"A has the seeds {sorted(known)}, B {sorted(r.facts['seed'] for r in second)}; expected two or more that "
+            f"A has the seeds {sorted(known)}, B {sorted(r.metadata.seed for r in second)}; expected two or more that "
             "both have (make experiment SEEDS=5), or one run as A and one as B"
         )
     for a, b in both:
-        if (a.facts["task"], a.facts["test"]) != (b.facts["task"], b.facts["test"]):
+        if (a.metadata.task, a.metadata.test) != (b.metadata.task, b.metadata.test):
             raise UserError(
-                f"A was tested on other rows than B (seeds {a.facts['seed']} and {b.facts['seed']}, tasks "
-                f"{a.facts['task']} and {b.facts['task']}); another seed cuts another test split: compare equal seeds "
+                f"A was tested on other rows than B (seeds {a.metadata.seed} and {b.metadata.seed}, tasks "
+                f"{a.metadata.task} and {b.metadata.task}); another seed cuts another test split: compare equal seeds "
                 "of equal data"
             )
     return both
 
 
-def compare(both: list[tuple[Rows, Rows]], role: str, scoring: Scoring, knobs: Evaluate) -> Found:
+def compare(both: list[tuple[RowScores, RowScores]], role: str, scoring: Scoring, knobs: Evaluate) -> Found:
     """One model: by the rows of one pair, or by the means of several."""
-    first, second = ([rows.sums[role] for rows in side] for side in zip(*both, strict=True))
+    first, second = ([rows.statistics[role] for rows in side] for side in zip(*both, strict=True))
     if len(both) == 1:
-        return by_rows(first[0], second[0], scoring, knobs, both[0][0].facts["seed"])
+        return by_rows(first[0], second[0], scoring, knobs, both[0][0].metadata.seed)
     before, after = (scoring.primary_metric_from(np.stack([s.sum(0) for s in side])) for side in (first, second))
     return by_seeds(before, after, knobs)
 
 
 def by_rows(first: np.ndarray, second: np.ndarray, scoring: Scoring, knobs: Evaluate, seed: int) -> Found:
-    """Of sums (N, K): bootstrap interval and permutation test, both paired."""
-    before, after = (bootstrap.resampled(s, scoring, knobs, seed) for s in (first, second))
-    low, high = bootstrap.ends(after.resamples - before.resamples, knobs.confidence)
-    p = bootstrap.permuted(first, second, scoring, knobs.resamples, seed)
-    return Found(before.exact, after.exact, after.exact - before.exact, low, high, p)
+    """From sufficient statistics (N, K): bootstrap interval and permutation test, both paired."""
+    before, after = (bootstrap.resample(s, scoring, knobs, seed) for s in (first, second))
+    low, high = bootstrap.confidence_interval(after.resampled - before.resampled, knobs.confidence)
+    p = bootstrap.permutation_p_value(first, second, scoring, knobs.resamples, seed)
+    return Found(before.score, after.score, after.score - before.score, low, high, p)
 
 
 def by_seeds(first: np.ndarray, second: np.ndarray, knobs: Evaluate) -> Found:
-    """Of headline figures (S,): Student's t-test of the differences of equal seeds."""
+    """From primary metrics (S,): Student's t-test of the differences of equal seeds."""
     difference = float((second - first).mean())
     if np.ptp(second - first) < 1e-9:  # each seed says the same: there is no spread to test by
         return Found(first.mean(), second.mean(), difference, -np.inf, np.inf, 1.0)
@@ -175,14 +176,14 @@ def by_seeds(first: np.ndarray, second: np.ndarray, knobs: Evaluate) -> Found:
     return Found(first.mean(), second.mean(), difference, float(low), float(high), float(found.pvalue))
 
 
-def show(a: str, b: str, both: list[tuple[Rows, Rows]], knobs: Evaluate) -> None:
+def show(a: str, b: str, both: list[tuple[RowScores, RowScores]], knobs: Evaluate) -> None:
     """Print the models that both have, and what the student's figures say in words."""
-    task: Task = compose.piece(compose.load([f"use.task={both[0][0].facts['task']}"]), "task")
-    roles = [r for r in report.TITLES if all(r in rows.sums for pair in both for rows in pair)]
+    task: Task = compose.piece(compose.load([f"use.task={both[0][0].metadata.task}"]), "task")
+    roles = [r for r in TITLES if all(r in rows.statistics for pair in both for rows in pair)]
     found = {role: compare(both, role, task.scoring, knobs) for role in roles}
     how = f"{len(both)} seeds, t-test of their differences" if len(both) > 1 else "one run each, the same test rows"
     lines = [
-        [report.TITLES[role], f"{100 * f.before:.2f}", f"{100 * f.after:.2f}", f"{100 * f.difference:+.2f}",
+        [TITLES[role], f"{100 * f.before:.2f}", f"{100 * f.after:.2f}", f"{100 * f.difference:+.2f}",
          f"[{100 * f.low:+.2f}, {100 * f.high:+.2f}]", f"{f.p:.3g}", f.verdict(knobs.confidence)]
         for role, f in found.items()
     ]  # fmt: skip

@@ -70,7 +70,7 @@ def one(arguments: list[str]) -> int:
             restore_timings()
             metrics, timings = report.read()
             report.log(whole, metrics, timings)
-            report.table(metrics, timings)
+            report.print_result(metrics, timings)
     outbox.close()
     recorded()
     if made := made_by("distill"):

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from scipy import stats
 
 from decant.core.errors import UserError
-from decant.evaluation import members, report
+from decant.evaluation import members, report, roles
 from decant.tracking import outbox, store
 from decant.tracking.runs import SEEDS_RUN, Run, opened, title
 
@@ -62,7 +62,7 @@ def summary(each: Sequence[Figures], confidence: float) -> dict[str, Figures]:
 
 def spread(values: Sequence[float], confidence: float) -> dict[str, float]:
     """Mean, standard deviation of the sample, and Student's interval of the mean."""
-    mean, std = itemgetter("mean", "std")(members.spread(values))
+    mean, std = itemgetter("mean", "std")(members.mean_and_std(values))
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * std / len(values) ** 0.5
     return {"mean": mean, "std": std, "low": mean - half, "high": mean + half}
 
@@ -71,14 +71,14 @@ def show(each: Sequence[Figures], confidence: float) -> None:
     """Print the figures of the report over all runs, times 100."""
     metrics, _ = report.read()
     found = summary(each, confidence)
-    figures = [*metrics["figures"]["columns"]]
+    columns = metrics["report"]["columns"]
     lines = [
-        [title, *(words(found[f"{role}/{figure}"], len(each)) for figure, _ in figures)]
-        for role, title in report.titles(metrics).items()
+        [title, *(words(found[f"{role}/{metric}"], len(each)) for metric, _ in columns)]
+        for role, title in roles.titles(metrics).items()
     ]
     interval = f" [interval of the mean, {confidence:.0%}]" if len(each) >= FEW else ""
     title = f"{len(each)} seeds: mean ± standard deviation{interval}"
-    report.terminal().print(report.grid(title, ["model", *(head for _, head in figures)], lines))
+    report.terminal().print(report.grid(title, ["model", *(head for _, head in columns)], lines))
 
 
 def words(found: Figures, count: int) -> str:

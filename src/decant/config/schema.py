@@ -135,7 +135,7 @@ class Export:
     calibration: int
     """Rows of train that ranges of activations are measured on."""
     most_lost: float
-    """Fail where an exported file loses more of the headline figure on test than this, in [0, 1]."""
+    """Fail where an exported file loses more of the primary metric on test than this, in [0, 1]."""
 
     def __post_init__(self) -> None:
         require(

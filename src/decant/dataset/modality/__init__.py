@@ -37,8 +37,8 @@ class Modality(ABC):
     """What the tables of `prepare` hold in their column `input`; the data source's `size` chooses it."""
 
     name: str
-    floor: str
-    """The linear floor in words."""
+    linear_features: str
+    """What the linear baseline reads, for the report."""
 
     @abstractmethod
     def read(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -58,7 +58,7 @@ class Modality(ABC):
 
     @abstractmethod
     def raw(self, frame: pd.DataFrame) -> list[Any]:
-        """Inputs in memory: what the linear floor and `Encoder.answer` take."""
+        """Inputs in memory: what the linear baseline and `Encoder.answer` take."""
 
     @abstractmethod
     def sent(self, frame: pd.DataFrame) -> list[Any]:
@@ -66,7 +66,7 @@ class Modality(ABC):
 
     @abstractmethod
     def features(self) -> TransformerMixin:
-        """From raw inputs to the features of the linear floor."""
+        """From raw inputs to the features of the linear baseline."""
 
     @abstractmethod
     def auto(self) -> Any:

@@ -1,4 +1,4 @@
-"""Images: squares of pixels, decoded once by prepare; the floor reads raw pixels."""
+"""Images: squares of pixels, decoded once by prepare; the linear baseline reads raw pixels."""
 
 import hashlib
 import io
@@ -19,14 +19,14 @@ from decant.core.errors import UserError
 from decant.dataset.modality import Answer, Batch, Encoder, Modality
 
 FLOOR_SIDE = 32
-"""Pixels of a side that the linear floor sees; more makes it slower and rarely better."""
+"""Pixels of a side that the linear baseline sees; more makes it slower and rarely better."""
 
 
 class Image(Modality):
     """RGB squares of `size` pixels, stored as their raw bytes."""
 
     name = "image"
-    floor = "raw pixels"
+    linear_features = "raw pixels"
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -123,7 +123,7 @@ class ImageEncoder(Encoder):
 
 
 def grey(images: Sequence[PIL.Image.Image]) -> np.ndarray:
-    """Grey values (N, side²) in [0, 1]; what the linear floor reads."""
+    """Grey values (N, side²) in [0, 1]; what the linear baseline reads."""
     side = min(images[0].width, FLOOR_SIDE)
     small = [image.convert("L").resize((side, side), PIL.Image.Resampling.BILINEAR) for image in images]
     return np.stack([np.asarray(image, np.float32).ravel() / 255 for image in small])

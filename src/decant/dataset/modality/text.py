@@ -1,4 +1,4 @@
-"""Texts, or pairs of texts: tokens in batches of like lengths; the floor is TF-IDF."""
+"""Texts, or pairs of texts: tokens in batches of like lengths; the linear baseline reads TF-IDF."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Text(Modality):
     """
 
     name = "text"
-    floor = "TF-IDF"
+    linear_features = "TF-IDF"
 
     def read(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
         """See `Modality.read`; every value is a text."""

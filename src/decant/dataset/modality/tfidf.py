@@ -1,4 +1,4 @@
-"""The features of the linear floor for texts and for pairs of texts."""
+"""The features of the linear baseline for texts and for pairs of texts."""
 
 from collections.abc import Sequence
 from typing import Any, Self

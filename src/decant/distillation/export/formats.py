@@ -31,7 +31,7 @@ def write(cfg: DictConfig, folder: Path, prepared: Prepared, tracked: Run) -> No
     They are scored as they are served, from raw inputs; on test, for nothing is chosen by it but to hand on or not.
 
     Raises:
-        UserError: a file that loses more of the headline figure on test than `export.most_lost`, or a network that
+        UserError: a file that loses more of the primary metric on test than `export.most_lost`, or a network that
             cannot be exported.
     """
     knobs: Export = settings(cfg, "export")
@@ -51,7 +51,7 @@ def write(cfg: DictConfig, folder: Path, prepared: Prepared, tracked: Run) -> No
         served = predictor.Model(folder, role, cfg.trainer.threads)(prepared.modality.raw(prepared.frames["test"]))
         predictions.write(file.parent, {"test": (prepared.ids("test"), served)}, prepared.digests)
         found[role] = {**figures(folder, file.parent, prepared, task), "mb": file.stat().st_size / 1e6}
-        told(role, found[role], tracked)
+        told(f"student_{role}", found[role], tracked)
     gate(found, task, knobs.most_lost)
 
 
