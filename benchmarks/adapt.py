@@ -25,7 +25,7 @@ from decant.core.stage import keep_memory, quiet, threads
 from decant.dataset.prepared import read_prepared
 from decant.evaluation.report import markdown_table
 from decant.fine_tune import FineTuner
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
 from decant.task import Task
 from decant.tracking.runs import Run
 from decant.training.train import PRETRAINED, train
@@ -64,9 +64,9 @@ class Figures(Run):
         super().__init__()
         self.kept: dict[str, list[float]] = {}
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """See `Run.metrics`."""
-        for key, value in values.items():
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """See `Run.log_metrics`."""
+        for key, value in metrics.items():
             self.kept.setdefault(key, []).append(value)
 
 
@@ -122,7 +122,7 @@ def primary_metric(cfg: DictConfig, folder: Path) -> float:
     prepared = read_prepared()
     task: Task = compose.piece(cfg, "task")
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    return 100 * task.scoring.score(stored(folder, "test", prepared), target)
+    return 100 * task.scoring.score(read_split(folder, "test", prepared), target)
 
 
 def section(name: str, values: list[str], results: dict[str, list[tuple[float, float, float, float]]]) -> str:

@@ -19,7 +19,7 @@ from decant.config import compose
 from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import OUT
 from decant.evaluation.report import markdown_table
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
 from decant.task import Scoring
 
 GROUP, GROUPS = 5, 2000
@@ -47,7 +47,7 @@ def main(words: list[str]) -> None:
     knobs = compose.settings(cfg, "evaluate")
     prepared = read_prepared(folder / PREPARED)
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    logits = [stored(folder / f"seed_{s}", "test", prepared) for s in range(seeds)]
+    logits = [read_split(folder / f"seed_{s}", "test", prepared) for s in range(seeds)]
     sums = [scoring.sufficient_statistics(values, target) for values in logits]
     scores = scoring.primary_metric_from(np.stack([s.sum(0) for s in sums]))
     rows = [compare.by_rows(a, b, scoring, knobs, 0) for a, b in combinations(sums, 2)]

@@ -16,7 +16,7 @@ from decant.dataset.prepared import PREPARED, read_prepared
 from decant.evaluate import NETWORKS
 from decant.evaluation import bootstrap
 from decant.evaluation.report import markdown_table
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
 from decant.task import Scoring
 
 COLUMNS = ("model", "before", "after", "difference", "interval")
@@ -34,7 +34,7 @@ def main(before: str, after: str) -> None:
     for role, folder in NETWORKS.items():
         if not all(place(title, folder).is_dir() for title in (before, after)):
             continue  # a student alone has no control
-        old, new = (stored(place(title, folder), "test", prepared) for title in (before, after))
+        old, new = (read_split(place(title, folder), "test", prepared) for title in (before, after))
         statistics = [scoring.sufficient_statistics(logits, target) for logits in (new, old)]
         samples = [bootstrap.resample(values, scoring, knobs, cfg.seed) for values in statistics]
         found = bootstrap.compare_pair(samples[0], samples[1], knobs.confidence)

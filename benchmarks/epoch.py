@@ -22,7 +22,7 @@ from decant.core.files import read_json
 from decant.core.stage import keep_memory, quiet, threads
 from decant.evaluation.report import markdown_table
 from decant.loss import Loss
-from decant.loss.none import Alone
+from decant.loss.none import NoDistillation
 from decant.tracking.runs import Run
 
 KINDS = {"alone": "none", "stored predictions": "kd", "teacher beside": "hint"}
@@ -34,10 +34,10 @@ class Seconds(Run):
 
     epoch = 0.0
 
-    def metrics(self, values: object, step: int = 0) -> None:
-        """See `Run.metrics`."""
-        if isinstance(values, dict) and "epoch_seconds" in values:
-            self.epoch = float(values["epoch_seconds"])
+    def log_metrics(self, metrics: object, step: int = 0) -> None:
+        """See `Run.log_metrics`."""
+        if isinstance(metrics, dict) and "epoch_seconds" in metrics:
+            self.epoch = float(metrics["epoch_seconds"])
 
 
 def main(words: list[str]) -> None:
@@ -68,7 +68,7 @@ def measured(values: list[str]) -> float:
     seconds = Seconds()
     with tempfile.TemporaryDirectory() as folder:
         knobs = compose.settings(cfg, "distill")
-        distill.distil(cfg, knobs, Path(folder), seconds, loss if loss.needs else Alone(), ("validation",))
+        distill.distil(cfg, knobs, Path(folder), seconds, loss if loss.needs else NoDistillation(), ("validation",))
     return seconds.epoch
 
 

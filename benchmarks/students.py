@@ -27,7 +27,7 @@ from decant.distill import TEACHER
 from decant.evaluation import report
 from decant.evaluation.report import markdown_table
 from decant.evaluation.roles import titles
-from decant.models.predictions import stored
+from decant.models.predictions import read_split
 from decant.task import Task
 
 OWN = ("seeds", "teachers", "jobs")
@@ -114,7 +114,7 @@ def together(study: Study, title: str) -> str:
     task: Task = compose.piece(study.composed(first, study.seeds[0]), "task")
     folders = [study.folder(first, seed) for seed in study.seeds]
     prepared = read_prepared(folders[0] / PREPARED)
-    logits = np.stack([stored(folder / TEACHER, "test", prepared) for folder in folders])
+    logits = np.stack([read_split(folder / TEACHER, "test", prepared) for folder in folders])
     target = np.stack(prepared.frames["test"]["target"].to_list())
     score = task.scoring.score(task.objective.ensemble(logits), target)
     return (

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
+from support.paths import ROOT
 
 from decant import distill, fine_tune, prepare, pretrain_load
 from decant.config import compose
@@ -49,8 +49,8 @@ class Noted(Run):
         super().__init__()
         self.kept: dict[str, list[float]] = {}
 
-    def metrics(self, values: Any, step: int = 0) -> None:
-        for key, value in values.items():
+    def log_metrics(self, metrics: Any, step: int = 0) -> None:
+        for key, value in metrics.items():
             self.kept.setdefault(key, []).append(value)
 
 
@@ -91,7 +91,7 @@ def distilled(folder: Path, *words: str, run: Run | None = None) -> float:
 def accuracy(folder: Path) -> float:
     prepared = read_prepared()
     target = prepared.frames["test"]["target"].to_numpy()
-    return Classify().scoring.score(predictions.stored(folder, "test", prepared), target)
+    return Classify().scoring.score(predictions.read_split(folder, "test", prepared), target)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -197,7 +197,7 @@ def test_dropout_is_that_of_the_recipe_or_of_the_yaml(vocabulary: str, workspace
         cfg = compose.load([*SMALL, f"distill.vocabulary={vocabulary}"])
         knobs = dataclasses.replace(compose.settings(cfg, "distill"), dropout=dropout)
         made = distill.student.start(weights, knobs, prepared, tmp_path / str(dropout))
-        network = Classify().objective.build_network(made, prepared.labels, prepared.modality.auto(), Head())
+        network = Classify().objective.build_network(made, prepared.labels, prepared.modality.auto_model(), Head())
         assert {m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)} == {expected}
         assert network.config.attention_probs_dropout_prob == expected
     assert digest(weights) == before
@@ -240,7 +240,8 @@ def several(folder: Path, prepared: Prepared, shift: float) -> Path:
     """Predictions of another teacher, in a folder of their own."""
     folder.mkdir(parents=True)
     logits = {
-        s: (prepared.ids(s), predictions.stored(distill.TEACHER, s, prepared)[:, ::-1] + shift) for s in prepared.frames
+        s: (prepared.ids(s), predictions.read_split(distill.TEACHER, s, prepared)[:, ::-1] + shift)
+        for s in prepared.frames
     }
     predictions.write(folder, logits, prepared.digests)
     return folder
@@ -253,7 +254,7 @@ def test_soft_targets_of_several_teachers_are_their_mean_probability(workspace: 
     knobs.teachers = [str(several(tmp_path / "other", prepared, 1.0))]
     rows = prepared.modality.encoder(distill.TEACHER, 32).rows(prepared.frames)
     chosen = distill.softened(cfg, knobs)(rows, prepared)
-    own = torch.from_numpy(predictions.stored(distill.TEACHER, "train", prepared)).softmax(1).numpy()
+    own = torch.from_numpy(predictions.read_split(distill.TEACHER, "train", prepared)).softmax(1).numpy()
     wanted = (own + own[:, ::-1]) / 2
     found = torch.from_numpy(np.stack([r.soft for r in chosen[: len(own)]])).softmax(1).numpy()
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
@@ -296,7 +297,7 @@ def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspa
     noted = Noted()
     formats.write(cfg, tmp_path, read_prepared(), noted)
     stored = {
-        f: predictions.stored(f, "test", read_prepared()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")
+        f: predictions.read_split(f, "test", read_prepared()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")
     }
     inputs = read_prepared().modality.raw(read_prepared().frames["test"])
     one_by_one = np.concatenate([predictor.Model(tmp_path, "int8", 1)([text]) for text in inputs[:8]])

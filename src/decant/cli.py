@@ -4,7 +4,7 @@ import signal
 import sys
 from importlib import import_module
 
-from decant.core.errors import UserError, guess
+from decant.core.errors import UserError, suggestion
 
 COMMANDS = {
     "predict": "labels for texts or images in files, by a finished model",
@@ -25,7 +25,7 @@ def main() -> int:
         return 0
     try:
         if command not in COMMANDS:
-            near = guess(command, list(COMMANDS))
+            near = suggestion(command, list(COMMANDS))
             raise UserError(f"there is no command {command!r}{near}; expected one of: {', '.join(COMMANDS)}")
         import_module(f"decant.{command}").main(rest)
     except UserError as error:

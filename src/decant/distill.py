@@ -1,146 +1,86 @@
-"""Train the student with its teacher's help, and beside it the same student alone; hand on files to serve it with.
+"""Train the student with its teacher's help, and as a control the same student alone; export files to serve it with.
 
 python -m decant.distill [distill.epochs=1 use.loss=none trainer=cpu]
 """
 
 import dataclasses
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-from omegaconf import DictConfig
-
-from decant.augment.none import Unchanged
-from decant.config.compose import piece, settings
-from decant.config.schema import Distill, Export
-from decant.core.errors import UserError
 from decant.core.files import replacing
 from decant.core.processes import rank
-from decant.dataset.modality import Row
-from decant.dataset.prepared import Prepared, check_batches, read_prepared
-from decant.distillation import student_init
-from decant.distillation.distiller import Distiller
-from decant.distillation.export import formats
-from decant.distillation.online_teacher import Beside
-from decant.distillation.weight_pruning import Pruned
-from decant.experiment import compatible, stage
-from decant.loss import Loss
-from decant.loss.none import Alone
-from decant.models import predictions
-from decant.models.predictions import SOFT
-from decant.task import Task
+from decant.dataset.prepared import check_batch_sizes, read_prepared
+from decant.distillation.export.formats import Exporter
+from decant.distillation.student_training import StudentTraining
+from decant.experiment.compatible import check_compatible
+from decant.experiment.experiment import Experiment
+from decant.experiment.stage import run_stage
+from decant.loss.none import NoDistillation
 from decant.tracking.runs import Run
-from decant.training.train import PRETRAINED, Rows, labelled, train
 
 OUT = Path("data/distill")
-TEACHER = Path("data/fine_tune")
 
 
-def main(cfg: DictConfig, tracked: Run) -> None:
-    """Write the student to data/distill/ and, unless it is alone anyway, the control to data/distill/control/.
-
-    Alone means the same in both places: `control_epochs`, weights that no teacher has touched, and its own dropout,
-    for what little there is to learn from it would else learn by heart.
-    """
-    compatible.check(cfg)
-    knobs: Distill = settings(cfg, "distill")
-    loss: Loss = piece(cfg, "loss")
-    prepared = read_prepared()
-    check_batches(cfg, len(prepared.frames["train"]), "distill")  # the control has these alone
-    examples = prepared.examples()
-    alone = dataclasses.replace(knobs, epochs=knobs.control_epochs, start="pretrained", dropout=None)
-    print(f"student: {cfg.use.loss}", flush=True)
-    export: Export = settings(cfg, "export")
-    chosen = knobs if loss.needs else alone
+def main(experiment: Experiment, run: Run) -> None:
+    """Write the student to data/distill/ and, unless it has no teacher anyway, the control to data/distill/control/."""
+    check_compatible(experiment)
+    training = student_training(experiment, run)
+    prepared, loss = training.prepared, experiment.loss
+    # the control has the labelled rows alone
+    check_batch_sizes(len(prepared.frames["train"]), {"distill": experiment.distill.batch_size})
+    alone = without_teacher(training)
+    print(f"student: {experiment.use['loss']}", flush=True)
+    student = training if loss.needs else dataclasses.replace(alone, loss=loss)
     with replacing(OUT) as folder:
-        distil(cfg, chosen, folder, tracked, loss, ("validation", "test"))
-        if export.prune:
-            pruned(cfg, chosen, folder, tracked, loss)
+        student.train(folder)
+        if experiment.export.prune:
+            student.prune(folder, experiment.export)
     if loss.needs:
-        print("control: the student alone", flush=True)
-        with tracked.child("distill control") as control:
-            with replacing(OUT / "control") as folder:
-                distil(cfg, alone, folder, control, Alone(), ("test",))
-            control.model("control", OUT / "control", examples)
+        train_control(alone)
     if rank() == 0:  # last: a file that is refused costs no training
-        formats.write(cfg, OUT, read_prepared(), tracked)
-    tracked.model("student", OUT, examples)
+        exporter = Exporter(
+            prepared=prepared,
+            scoring=experiment.task.scoring,
+            settings=experiment.export,
+            threads=experiment.trainer.threads,
+            run=run,
+        )
+        exporter.export(OUT)
+    run.log_model("student", OUT, prepared.examples())
 
 
-def distil(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Loss, splits: Sequence[str]) -> None:
-    """Train a student with `loss` and write its model directory."""
-    prepared = read_prepared()
-    with tempfile.TemporaryDirectory() as made:
-        weights = PRETRAINED / "student"
-        if knobs.start == "teacher":
-            weights = student_init.cut(TEACHER, weights, prepared, Path(made) / "cut")
-        start = student_init.start(weights, knobs, prepared, Path(made) / "start")
-        teach(cfg, knobs, start, folder, tracked, loss, splits, Distiller)
+def student_training(experiment: Experiment, run: Run) -> StudentTraining:
+    """The training of the student with its teacher."""
+    return StudentTraining(
+        prepared=read_prepared(),
+        task=experiment.task,
+        loss=experiment.loss,
+        hparams=experiment.distill,
+        augment=experiment.augment,
+        seed=experiment.seed,
+        trainer=experiment.trainer,
+        run=run,
+    )
 
 
-def pruned(cfg: DictConfig, knobs: Distill, folder: Path, tracked: Run, loss: Loss) -> None:
-    """Prune the student in `folder`, train it on in the same way, and put it in its place."""
-    export: Export = settings(cfg, "export")
-    print(f"pruning {export.prune:.0%} of the weights", flush=True)
-    with tempfile.TemporaryDirectory() as made, tracked.child("distill pruned") as child:
-        start = Path(shutil.copytree(folder, Path(made) / "start"))
-        shutil.copy(PRETRAINED / "student/manifest.json", start)
-        again = dataclasses.replace(knobs, epochs=export.prune_epochs)
-        teach(cfg, again, start, folder, child, loss, ("validation", "test"), partial(Pruned, share=export.prune))
-        formats.told("pruned", formats.figures(start, folder, read_prepared(), piece(cfg, "task")), tracked)
+def without_teacher(training: StudentTraining) -> StudentTraining:
+    """The training of the same student on the labels alone.
+
+    It has its own budget, `control_epochs`, initial weights that no teacher has changed, and the dropout of its
+    architecture, because it would otherwise memorise the few labelled rows.
+    """
+    epochs = training.hparams.control_epochs
+    update = {"epochs": epochs, "init_from": "pretrained", "dropout": None}
+    return dataclasses.replace(training, hparams=training.hparams.model_copy(update=update), loss=NoDistillation())
 
 
-def teach(
-    cfg: DictConfig,
-    knobs: Distill,
-    start: Path,
-    folder: Path,
-    tracked: Run,
-    loss: Loss,
-    splits: Sequence[str],
-    learner: Callable[..., Distiller],
-) -> None:
-    """Train the network at `start` with a teacher's help, stored or beside it, if `loss` needs one."""
-    prepared = read_prepared()
-    teacher = None
-    if loss.needs and (knobs.consistent or set(loss.needs) - {"logits"}):
-        teacher = Beside(TEACHER, prepared, prepared.modality.encoder(start, knobs.max_length))
-        if not teacher.aligned and not isinstance(piece(cfg, "augment"), Unchanged):
-            raise UserError(
-                f"augment {cfg.use.augment} changes the student's tokens, which the teacher beside it does not know; "
-                "choose augment none, or a student with the teacher's tokenizer"
-            )
-    chosen = labelled if not loss.needs else everything if teacher else softened(cfg, knobs)
-    build = partial(learner, loss=loss, teacher=teacher)
-    train(cfg, knobs, start, folder, tracked, build, chosen=chosen, splits=splits)
-
-
-def everything(rows: Rows, prepared: Prepared) -> list[Row]:
-    """The rows to train on with a teacher, unlabelled ones too, numbered."""
-    chosen = rows["train"] + rows.get("unlabelled", [])
-    for number, row in enumerate(chosen):
-        row.number = number
-    return chosen
-
-
-def softened(cfg: DictConfig, knobs: Distill) -> Callable[[Rows, Prepared], list[Row]]:
-    """The rows to train on with a teacher, unlabelled ones too, with its stored logits, or those of all teachers."""
-    task: Task = piece(cfg, "task")
-    folders = [TEACHER, *map(Path, knobs.teachers)]
-
-    def choose(rows: Rows, prepared: Prepared) -> list[Row]:
-        for split in (s for s in SOFT if s in rows):
-            each = [predictions.read(f, split, prepared.ids(split), prepared.digests[split]) for f in folders]
-            logits = each[0] if len(each) == 1 else task.objective.ensemble(np.stack(each))
-            for row, soft in zip(rows[split], logits, strict=True):
-                row.soft = soft
-        return everything(rows, prepared)
-
-    return choose
+def train_control(alone: StudentTraining) -> None:
+    """Write the student without a teacher to data/distill/control/."""
+    print("control: the student without a teacher", flush=True)
+    with alone.run.child("distill control") as run:
+        with replacing(OUT / "control") as folder:
+            dataclasses.replace(alone, run=run).train(folder, splits=("test",))
+        run.log_model("control", OUT / "control", alone.prepared.examples())
 
 
 if __name__ == "__main__":
-    stage.stage("distill", main)
+    run_stage("distill", main)

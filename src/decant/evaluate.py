@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 from sklearn.pipeline import Pipeline
 from transformers import PreTrainedModel
 
-from decant.config import compose
 from decant.config.schema import Evaluate
 from decant.core.files import replacing
 from decant.dataset.modality import Encoder
 from decant.dataset.prepared import Prepared, read_prepared
 from decant.evaluation import bootstrap, latency, linear_baseline, plots, report, row_scores
 from decant.evaluation.members import joint, member_scores
-from decant.experiment import stage
+from decant.experiment.experiment import Experiment
+from decant.experiment.stage import run_stage
 from decant.models import directory, predictions
-from decant.models.predictions import members, stored
+from decant.models.predictions import ensemble_members, read_split
 from decant.serving import predictor
 from decant.task import Scoring, Task
 from decant.tracking.runs import Run
@@ -40,20 +39,19 @@ Loaded = Sequence[tuple[PreTrainedModel, Encoder]]
 """The members of a model: one, or those of an ensemble."""
 
 
-def main(cfg: DictConfig, tracked: Run) -> None:
+def main(experiment: Experiment, run: Run) -> None:
     """Write metrics.json, rows.parquet and plots/ (equal bytes each time), and `report.TIMED` (timings differ)."""
-    settings: Evaluate = compose.settings(cfg, "evaluate")
-    task: Task = compose.piece(cfg, "task")
+    settings, task = experiment.evaluate, experiment.task
     prepared = read_prepared()
     test = prepared.frames["test"]
     folders = {r: f for r, f in (NETWORKS | EXPORTED).items() if f.is_dir() or r in REQUIRED}
     networks = {role: load(folder, prepared) for role, folder in folders.items() if role in NETWORKS}
     linear, inputs = linear_baseline.fit(prepared, task.scoring), prepared.modality.raw(test)
     logits = {"linear": task.scoring.linear_logits(linear, inputs)}
-    logits |= {role: stored(folder, "test", prepared) for role, folder in folders.items()}
+    logits |= {role: read_split(folder, "test", prepared) for role, folder in folders.items()}
     target = np.stack(test["target"].to_list())
     statistics = {role: task.scoring.sufficient_statistics(v, target) for role, v in logits.items()}
-    metrics = score(logits, target, statistics, prepared.labels, task.scoring, settings, cfg.seed)
+    metrics = score(logits, target, statistics, prepared.labels, task.scoring, settings, experiment.seed)
     metrics["report"] = about(task.scoring, settings, prepared)
     for role, values in costs(linear, networks, folders).items():
         metrics[role] |= values
@@ -62,14 +60,14 @@ def main(cfg: DictConfig, tracked: Run) -> None:
             metrics[role]["members"] = member_scores(folders[role], prepared, task.scoring)
     for role in EXPORTED.keys() & folders:
         metrics[role]["largest_difference"] = float(np.abs(logits[role] - logits["student"]).max())
-    timings = latency.measure(servers(linear, networks, folders, task, cfg.trainer.threads), inputs)
+    timings = latency.measure(servers(linear, networks, folders, task, experiment.trainer.threads), inputs)
     draw(metrics, logits["student"], target, prepared.labels, task.scoring)
     plots.latency(metrics, timings, report.OUT)
-    facts = row_scores.Metadata(cfg.seed, cfg.use.task, prepared.digests["test"])
+    facts = row_scores.Metadata(experiment.seed, experiment.use["task"], prepared.digests["test"])
     row_scores.write(report.OUT / row_scores.FILE, test["row_id"].to_list(), statistics, facts)
     report.write(metrics, timings, prepared.labels)
-    tracked.dataset(test, "test", prepared.digests["test"])
-    for record in (tracked, tracked.parent):
+    run.log_dataset(test, "test", prepared.digests["test"])
+    for record in (run, run.parent):
         if record is not None:
             report.log(record, metrics, timings)
     report.print_result(metrics, timings)
@@ -77,7 +75,7 @@ def main(cfg: DictConfig, tracked: Run) -> None:
 
 def load(folder: Path, prepared: Prepared) -> Loaded:
     """The network of a model directory, or those of an ensemble."""
-    return [directory.load(member, prepared.modality) for member in members(folder)]
+    return [directory.load(member, prepared.modality) for member in ensemble_members(folder)]
 
 
 def score(
@@ -111,7 +109,7 @@ def about(scoring: Scoring, settings: Evaluate, prepared: Prepared) -> dict[str,
         "columns": list(scoring.metric_titles.items()),
         "agreement_sentence": scoring.agreement_sentence,
         "confidence": settings.confidence,
-        "linear_features": prepared.modality.linear_features,
+        "linear_features": prepared.modality.baseline_features,
     }
 
 
@@ -120,7 +118,7 @@ def costs(linear: Pipeline, networks: Mapping[str, Loaded], folders: Mapping[str
     found = {"linear": linear_baseline.size(linear)}
     for role, loaded in networks.items():
         parameters = sum(network.num_parameters() for network, _ in loaded)
-        found[role] = {"parameters": parameters, "size_mb": megabytes(members(folders[role]))}
+        found[role] = {"parameters": parameters, "size_mb": megabytes(ensemble_members(folders[role]))}
     for role in (r for r in EXPORTED if r in folders):
         exported_size = megabytes([NETWORKS["student"]], folders[role].name)
         found[role] = {"parameters": found["student"]["parameters"], "size_mb": exported_size}
@@ -141,7 +139,7 @@ def servers(
     """{role: a function from raw inputs to predictions}, as a server has it."""
     models: dict[str, Callable[[Sequence[Any]], object]] = {"linear": linear.predict}
     for role, loaded in networks.items():
-        models[role] = joint([encoder.answer(network) for network, encoder in loaded], task.objective)
+        models[role] = joint([encoder.predict_fn(network) for network, encoder in loaded], task.objective)
     for role in (r for r in EXPORTED if r in folders):
         models[role] = predictor.Model(NETWORKS["student"], folders[role].name, threads)
     return models
@@ -158,4 +156,4 @@ def draw(metrics: dict[str, Any], logits: np.ndarray, target: np.ndarray, labels
 
 
 if __name__ == "__main__":
-    stage.stage("evaluate", main)
+    run_stage("evaluate", main)

@@ -1,178 +1,94 @@
-"""Read the data source, refuse what would spoil an experiment, make missing splits, write Parquet and a card.
+"""Read the data source, refuse data that would spoil an experiment, make missing splits, write Parquet and a card.
 
 python -m decant.prepare [use.data=mine]
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
-from omegaconf import DictConfig
 
-from decant.config.compose import piece, settings
-from decant.config.schema import Prepare
 from decant.core.errors import UserError
 from decant.core.files import read_json, replacing, write_json
-from decant.core.hashing import code, sha256
-from decant.data import SPLITS, Source
-from decant.dataset import modality
-from decant.dataset.modality import Modality
-from decant.dataset.prepared import PREPARED, SOURCE, check_batches
-from decant.experiment import stage
+from decant.dataset.prepared import PREPARED, SOURCE, check_batch_sizes
+from decant.experiment.experiment import Experiment
+from decant.experiment.stage import run_stage
 from decant.preparation import splits, text_augmentation
-from decant.preparation.cleaning import check_tables, clean, drop_withheld
-from decant.pretrain import Pretrain
-from decant.task import Tables, Target, Task
+from decant.preparation.cleaning import check_tables, drop_withheld
+from decant.preparation.prepared_files import write_prepared
+from decant.preparation.source_tables import SourceTables, load_tables
+from decant.task import Tables
 from decant.tracking.runs import Run
 
 OUT = PREPARED
 
 
-@dataclass
-class Made:
-    """Clean tables of one data source, with the columns row_id, input, target and key (equal: the same input).
-
-    Where an input is two texts, `pair` is the second.
-    """
-
-    source: Source
-    modality: Modality
-    tables: dict[str, pd.DataFrame]
-    dropped: dict[str, int]
-
-
-def main(cfg: DictConfig, tracked: Run) -> None:
+def main(experiment: Experiment, run: Run) -> None:
     """Write data/prepare/{train,validation,test,unlabelled}.parquet and card.json, and the same in source/."""
-    knobs: Prepare = settings(cfg, "prepare")
-    task: Task = piece(cfg, "task")
-    pretrain: Pretrain = piece(cfg, "pretrain")
-    made, originals = complete(piece(cfg, "data"), task, knobs, cfg.seed)
-    check_batches(cfg, len(made.tables["train"]), "fine_tune", "distill")
+    target, originals = target_tables(experiment)
+    batch_sizes = {"fine_tune": experiment.fine_tune.batch_size, "distill": experiment.distill.batch_size}
+    check_batch_sizes(len(target.tables["train"]), batch_sizes)
     with replacing(OUT) as folder:
-        encoded = write(made, task, folder)
+        encoded = write_prepared(target, experiment.task.target, folder)
         (folder / SOURCE.name).mkdir()
-        if pretrain.needs_source:
-            write(source_of(cfg, pretrain, originals), pretrain.task, folder / SOURCE.name)
-        else:  # pretrain-load depends on this folder, and DVC keeps no empty one
+        if experiment.pretrain.needs_source:
+            write_prepared(source_tables(experiment, originals), experiment.pretrain.task.target, folder / SOURCE.name)
+        else:  # pretrain-load depends on this folder, and DVC does not store empty ones
             write_json(folder / SOURCE.name / "card.json", {"splits": {}})
-    facts = read_json(OUT / "card.json")["splits"]
-    for split, frame in encoded.items():
-        shown = made.modality.shown(made.tables[split])
-        frame = frame.assign(input=list(shown), target=frame["target"].astype(str))
-        tracked.dataset(frame, split, facts[split]["sha256"])
-        print(f"{split}: {len(frame)} rows")
-        if mixed := facts[split]["duplicates_with_different_labels"]:
-            print(f"{split}: {mixed} inputs stand there with different labels; look through them")
-    tracked.artifact(OUT / "card.json")
+    log_splits(target, encoded, run)
 
 
-def complete(source: Source, task: Task, knobs: Prepare, seed: int) -> tuple[Made, Tables]:
-    """The clean tables of `source` with all splits; and the same without the changed copies of texts.
+def target_tables(experiment: Experiment) -> tuple[SourceTables, Tables]:
+    """The clean tables of the target task with all splits; and the same without augmented copies.
 
     Raises:
-        UserError: every problem found.
+        UserError: every problem with them.
     """
-    made = load(source, task.target)
-    made.dropped["labelled_copies"] = splits.make(made.tables, knobs, task.target, seed)
-    # dropping leaks and cutting can take the last row of a class
-    if problems := check_tables(made.tables, task.target):
+    task, settings, seed = experiment.task, experiment.prepare, experiment.seed
+    target = load_tables(experiment.data, task.target)
+    target.dropped["labelled_copies"] = splits.make(target.tables, settings, task.target, seed)
+    # dropping leaks and splitting can take the last row of a class
+    if problems := check_tables(target.tables, task.target):
         raise UserError(problems)
-    originals = dict(made.tables)
-    if knobs.copies:
-        text_augmentation.add_copies(made.tables, knobs.copies, made.modality, seed)
-    return made, originals
+    originals = dict(target.tables)
+    if settings.augmented_copies:
+        text_augmentation.add_copies(target.tables, settings.augmented_copies, target.modality, seed)
+    return target, originals
 
 
-def source_of(cfg: DictConfig, pretrain: Pretrain, target: dict[str, pd.DataFrame]) -> Made:
-    """Tables of the source task: train and validation, nothing that the target task is tested on.
+def source_tables(experiment: Experiment, target: Tables) -> SourceTables:
+    """Tables of the source task: train and validation, without rows on which the target task is tested.
 
-    Where the labels of the source are used, nothing either that chooses the target's epoch or lost its label there.
+    Where the labels of the source are used, also without rows that choose the target's epoch or lost their label there.
     """
+    pretrain, settings, seed = experiment.pretrain, experiment.prepare, experiment.seed
     withheld = [target[s] for s in ("test", "validation", "unlabelled") if s in target]
-    held = pd.concat(withheld if pretrain.labelled else withheld[:1])
-    before = load(piece(cfg, "source"), pretrain.task.target if pretrain.labelled else None)
+    held_out = pd.concat(withheld if pretrain.labelled else withheld[:1])
+    source_target = pretrain.task.target if pretrain.labelled else None
+    source = load_tables(experiment.source, source_target)
     for unused in ("test", "unlabelled") if pretrain.labelled else ("test",):
-        before.tables.pop(unused, None)
-    before.dropped["leaks"] += drop_withheld(before.tables, held, before.source)
-    if problems := check_tables(before.tables, pretrain.task.target if pretrain.labelled else None):
+        source.tables.pop(unused, None)
+    source.dropped["leaks"] += drop_withheld(source.tables, held_out, source.source)
+    if problems := check_tables(source.tables, source_target):
         raise UserError([f"the source data: {p}" for p in problems])
     if pretrain.labelled:
-        splits.make_validation(before.tables, settings(cfg, "prepare"), pretrain.task.target, cfg.seed)
+        splits.make_validation(source.tables, settings, pretrain.task.target, seed)
     else:
-        splits.pool(before.tables, settings(cfg, "prepare"), cfg.seed)
-    check_batches(cfg, len(before.tables["train"]), "pretrain_load", of=" of the source data")
-    return before
+        splits.pool(source.tables, settings, seed)
+    batch_sizes = {"pretrain_load": experiment.pretrain_load.batch_size}
+    check_batch_sizes(len(source.tables["train"]), batch_sizes, " of the source data")
+    return source
 
 
-def load(source: Source, target: Target | None) -> Made:
-    """The clean tables of `source`; without one nothing is asked of the targets.
-
-    Raises:
-        UserError: every problem found.
-    """
-    kind = modality.of(source.size)
-    tables = source.load()
-    if target is None:
-        tables = {s: f.drop(columns="target", errors="ignore") for s, f in tables.items()}
-    elif "train" not in tables:
-        raise UserError("there is no train split; name its file under train: in conf/data/")
-    dropped = clean(tables, source, kind, target)
-    return Made(source, kind, tables, dropped)
-
-
-def write(made: Made, task: Task, folder: Path) -> dict[str, pd.DataFrame]:
-    """The tables as later stages read them, and card.json; equal bytes for equal tables."""
-    train = made.tables["train"]
-    labels = task.target.labels(train["target"]) if "target" in train else []
-    encoded = {s: encode(made.tables[s], task, labels) for s in SPLITS if s in made.tables}
+def log_splits(target: SourceTables, encoded: Tables, run: Run) -> None:
+    """Log each split as a data set of the run, and print its size."""
+    facts = read_json(OUT / "card.json")["splits"]
     for split, frame in encoded.items():
-        frame.to_parquet(folder / f"{split}.parquet", index=False)
-    facts = {split: describe(made, task, labels, split, frame, folder) for split, frame in encoded.items()}
-    write_json(folder / "card.json", card(made, labels, facts))
-    return encoded
-
-
-def encode(frame: pd.DataFrame, task: Task, labels: list[str]) -> pd.DataFrame:
-    """Columns row_id, input, in places pair (as the modality stores them), target (as the task encodes it)."""
-    inputs = {c: frame[c] for c in ("input", "pair") if c in frame}
-    target = task.target.encode(targets(frame), labels)
-    return pd.DataFrame({"row_id": frame["row_id"].astype(str), **inputs, "target": target})
-
-
-def targets(frame: pd.DataFrame) -> "pd.Series[Any]":
-    """Targets as the task read them; null where there are none."""
-    return frame["target"] if "target" in frame else pd.Series([None] * len(frame), frame.index, dtype=object)
-
-
-def card(made: Made, labels: list[str], facts: dict[str, Any]) -> dict[str, Any]:
-    """What a person, and every later stage, needs to know of the data."""
-    return {
-        "labels": labels,
-        "size": made.source.size,
-        "source": f"{type(made.source).__module__}.{type(made.source).__name__}",
-        "code": code(type(made.source)),
-        "licence": made.source.licence,
-        "dropped": made.dropped,
-        "splits": facts,
-    }
-
-
-def describe(
-    made: Made, task: Task, labels: list[str], split: str, encoded: pd.DataFrame, folder: Path
-) -> dict[str, Any]:
-    """Counts, sizes, duplicates and digest of one split."""
-    frame = made.tables[split]
-    mixed = encoded["target"].astype(str).groupby(list(frame["key"])).nunique() > 1
-    return {
-        "rows": len(frame),
-        **task.target.describe(targets(frame), encoded["target"], labels),
-        **made.modality.describe(encoded),
-        "duplicates": int(frame["key"].duplicated().sum()),
-        "duplicates_with_different_labels": int(mixed.sum()),
-        "sha256": sha256(folder / f"{split}.parquet"),
-    }
+        inputs = list(target.modality.display(target.tables[split]))
+        frame = frame.assign(input=inputs, target=frame["target"].astype(str))
+        run.log_dataset(frame, split, facts[split]["sha256"])
+        print(f"{split}: {len(frame)} rows")
+        if inconsistent := facts[split]["duplicates_with_different_labels"]:
+            print(f"{split}: {inconsistent} inputs occur with different labels; look through them")
+    run.log_artifact(OUT / "card.json")
 
 
 if __name__ == "__main__":
-    stage.stage("prepare", main)
+    run_stage("prepare", main)

@@ -1,6 +1,6 @@
-"""Fetch, check and write the starting weights of teacher, student and the from-scratch control.
+"""Fetch, check and write the initial weights of teacher, student and the from-scratch control.
 
-Where there are no weights to fetch, `use.pretrain` makes those of the teacher from the source data.
+Where the teacher's weights cannot be fetched, `use.pretrain` trains them on the source data.
 
 python -m decant.pretrain_load [use.teacher=distilbert]
 """
@@ -8,70 +8,79 @@ python -m decant.pretrain_load [use.teacher=distilbert]
 from importlib import import_module
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from decant.backbone import Backbone
-from decant.config.compose import ROLES, piece, settings
 from decant.core.errors import UserError
 from decant.core.files import read_json, replacing, write_json
-from decant.core.hashing import code
-from decant.dataset import modality
-from decant.experiment import compatible, stage
-from decant.models import directory
-from decant.pretrain import Pretrain
+from decant.core.hashing import code_digest
+from decant.dataset.modality.by_size import modality_of
+from decant.dataset.prepared import SOURCE, read_prepared
+from decant.experiment.compatible import check_compatible
+from decant.experiment.experiment import Experiment
+from decant.experiment.stage import run_stage
+from decant.models import dropout
 from decant.tracking.runs import Run
+from decant.training.job import PRETRAINED, TrainingJob
 
-OUT = Path("data/pretrain_load")
+OUT = PRETRAINED
 
 
-def main(cfg: DictConfig, tracked: Run) -> None:
+def main(experiment: Experiment, run: Run) -> None:
     """Write a model directory with a manifest for each role to data/pretrain_load/<role>/."""
-    compatible.check(cfg)
-    backbones = {role: piece(cfg, role) for role, kind in ROLES.items() if kind == "backbone"}
-    pretrain: Pretrain = piece(cfg, "pretrain")
+    check_compatible(experiment)
+    backbones = {"teacher": experiment.teacher, "student": experiment.student, "scratch": experiment.scratch}
     for role, backbone in backbones.items():
         with replacing(OUT / role) as folder:
-            write(backbone, folder)
-            if role == "teacher" and pretrain.needs_source:
-                print(f"pretraining: {cfg.use.pretrain} on {cfg.use.source}", flush=True)
-                pretrain.train(cfg, settings(cfg, "pretrain_load"), folder, tracked)
-                amend(folder, {"pretrain": cfg.use.pretrain, "source": cfg.use.source})
-        if role == "student" and piece(cfg, "loss").needs and cfg.distill.dropout is not None:
-            # what it cannot drop is told before a teacher is trained
-            directory.with_dropout(read_json(OUT / role / "config.json"), cfg.distill.dropout)
-        fits(cfg, role)
+            write_backbone(backbone, folder)
+            if role == "teacher" and experiment.pretrain.needs_source:
+                pretrain(experiment, folder, run)
+        check_inputs(experiment, role)
         manifest = read_json(OUT / role / "manifest.json")
-        print(f"{role}: {cfg.use[role]} ({manifest['origin']})")
-        tracked.tags({f"{role}.{key}": value for key, value in manifest.items()})
+        print(f"{role}: {experiment.use[role]} ({manifest['origin']})")
+        run.set_tags({f"{role}.{key}": value for key, value in manifest.items()})
 
 
-def fits(cfg: DictConfig, role: str) -> None:
-    """Refuse inputs that are longer than a network takes, before one is trained."""
-    section = "distill" if role == "student" else "fine_tune"
-    try:
-        modality.of(piece(cfg, "data").size).encoder(OUT / role, cfg[section].max_length)
-    except UserError as error:
-        raise UserError([f"{section}: {problem}" for problem in error.problems]) from error
-
-
-def write(backbone: Backbone, folder: Path) -> None:
-    """The model directory of `backbone` and its manifest.json."""
+def write_backbone(backbone: Backbone, folder: Path) -> None:
+    """Write the model directory of `backbone` and its manifest.json."""
     manifest = {
         **backbone.write(folder),
         "family": type(backbone).__name__,
-        "code": code(type(backbone)),
+        "code": code_digest(type(backbone)),
         "lr_scale": backbone.lr_scale,
     }
     if network := read_json(folder / "config.json").get("architecture_module"):  # later stages import it by name
-        manifest["network_code"] = code(import_module(network))
+        manifest["network_code"] = code_digest(import_module(network))
     write_json(folder / "manifest.json", manifest)
 
 
-def amend(folder: Path, facts: dict[str, str]) -> None:
-    """Add to the manifest of a model directory."""
+def pretrain(experiment: Experiment, folder: Path, run: Run) -> None:
+    """Train the backbone in `folder` on the source data, and record it in the manifest."""
+    names = {"pretrain": experiment.use["pretrain"], "source": experiment.use["source"]}
+    print(f"pretraining: {names['pretrain']} on {names['source']}", flush=True)
+    job = TrainingJob(
+        prepared=read_prepared(SOURCE),
+        objective=experiment.pretrain.task.objective,
+        init_dir=folder,
+        hparams=experiment.pretrain_load,
+        seed=experiment.seed,
+        trainer=experiment.trainer,
+        run=run,
+        augment=experiment.augment,
+    )
+    experiment.pretrain.train(job)
     manifest = read_json(folder / "manifest.json")
-    write_json(folder / "manifest.json", manifest | facts)
+    write_json(folder / "manifest.json", manifest | names)
+
+
+def check_inputs(experiment: Experiment, role: str) -> None:
+    """Refuse, before any training, inputs longer than a network takes, and dropout that it does not have."""
+    hparams = experiment.distill if role == "student" else experiment.fine_tune
+    if role == "student" and experiment.loss.needs and experiment.distill.dropout is not None:
+        dropout.with_dropout(read_json(OUT / role / "config.json"), experiment.distill.dropout)
+    try:
+        modality_of(experiment.data.size).encoder(OUT / role, hparams.max_length)
+    except UserError as error:
+        raise UserError([f"{hparams.section}: {problem}" for problem in error.problems]) from error
 
 
 if __name__ == "__main__":
-    stage.stage("pretrain_load", main)
+    run_stage("pretrain_load", main)

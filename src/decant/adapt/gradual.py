@@ -2,9 +2,9 @@
 
 from transformers import PreTrainedModel
 
-from decant.adapt import Adapt, known_mode
 from decant.core.errors import require
-from decant.models.blocks import layered
+from decant.models.blocks import require_backbone
+from decant.training.adaptation import Adapt, check_batch_norm
 
 
 class Gradual(Adapt):
@@ -16,13 +16,13 @@ class Gradual(Adapt):
 
     def __init__(self, share: float, batch_norm: str) -> None:
         self.share, self.batch_norm = share, batch_norm
-        require(self, share=(0 < share <= 1, "a number in (0, 1]"), batch_norm=known_mode(batch_norm))
+        require(self, share=(0 < share <= 1, "a number in (0, 1]"), batch_norm=check_batch_norm(batch_norm))
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has blocks to thaw; all of it can be trained, for late weights must not surprise DDP."""
-        return layered(network)
+        return require_backbone(network)
 
-    def rate(self, block: int, blocks: int, progress: float) -> float:
-        """See `Adapt.rate`."""
+    def lr_multiplier(self, block: int, blocks: int, progress: float) -> float:
+        """See `Adapt.lr_multiplier`."""
         phase = blocks - 1 - block
         return float(progress >= self.share * phase / blocks)

@@ -3,13 +3,13 @@
 The features are computed once; an epoch then costs milliseconds.
 """
 
-from decant.adapt import Adapt, Probe
+from decant.training.adaptation import Adapt, Probe
 
 
-class Head(Adapt):
+class HeadOnly(Adapt):
     """Trains the head on cached features; nothing else changes, statistics of batch normalisation included."""
 
-    tunes = False
+    trains_backbone = False
 
     def __init__(self, epochs: int, lr: float, batch_size: int) -> None:
         self.probe = Probe(epochs, lr, batch_size)

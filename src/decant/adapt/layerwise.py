@@ -5,9 +5,9 @@ Howard & Ruder 2018 (arXiv:1801.06146, "discriminative fine-tuning"); Clark et a
 
 from transformers import PreTrainedModel
 
-from decant.adapt import Adapt, known_mode
 from decant.core.errors import require
-from decant.models.blocks import layered
+from decant.models.blocks import require_backbone
+from decant.training.adaptation import Adapt, check_batch_norm
 
 
 class Layerwise(Adapt):
@@ -15,13 +15,13 @@ class Layerwise(Adapt):
 
     def __init__(self, decay: float, batch_norm: str) -> None:
         self.decay, self.batch_norm = decay, batch_norm
-        require(self, decay=(0 < decay <= 1, "a number in (0, 1]"), batch_norm=known_mode(batch_norm))
+        require(self, decay=(0 < decay <= 1, "a number in (0, 1]"), batch_norm=check_batch_norm(batch_norm))
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
         """`network`, if it has more than one block."""
-        return layered(network)
+        return require_backbone(network)
 
-    def rate(self, block: int, blocks: int, progress: float) -> float:
-        """See `Adapt.rate`."""
+    def lr_multiplier(self, block: int, blocks: int, progress: float) -> float:
+        """See `Adapt.lr_multiplier`."""
         distance = blocks - 1 - block
         return self.decay**distance

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from decant.adapt import Adapt
 from decant.core.errors import UserError, require
-from decant.models.blocks import blocks, layered
+from decant.models.blocks import blocks, require_backbone
+from decant.training.adaptation import Adapt
 
 EVERY = "all-linear"
 
@@ -38,7 +38,7 @@ class Lora(Adapt):
         """`network` in peft's wrapper, changed in place; before the first step it answers as without."""
         from peft import LoraConfig, LoraModel  # half a second, and no other adaptation needs it
 
-        chosen = self.chosen(layered(network))
+        chosen = self.chosen(require_backbone(network))
         config = LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=chosen)
         wrapped = LoraModel(network, config, "default")
         for parameter in blocks(wrapped)[-1]:

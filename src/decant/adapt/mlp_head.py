@@ -3,17 +3,17 @@
 decant is needed to load such a model; transformers has no head of this kind.
 """
 
-from decant.adapt.head import Head
+from decant.adapt.head import HeadOnly
 from decant.core.errors import UserError, require
-from decant.models import directory
+from decant.models.directory import Head
 
 
-class MLPHead(Head):
-    """`Head` with a layer of `hidden` units (None: no such layer) and, with `one_logit`, a sigmoid for two classes."""
+class MLPHead(HeadOnly):
+    """`HeadOnly` with a layer of `hidden` units (None: no such layer) and, with `one_logit`, a sigmoid for two classes."""
 
     def __init__(self, epochs: int, lr: float, batch_size: int, hidden: int | None, one_logit: bool) -> None:
         super().__init__(epochs, lr, batch_size)
-        self.hidden, self.head = hidden, directory.Head(hidden, one_logit)
+        self.hidden, self.head = hidden, Head(hidden, one_logit)
         require(self, hidden=(hidden is None or hidden > 0, "a number above 0, or null for no hidden layer"))
         if hidden is None and not one_logit:
             raise UserError("hidden is null and one_logit is false, which is adapt head; choose that")

@@ -4,14 +4,14 @@
 first gradients are noise, and they distort the backbone; under a trained head they do not.
 """
 
-from decant.adapt import Probe
 from decant.adapt.full import Full
+from decant.training.adaptation import Probe
 
 
 class ProbeThenFull(Full):
     """Trains the head on cached features for its own `epochs`, then everything for the epochs of the stage."""
 
-    transfers = True
+    needs_pretrained = True
 
     def __init__(self, epochs: int, lr: float, batch_size: int, batch_norm: str) -> None:
         super().__init__(batch_norm)

@@ -40,8 +40,8 @@ class Augment(nn.Module):
 
     modality: str | None = None
     """`text`, `image`, or None: both."""
-    exclusive: bool = False
-    """Whether it is for `Task.exclusive` tasks alone."""
+    single_label: bool = False
+    """Whether it is for `Task.single_label` tasks alone."""
     drops: bool = False
     """Whether it needs a network with dropout."""
     mixes: bool = False

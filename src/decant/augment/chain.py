@@ -34,7 +34,7 @@ class Chain(Augment):
             raise UserError(f"step {mixing[0] + 1} mixes rows and pixels change after it; mix once, as the last step")
         self.steps = nn.ModuleList(steps)
         self.modality = next(iter(kinds), None)
-        self.exclusive = any(s.exclusive for s in steps)
+        self.single_label = any(s.single_label for s in steps)
         self.drops = any(s.drops for s in steps)
         self.mixes = bool(mixing)
 

@@ -3,5 +3,5 @@
 from decant.augment import Augment
 
 
-class Unchanged(Augment):
+class NoAugmentation(Augment):
     """Nothing is done."""

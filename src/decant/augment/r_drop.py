@@ -26,7 +26,7 @@ def disagreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 class RDrop(Augment):
     """A second pass; both have to be right and to agree. `alpha`, above 0, weighs the agreement."""
 
-    exclusive = True
+    single_label = True
     drops = True
 
     def __init__(self, alpha: float) -> None:

@@ -1,15 +1,11 @@
 """A backbone: a network and its tokenizer. One yaml in conf/backbone/ names its family and its weights."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from safetensors import SafetensorError
-
-from decant.core.errors import UserError, require
+from decant.core.errors import require
 
 
 @dataclass(kw_only=True)
@@ -45,20 +41,3 @@ class Backbone(ABC):
         Raises:
             UserError: weights that are missing, altered (sha256) or out of reach.
         """
-
-
-@contextmanager
-def reading(folder: Path, remedy: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Say which model directory is damaged, and what to do; errors that are `passing` go through as they are.
-
-    Raises:
-        UserError: it is.
-    """
-    try:
-        yield
-    except passing:
-        raise
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        file = folder / "model.safetensors" if isinstance(error, SafetensorError) else folder
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{file} cannot be read: {reason}; expected a whole model directory, {remedy}") from error

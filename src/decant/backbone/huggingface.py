@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel
 
 from decant.backbone.origin import AGAIN, Origin, loaded
 from decant.core.errors import UserError, require
-from decant.dataset.modality.text import tokenizer
+from decant.dataset.modality.text_encoder import load_tokenizer
 from decant.models import surgery
 
 
@@ -62,11 +62,11 @@ class HuggingFace(Origin):
         if other := sorted(str(mismatch[0]) for mismatch in info["mismatched_keys"]):
             raise UserError(f"{source} has weights of other shapes than its config.json says: {some(other)}; {AGAIN}")
         if self.layers is not None:
-            surgery.cut(network, self.layers)
+            surgery.keep_layers(network, self.layers)
         if self.pooling == "mean":
-            surgery.average(network)
+            surgery.append_mean_pooling_layer(network)
         if self.intermediate_size is not None:
-            surgery.narrow(network, self.intermediate_size)
+            surgery.narrow_feed_forward(network, self.intermediate_size)
         network.save_pretrained(folder)
         return {
             "origin": self.origin(),
@@ -79,7 +79,7 @@ class HuggingFace(Origin):
 
     def processor(self, source: Path) -> Any:
         """What turns raw inputs into those of the network."""
-        return tokenizer(source)
+        return load_tokenizer(source)
 
     def changed(self, config: Any, unknown: dict[str, Any]) -> Any:
         """`config`, unless a change that was asked for is `unknown` to it.

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoImageProcessor, CLIPImageProcessor
+from transformers import AutoConfig, AutoImageProcessor, CLIPImageProcessorPil
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from decant.backbone import Backbone
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.origin import loaded
-from decant.core.errors import UserError, guess
+from decant.core.errors import UserError, suggestion
 from decant.core.files import read_json
 
 BILINEAR = 2
@@ -39,7 +39,7 @@ class Image(HuggingFace):
         if self.hub or self.package or self.path or self.sha256 or self.pretrained or self.layers:
             raise UserError("architecture: means no origin and no weights; it needs pretrained: false, and config:")
         if self.architecture not in (known := MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES):
-            near = guess(self.architecture, list(known))
+            near = suggestion(self.architecture, list(known))
             raise UserError(f"transformers has no image classifier of the architecture {self.architecture!r}{near}")
         if not self.resolution:
             raise UserError("architecture: needs resolution:, the pixels of a side that the network sees")
@@ -69,7 +69,7 @@ class Image(HuggingFace):
         else:
             known = loaded(AutoImageProcessor, source)
             mean, std, side = known.image_mean, known.image_std, self.resolution or sides(known)
-        return CLIPImageProcessor(
+        return CLIPImageProcessorPil(
             size={"shortest_edge": side},
             crop_size={"height": side, "width": side},
             resample=BILINEAR,

@@ -9,9 +9,10 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 
-from decant.backbone import Backbone, reading
+from decant.backbone import Backbone
 from decant.core import hashing
 from decant.core.errors import UserError
+from decant.models.directory import reporting_damage
 
 AGAIN = "get it again, or name another in conf/backbone/"
 
@@ -117,5 +118,5 @@ def loaded(auto: Any, source: Path, **options: Any) -> Any:
         UserError: it needs such code, or is damaged, or of an architecture that transformers does not know.
     """
     expected = "of an architecture that transformers knows, for code that comes with a model is never run"
-    with reading(source, f"{expected}: {AGAIN}"):
+    with reporting_damage(source, f"{expected}: {AGAIN}"):
         return auto.from_pretrained(source, trust_remote_code=False, **options)

@@ -19,13 +19,13 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 from scipy import stats
 
-from decant.config import compose
 from decant.config.schema import Evaluate
 from decant.core.errors import UserError
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.evaluation import bootstrap, report, row_scores
 from decant.evaluation.roles import TITLES
 from decant.evaluation.row_scores import RowScores
+from decant.experiment.experiment import Experiment
 from decant.task import Scoring, Task
 from decant.tracking import store
 
@@ -63,10 +63,10 @@ def main(words: list[str]) -> None:
     parser.add_argument("a", metavar="A", help="what is compared with")
     parser.add_argument("b", metavar="B", help="what may be better")
     parser.add_argument("--confidence", type=float, help="in (0, 1); default: evaluate.confidence of params.yaml")
-    quiet()
+    configure_libraries()
     own = parser.parse_args(words)
     first, second = (load(name) for name in (own.a, own.b))
-    knobs: Evaluate = compose.settings(compose.load(), "evaluate")
+    knobs: Evaluate = Experiment.load().evaluate
     if own.confidence is not None:
         knobs = replace(knobs, confidence=own.confidence)
     show(own.a, own.b, pairs(first, second), knobs)
@@ -178,7 +178,7 @@ def by_seeds(first: np.ndarray, second: np.ndarray, knobs: Evaluate) -> Found:
 
 def show(a: str, b: str, both: list[tuple[RowScores, RowScores]], knobs: Evaluate) -> None:
     """Print the models that both have, and what the student's figures say in words."""
-    task: Task = compose.piece(compose.load([f"use.task={both[0][0].metadata.task}"]), "task")
+    task: Task = Experiment.load([f"use.task={both[0][0].metadata.task}"]).task
     roles = [r for r in TITLES if all(r in rows.statistics for pair in both for rows in pair)]
     found = {role: compare(both, role, task.scoring, knobs) for role in roles}
     how = f"{len(both)} seeds, t-test of their differences" if len(both) > 1 else "one run each, the same test rows"

@@ -5,8 +5,10 @@ decant deliver
 
 import argparse
 
-from decant.core.stage import quiet
-from decant.tracking.outbox import ADDRESS, OUTBOX, REFUSED, Outbox, _lines, address, left, ready
+from decant.core.stage import configure_libraries
+from decant.tracking import outbox
+from decant.tracking.outbox import OUTBOX, REFUSED, STORE, Outbox
+from decant.tracking.store import address
 
 
 def main(words: list[str]) -> None:
@@ -17,11 +19,11 @@ def main(words: list[str]) -> None:
     """
     plain = argparse.RawDescriptionHelpFormatter
     argparse.ArgumentParser("decant deliver", description=__doc__, formatter_class=plain).parse_args(words)
-    quiet()
-    ready()
-    if (refused := OUTBOX / REFUSED).exists():
-        print(f"{len(_lines(refused))} messages were refused, why stands in each: read {refused}, then delete it")
-    for folder in left():
-        waiting = len(Outbox(folder).waiting)
-        print(f"{waiting} messages wait for {(folder / ADDRESS).read_text()} (MLFLOW_TRACKING_URI is to name it)")
-    print(f"nothing else waits for {address()}" if left() else "nothing waits")
+    configure_libraries()
+    outbox.start()
+    if count := outbox.refused_count():
+        print(f"{count} events were refused, each with the reason: read {OUTBOX / REFUSED}, then delete it")
+    for folder in outbox.pending_folders():
+        count = len(Outbox(folder).pending)
+        print(f"{count} events are pending for {(folder / STORE).read_text()}: set MLFLOW_TRACKING_URI to it")
+    print(f"nothing else is pending for {address()}" if outbox.pending_folders() else "nothing is pending")

@@ -19,13 +19,15 @@ import mlflow
 import psutil
 
 from decant.commands import seeds
-from decant.config import compose
+from decant.config.compose import experiment_overrides
 from decant.core.errors import UserError
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.evaluation import report
-from decant.experiment import compatible
+from decant.experiment.compatible import check_compatible
+from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
-from decant.tracking.runs import made_by, parent, recorded
+from decant.tracking.outputs import producer, restore_provenance
+from decant.tracking.runs import parent
 
 
 def main(words: list[str]) -> int:
@@ -35,21 +37,21 @@ def main(words: list[str]) -> int:
     parser.add_argument("--experiment", help="make experiment EXPERIMENT=...")
     parser.add_argument("--seeds", type=int, default=1, help="make experiment SEEDS=...")
     own, arguments = parser.parse_known_args(words)
-    values = compose.experiment(own.experiment) if own.experiment else []
+    values = experiment_overrides(own.experiment) if own.experiment else []
     if lost := [a for a in arguments if a.partition("=")[0] in ("--temp", "--queue", "--run-all")]:
         raise UserError(
             f"{', '.join(lost)}: DVC runs that in a folder of its own, and deletes it with the MLflow runs in it; "
             "leave it out, or run dvc exp run yourself with MLFLOW_TRACKING_URI set to an absolute store"
         )
     # told before anything runs, and before DVC writes -S into params.yaml
-    cfg = compose.load([*values, *changed(arguments)])
-    compatible.check(cfg)
+    planned = Experiment.load([*values, *changed(arguments)])
+    check_compatible(planned)
     arguments = [word for value in values for word in ("-S", value)] + arguments
     if own.seeds == 1:
         return one(arguments)
     if own.seeds < 1 or any(word.startswith("seed=") for word in changed(arguments)):
         raise UserError(f"SEEDS is {own.seeds}, expected 2 or more, and no -S seed=: the seeds are 0 to SEEDS - 1")
-    seeds.several(own.seeds, cfg, lambda seed: one([*arguments, "-S", f"seed={seed}"]))
+    seeds.several(own.seeds, planned, lambda seed: one([*arguments, "-S", f"seed={seed}"]))
     return 0
 
 
@@ -57,23 +59,23 @@ def one(arguments: list[str]) -> int:
     """Run one experiment, and show what came out; the exit code is DVC's."""
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
     code = patiently(["dvc", "exp", "run", *arguments])
-    cfg = compose.load()  # what -S made of it; where DVC failed, it may say why
+    config = Experiment.load().config  # what -S made of it; where DVC failed, it may say why
     if code or "--dry" in arguments:
         return code
     if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
         print("Not every stage is up to date, so there is no result to show; dvc status says which.")
         return code
-    outbox.ready()
-    with parent(cfg) as whole:  # in either case: dvc.lock is whole only now
+    outbox.start()
+    with parent(config) as whole:  # in either case: dvc.lock is whole only now
         if not made_now():
             print("evaluate did not have to run: its result was made before, and is restored.")
             restore_timings()
             metrics, timings = report.read()
             report.log(whole, metrics, timings)
             report.print_result(metrics, timings)
-    outbox.close()
-    recorded()
-    if made := made_by("distill"):
+    outbox.finish()
+    restore_provenance()
+    if made := producer("distill"):
         print(f"The student, as MLflow serves it: runs:/{made.info.run_id}/student")
     return code
 
@@ -136,7 +138,7 @@ def restore_timings() -> None:
     Raises:
         UserError: no such run in this store.
     """
-    made = made_by("evaluate")
+    made = producer("evaluate")
     if made is None:
         raise UserError(
             "data/evaluate/metrics.json is restored, but no MLflow run of this store made it, so its timings are "
@@ -147,7 +149,7 @@ def restore_timings() -> None:
 
 
 if __name__ == "__main__":
-    quiet()
+    configure_libraries()
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:

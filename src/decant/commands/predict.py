@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from decant.core.errors import UserError, guess
+from decant.core.errors import UserError, suggestion
 from decant.serving.predictor import BATCH, VARIANTS, Answerer, Model
 from decant.serving.preprocessing import BadInput
 from decant.serving.readers import FILE, Row, rows
@@ -113,7 +113,7 @@ def chosen(row: Row, wanted: list[str] | None, images: bool) -> list[str]:
     names = list(row.values)
     for name in wanted or []:
         if name not in row.values:
-            near = guess(name, names)
+            near = suggestion(name, names)
             raise UserError(f"{row.place} has no column {name!r}{near}; its columns are: {', '.join(names)}")
     if wanted:
         return wanted

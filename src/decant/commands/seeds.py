@@ -8,27 +8,27 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
-from omegaconf import DictConfig
 from scipy import stats
 
 from decant.core.errors import UserError
 from decant.evaluation import members, report, roles
+from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
-from decant.tracking.runs import SEEDS_RUN, Run, opened, title
+from decant.tracking.runs import SEEDS_RUN, Run, open_run, title
 
 Figures = Mapping[str, float]
 FEW = 3
 """Seeds, from which on an interval is shown."""
 
 
-def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
+def several(count: int, experiment: Experiment, one: Callable[[int], int]) -> None:
     """Run the experiment for the seeds `count` - 1 to 0 by `one`, which gives an exit code, and show their figures.
 
     Raises:
         UserError: one of them failed.
     """
-    outbox.ready()
-    with opened(f"{title(cfg)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
+    outbox.start()
+    with open_run(f"{title(experiment.config)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
         os.environ[SEEDS_RUN] = run_id
         for seed in reversed(range(count)):  # the last one stays in params.yaml and data/
             print(f"seed {seed}, {count - seed} of {count}", flush=True)
@@ -45,10 +45,10 @@ def several(count: int, cfg: DictConfig, one: Callable[[int], int]) -> None:
                 "and run the same again: seeds that are done come from DVC's cache"
             )
         whole = Run(run_id)
-        whole.params(cfg)
-        whole.metrics({f"{m}/{k}": v for m, found in summary(each, cfg.evaluate.confidence).items()
-                       for k, v in found.items()})  # fmt: skip
-        show(each, cfg.evaluate.confidence)
+        whole.log_params(experiment.config)
+        whole.log_metrics({f"{m}/{k}": v for m, found in summary(each, experiment.evaluate.confidence).items()
+                           for k, v in found.items()})  # fmt: skip
+        show(each, experiment.evaluate.confidence)
     for run in sorted(runs, key=lambda run: int(run.data.params["seed"])):
         print(f"seed {run.data.params['seed']}: {run.data.tags.get('dvc.experiment', run.info.run_id)}")
     print(f"All of them, for decant compare: {run_id}")

@@ -21,12 +21,13 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from decant.commands import output_differences
-from decant.config import compose
 from decant.core.errors import UserError
 from decant.core.hashing import digest
-from decant.core.stage import quiet
+from decant.core.stage import configure_libraries
 from decant.evaluation import report
-from decant.tracking import provenance, runs
+from decant.experiment.experiment import Experiment
+from decant.tracking import provenance
+from decant.tracking.outputs import output_path
 from decant.tracking.runs import SEEDS_RUN
 
 PLACE = Path(".state/verify")
@@ -41,7 +42,7 @@ def main(words: list[str]) -> None:
     Raises:
         UserError: nothing is committed that could be made again, or making it failed.
     """
-    quiet()
+    configure_libraries()
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("decant verify", description=__doc__, formatter_class=plain)
     parser.add_argument("--tolerance", type=float, default=0.01, help="see above (default: 0.01)")
@@ -49,7 +50,7 @@ def main(words: list[str]) -> None:
     clone = cloned(Path.cwd(), PLACE.absolute())
     commit = _git(clone, "rev-parse", "HEAD").strip()  # here it may move meanwhile
     committed = outputs(clone)
-    made_there = provenance.recorded(clone)
+    made_there = provenance.read(clone)
     again(clone)
     rows = list(compared(clone, commit, committed, outputs(clone), own.tolerance))
     report.terminal().print(report.grid(f"commit {commit[:8]}, made again", COLUMNS, rows))
@@ -154,12 +155,12 @@ def reasons(clone: Path, there: dict[str, dict[str, str]], equal: list[str]) -> 
 
     `equal`: outputs that are byte-equal; what was written down of them has to be of these bytes.
     """
-    here = provenance.environment(compose.load([], clone))
+    here = provenance.environment(Experiment.load([], clone).config["trainer"])
     if not there:
         return ["provenance.json is not committed: where these outputs were made is not known"]
     found: dict[str, list[str]] = {}
     for stage, facts in there.items():
-        output = runs.output(stage)
+        output = output_path(stage)
         if str(output) in equal and digest(clone / output) != facts["digest"]:
             found.setdefault("- what provenance.json says is of another output", []).append(stage)
         for key in sorted((facts.keys() | here.keys()) - {"digest"}):

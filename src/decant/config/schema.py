@@ -1,213 +1,164 @@
-"""The sections of params.yaml: what each knob means, and which values it takes."""
+"""The sections of params.yaml and of conf/trainer/: what each value means, and which values it takes."""
 
-import math
-from dataclasses import dataclass
-from os.path import normpath
-from typing import Any
+from typing import Annotated, ClassVar, Literal
 
-from decant.core.errors import require
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""A share in [0, 1)."""
+SplitShare = Annotated[float, Field(gt=0, le=0.5)]
+Count = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Precision = Literal[
+    *("auto", "32-true", "32", "bf16-mixed", "bf16", "16-mixed", "16", "bf16-true", "16-true", "64-true", "64")
+]
 
 
-@dataclass
-class Prepare:
+class Section(BaseModel):
+    """Values under one key; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Prepare(Section):
     """Section `prepare`: how missing splits are made."""
 
-    validation: float
-    """Share of train that becomes validation where the source has none, in (0, 0.5]."""
-    test: float
-    """Share of train that becomes test where the source has none, in (0, 0.5]."""
-    labels_per_class: int | None
-    """Keep the labels of so many rows of each class, validation included; the others become unlabelled. null: all."""
-
-    copies: int
-    """Add so many changed copies of each text of train and unlabelled to the unlabelled rows; 0: none."""
-
-    def __post_init__(self) -> None:
-        checks = {k: (0 < getattr(self, k) <= 0.5, "in (0, 0.5]") for k in ("validation", "test")}
-        checks["copies"] = (self.copies >= 0, "0 or more")
-        checks["labels_per_class"] = (self.labels_per_class is None or self.labels_per_class >= 2, "2 or more, or null")
-        require(self, **checks)
+    validation: SplitShare
+    """Share of train that becomes validation where the source has none."""
+    test: SplitShare
+    """Share of train that becomes test where the source has none."""
+    labels_per_class: Annotated[int, Field(ge=2)] | None
+    """Keep this many labels per class, validation included; the other rows become unlabelled. null: keep all."""
+    augmented_copies: Annotated[int, Field(ge=0)]
+    """Augmented copies of each text of train and unlabelled, added to the unlabelled rows."""
 
 
-@dataclass
-class Training:
+class Training(Section):
+    """Hyperparameters that every training has."""
+
+    section: ClassVar[str]
+    """The key of params.yaml that holds these values."""
+
+    epochs: Count
+    """Passes over the training rows."""
+    lr: Rate
+    """Peak learning rate of AdamW, multiplied by the `lr_scale` of the backbone."""
+    batch_size: Count
+    """Rows per optimizer step, over all devices together."""
+    max_length: Count
+    """Tokens kept of an input; longer inputs are truncated."""
+    warmup: Share
+    """Share of the steps in which the learning rate rises; afterwards it falls linearly to 0."""
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    clip: Annotated[float, Field(gt=0)]
+    """Maximum norm of the gradient; larger gradients are scaled down to it."""
+    label_smoothing: Share
+    """Share of the target that is spread over all classes (Szegedy et al. 2016, arXiv:1512.00567)."""
+    ema: Share
+    """Decay of the exponential moving average of the weights; 0: no average (Polyak & Juditsky 1992)."""
+
+
+class PretrainLoad(Training):
     """Section `pretrain_load`; it has an effect where `use.pretrain` is not none."""
 
-    epochs: int
-    """Passes over the training rows."""
-    lr: float
-    """Peak learning rate of AdamW, times the `lr_scale` of the backbone."""
-    batch_size: int
-    """Rows per optimizer step, over all devices together."""
-    max_length: int
-    """Tokens kept of an input; the rest is cut off."""
-    warmup: float
-    """Share of the steps with a rising learning rate, in [0, 1); then it falls linearly to 0."""
-    weight_decay: float
-    clip: float
-    """Largest norm of the gradient; above it the gradient is scaled down."""
-    label_smoothing: float
-    """Share of the target that is spread over all classes, in [0, 1) (Szegedy et al. 2016, arXiv:1512.00567)."""
-    ema: float
-    """Weights are averaged over steps with this decay, in [0, 1); 0: not at all (Polyak & Juditsky 1992)."""
-
-    def __post_init__(self) -> None:
-        checks = {k: (getattr(self, k) > 0, "above 0") for k in ("epochs", "lr", "batch_size", "max_length", "clip")}
-        checks |= {k: (0 <= getattr(self, k) < 1, "in [0, 1)") for k in ("warmup", "label_smoothing", "ema")}
-        checks["lr"] = (0 < self.lr < math.inf, "a number above 0")
-        checks["weight_decay"] = (0 <= self.weight_decay < math.inf, "0 or more")
-        require(self, **checks)
+    section = "pretrain_load"
 
 
-@dataclass
-class Controlled(Training):
-    """Section `distill`: training with a control beside it."""
-
-    control_epochs: int
-    """Passes of the control, over the labelled rows: as many as give it its best chance."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, control_epochs=(self.control_epochs > 0, "above 0"))
-
-
-@dataclass
-class FineTune(Controlled):
+class FineTune(Training):
     """Section `fine_tune`."""
 
-    folds: int
-    """1: one teacher; k: k teachers, each trained without one k-th of train, that teach together (cross-validation)."""
-    seeds: int
-    """1: one teacher; k: k teachers, each trained on all of train from a seed of its own, that teach together."""
-    half_logits: bool
-    """Store the soft targets (logits on train and unlabelled rows) in half precision."""
-    top_logits: int | None
-    """Store so many of a row's soft targets, the largest, and what the others have in common; null: all."""
+    section = "fine_tune"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        together = self.folds > 1 and self.seeds > 1
-        require(
-            self,
-            folds=(self.folds > 0 and not together, "1 or more; 1 where seeds is more"),
-            seeds=(self.seeds > 0, "1 or more"),
-            top_logits=(self.top_logits is None or self.top_logits > 0, "1 or more, or null"),
-        )
+    control_epochs: Count
+    """Passes of the control, the network from scratch: as many as give it its best chance."""
+    folds: Count
+    """1: one teacher. k: k teachers, each trained without one k-th of train; they teach together (cross-validation)."""
+    seeds: Count
+    """1: one teacher. k: k teachers, each trained on all of train with a seed of its own; they teach together."""
+    logits_dtype: Literal["float32", "float16"]
+    """How the soft targets (logits on train and unlabelled rows) are stored."""
+    top_k_logits: Count | None
+    """Store only the k largest soft targets of a row, and the mean probability of the rest. null: store all."""
+
+    @model_validator(mode="after")
+    def _folds_or_seeds(self) -> "FineTune":
+        if self.folds > 1 and self.seeds > 1:
+            raise ValueError(f"folds is {self.folds}, expected 1 where seeds is more than 1")
+        return self
 
 
-@dataclass
-class Distill(Controlled):
+class Distill(Training):
     """Section `distill`."""
 
-    start: str
-    """Whose layers the student starts from: `pretrained`, its own weights; `teacher`, the same layers, fine-tuned."""
-    vocabulary: str
-    """`all` tokens of the student's tokenizer, or those `used` by train and unlabelled texts, and single characters."""
-    dropout: float | None
-    """Dropout of a student that a teacher helps, in [0, 1); null, and for the control always: its own."""
-    consistent: bool
+    section = "distill"
+
+    control_epochs: Count
+    """Passes of the control, the student without a teacher, over the labelled rows."""
+    init_from: Literal["pretrained", "teacher"]
+    """Initial weights of the student: its own `pretrained` ones, or the same layers of the fine-tuned `teacher`."""
+    vocabulary: Literal["all", "used"]
+    """`all` tokens of the student's tokenizer, or the ones `used` by train and unlabelled texts, and single characters."""
+    dropout: Share | None
+    """Dropout of the student when a teacher helps it. null, and always for the control: that of its architecture."""
+    online_teacher: bool
     """Run the teacher beside the student, on the same augmented input (Beyer et al. 2022, arXiv:2106.05237)."""
-    teachers: list[str]
-    """Folders under data/raw/ with the predictions.parquet of further teachers; all predictions are combined."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        outside = [t for t in self.teachers if not normpath(t).startswith("data/raw/")]
-        require(
-            self,
-            start=(self.start in ("pretrained", "teacher"), "pretrained or teacher"),
-            vocabulary=(self.vocabulary in ("all", "used"), "all or used"),
-            dropout=(self.dropout is None or 0 <= self.dropout < 1, "in [0, 1), or null"),
-            teachers=(not outside, "folders under data/raw/, which DVC watches"),
-        )
+    teachers: dict[str, str]
+    """Further teachers, {folder: sha256 of its predictions.parquet}; all predictions are combined."""
 
 
-@dataclass
-class Export:
-    """Section `export`: the files that distill hands on for ONNX Runtime."""
+class Export(Section):
+    """Section `export`: the files that distill writes for ONNX Runtime."""
 
-    prune: float
-    """Share of the weights of the student's linear and convolutional layers that become 0, in [0, 1); it trains on."""
-    prune_epochs: int
-    """Passes of the training after that."""
+    prune: Share
+    """Share of the weights of linear and convolutional layers that pruning sets to 0 before training continues."""
+    prune_epochs: Count
+    """Passes of the training after pruning."""
     int8: bool
-    """Quantise, too: dynamically for transformers, with calibration rows for convolutions."""
-    calibration: int
-    """Rows of train that ranges of activations are measured on."""
-    most_lost: float
-    """Fail where an exported file loses more of the primary metric on test than this, in [0, 1]."""
-
-    def __post_init__(self) -> None:
-        require(
-            self,
-            prune=(0 <= self.prune < 1, "in [0, 1)"),
-            prune_epochs=(self.prune_epochs > 0, "1 or more"),
-            calibration=(self.calibration > 0, "1 or more"),
-            most_lost=(0 <= self.most_lost <= 1, "in [0, 1]"),
-        )
+    """Quantise as well: dynamically for transformers, with calibration rows for convolutions."""
+    calibration: Count
+    """Rows of train on which ranges of activations are measured."""
+    max_metric_drop: Annotated[float, Field(ge=0, le=1)]
+    """Fail where an exported file loses more of the primary metric on test than this."""
 
 
-@dataclass
-class Evaluate:
+class Evaluate(Section):
     """Section `evaluate`."""
 
-    resamples: int
+    resamples: Count
     """Bootstrap resamples behind each interval."""
-    confidence: float
-    """Coverage of the intervals, in (0, 1)."""
-    bins: int
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    """Coverage of the intervals."""
+    bins: Count
     """Bins of the calibration error."""
 
-    def __post_init__(self) -> None:
-        checks = {k: (getattr(self, k) > 0, "above 0") for k in ("resamples", "bins")}
-        checks["confidence"] = (0 < self.confidence < 1, "in (0, 1)")
-        require(self, **checks)
 
-
-@dataclass
-class Trainer:
-    """A file of conf/trainer/: the hardware. It changes the last bits of a result, and what is drawn in a step."""
+class Trainer(Section):
+    """A file of conf/trainer/: the hardware. It changes the last bits of a result, and what a step draws at random."""
 
     accelerator: str
-    """`cpu`, `gpu`, or `auto`."""
-    devices: Any
-    """How many on each machine, -1: all; or a list of their numbers."""
-    num_nodes: int
+    """`cpu`, `gpu` or `auto`."""
+    devices: int | list[int]
+    """How many on each machine, -1: all; or a list of their indices."""
+    num_nodes: Count
     strategy: str
-    """How they train together, as Lightning calls it."""
-    precision: Any
-    """As Lightning calls it, or `auto`: bfloat16 where the device has it."""
-    threads: int
-    """Of a process."""
-    accumulate: int
-    """Parts that a device takes its share of a batch in."""
-    save_minutes: float
-    """Between saved states of a training."""
-
-    def __post_init__(self) -> None:
-        numbers = self.devices if isinstance(self.devices, list) else [self.devices]
-        require(
-            self,
-            devices=(all(isinstance(n, int) for n in numbers), "a whole number, or a list of such"),
-            num_nodes=(self.num_nodes > 0, "1 or more"),
-            precision=(str(self.precision) in PRECISIONS, f"one of: {', '.join(PRECISIONS)}"),
-            threads=(self.threads > 0, "1 or more"),
-            accumulate=(self.accumulate > 0, "1 or more"),
-            save_minutes=(self.save_minutes >= 0, "0 or more"),
-        )
+    """How devices train together, by Lightning's name."""
+    precision: Annotated[Precision, BeforeValidator(str)]
+    """By Lightning's name, or `auto`: bfloat16 where the device computes in it natively."""
+    threads: Count
+    """CPU threads of a process."""
+    accumulate: Count
+    """Parts in which a device processes its share of a batch."""
+    save_minutes: Annotated[float, Field(ge=0)]
+    """Minutes between two saved states of a training."""
 
 
-PRECISIONS = ("auto", "32-true", "32", "bf16-mixed", "bf16", "16-mixed", "16", "bf16-true", "16-true", "64-true", "64")
-SECTIONS: dict[str, type] = {
+SECTIONS: dict[str, type[Section]] = {
     "prepare": Prepare,
-    "pretrain_load": Training,
+    "pretrain_load": PretrainLoad,
     "fine_tune": FineTune,
     "distill": Distill,
     "export": Export,
     "evaluate": Evaluate,
+    "trainer": Trainer,
 }
-
-
-def section(knobs: object) -> str:
-    """The name of the section that `knobs` are of."""
-    return next(name for name, kind in SECTIONS.items() if type(knobs) is kind)
+"""By key of the whole config."""

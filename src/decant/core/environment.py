@@ -9,24 +9,24 @@ import torch
 
 
 def versions(*packages: str) -> str:
-    """The installed versions of distributions, in words."""
+    """The installed versions of distributions: "torch 2.13.0, transformers 5.23.0"."""
     return ", ".join(f"{name} {version(name)}" for name in packages)
 
 
 def hardware() -> str:
-    """The processor and, if there are any, the accelerators, in words."""
+    """The processor and the accelerators, if there are any."""
     count = torch.cuda.device_count()
     return processor() + (f", {count} x {torch.cuda.get_device_name(0)}" if count else "")
 
 
 def processor() -> str:
-    """The processor in words: what latencies are measured on."""
+    """Cores and model of the processor, on which latencies are measured."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} cores of {model_name()}"
+    return f"{cores} cores of {processor_model()}"
 
 
-def model_name() -> str:
-    """What the processor calls itself."""
+def processor_model() -> str:
+    """The model name that the processor reports."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

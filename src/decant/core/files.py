@@ -13,8 +13,8 @@ from decant.core.errors import UserError
 from decant.core.processes import rank
 
 
-def writable(folder: Path) -> None:
-    """Make sure that `folder` can be made and written, before any work.
+def check_writable(folder: Path) -> None:
+    """Make sure that `folder` can be created and written, before any work.
 
     Raises:
         UserError: it cannot.
@@ -30,27 +30,27 @@ def writable(folder: Path) -> None:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when the block ends well; else nothing changes.
+    """A new folder that replaces `folder` when the block succeeds; when it fails, `folder` is unchanged.
 
-    Ranks above 0 get a folder that is thrown away.
+    Ranks above 0 get a temporary folder.
     """
     if rank():
-        with tempfile.TemporaryDirectory() as elsewhere:
-            yield Path(elsewhere)
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        yield fresh
-        shared(fresh)
+        yield new
+        set_default_modes(new)
         shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
+        new.rename(folder)
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
 
 
-def shared(folder: Path) -> None:
-    """Give all in `folder` the usual mode: temporary folders, and weights that safetensors wrote, are private."""
+def set_default_modes(folder: Path) -> None:
+    """Give `folder` and all files in it the default mode: temporary folders, and files of safetensors, are private."""
     mask = os.umask(0)
     os.umask(mask)
     for path in (folder, *folder.rglob("*")):
@@ -58,12 +58,12 @@ def shared(folder: Path) -> None:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Sorted and indented: equal values have equal bytes."""
+    """Write sorted, indented JSON: equal values have equal bytes."""
     file.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
 
 
 def read_json(file: Path) -> Any:
-    """What `write_json` wrote.
+    """The value in a JSON file.
 
     Raises:
         UserError: the file is damaged.

@@ -1,4 +1,4 @@
-"""Which bytes these are: sha256 of files and folders."""
+"""Digests of files, folders and code."""
 
 import hashlib
 import inspect
@@ -13,7 +13,7 @@ def sha256(file: Path) -> str:
 
 
 def digest(path: Path) -> str:
-    """Of names and content of a file, or of all files under a folder: which output this is."""
+    """Hexadecimal digest over names and contents of a file, or of all files under a folder."""
     total = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
@@ -21,6 +21,6 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def code(source: type | ModuleType) -> str:
-    """md5 of the source file of a class or module: a stage writes it down where DVC watches a whole folder."""
+def code_digest(source: type | ModuleType) -> str:
+    """md5 of the source file of a class or module: recorded in a manifest where DVC watches a whole folder."""
     return hashlib.md5(Path(inspect.getfile(source)).read_bytes()).hexdigest()

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 SHELLS = ("sh", "bash", "dash", "zsh")
-"""What DVC starts a stage by."""
+"""The programs through which DVC starts a stage."""
 
 
 def rank() -> int:
@@ -20,37 +20,40 @@ def rank() -> int:
     return number or int(os.environ.get("NODE_RANK", 0))
 
 
-def owner() -> dict[str, str]:
-    """Tag with the process that a run belongs to."""
-    me = psutil.Process()
-    return {"decant.process": f"{platform.node()} {me.pid} {me.create_time()}"}
+def process_id() -> str:
+    """Host, pid and start time: identifies this process among all that ever ran."""
+    process = psutil.Process()
+    return f"{platform.node()} {process.pid} {process.create_time()}"
 
 
-def alive(pid: int, started: float) -> bool:
-    """Whether a process of this machine, and no later one of its number, still runs."""
+def is_alive(pid: int, started: float) -> bool:
+    """Whether a process of this machine, and not a later one with the same pid, still runs."""
     try:
         return abs(psutil.Process(pid).create_time() - started) < 1
     except psutil.NoSuchProcess:
         return False
 
 
-def dvc() -> psutil.Process | None:
+def dvc_process() -> psutil.Process | None:
     """The DVC process that this one is a stage of; None: it was started by hand."""
-    above = psutil.Process().parents() if "DVC_STAGE" in os.environ else []
-    return next((p for p in above if any(Path(word).name.startswith("dvc") for word in words(p)[:3])), None)
+    parents = psutil.Process().parents() if "DVC_STAGE" in os.environ else []
+    return next((p for p in parents if any(Path(word).name.startswith("dvc") for word in argv(p)[:3])), None)
 
 
-def orphaned() -> bool:
-    """Whether DVC started this process, and was killed while it was still importing: at most a shell is left above."""
-    if "DVC_STAGE" not in os.environ or dvc():
+def is_orphaned() -> bool:
+    """Whether DVC started this process and was killed during its imports: at most a shell is left as parent."""
+    if "DVC_STAGE" not in os.environ or dvc_process():
         return False
-    above = [p for p in psutil.Process().parents() if Path(next(iter(words(p)), "sh")).name not in SHELLS]
+    parents = [p for p in psutil.Process().parents() if Path(next(iter(argv(p)), "sh")).name not in SHELLS]
+    if not parents:
+        return True
     # a script may be the first process of a container, and use DVC as a library
-    return not above or ((above[0].pid == 1 or above[0].name() == "systemd") and "python" not in above[0].name())
+    is_init = parents[0].pid == 1 or parents[0].name() == "systemd"
+    return is_init and "python" not in parents[0].name()
 
 
-def words(process: psutil.Process) -> list[str]:
-    """Its command line; empty: it is gone."""
+def argv(process: psutil.Process) -> list[str]:
+    """The command line of a process; empty: it has ended."""
     try:
         return process.cmdline()
     except psutil.Error:

@@ -1,65 +1,65 @@
-"""What a stage that was killed had done, so that it goes on from there and ends as if nothing had happened.
+"""Where an interrupted stage keeps its state, and which state belongs to it.
 
-It lies in .state/<stage>/<fingerprint>/, outside of what DVC clears away before a stage starts, and is thrown away when
-the next stage starts: until then DVC may not have taken the output. The fingerprint is that of all that decides the
-result, so a state is never taken up by another configuration, other data or other code.
+The state lies in .state/<stage>/<fingerprint>/, outside the outputs that DVC deletes before a stage starts. It is
+deleted when the next stage starts: until then DVC may not have saved the output. The fingerprint covers everything that
+decides the result, so a state is never resumed with another configuration, other data or other code.
 """
 
 import hashlib
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
 
 from decant.core.environment import hardware, versions
 from decant.core.hashing import digest
 
 STATE = Path(".state")
-READS = {
+UPSTREAM: dict[str, tuple[str, ...]] = {
     "prepare": (),
     "pretrain_load": ("prepare",),
     "fine_tune": ("prepare", "pretrain_load"),
     "distill": ("prepare", "pretrain_load", "fine_tune"),
     "evaluate": ("prepare", "fine_tune", "distill"),
 }
-"""Whose outputs a stage reads."""
+"""The stages whose outputs each stage reads."""
 
 
-def place(stage: str, cfg: DictConfig) -> Path:
-    """Where the state of a stage is kept."""
-    return STATE / stage / fingerprint(stage, cfg)
+def state_dir(stage: str, config: Mapping[str, Any]) -> Path:
+    """The folder for the state of a stage under a config."""
+    return STATE / stage / fingerprint(stage, config)
 
 
-def fingerprint(stage: str, cfg: DictConfig) -> str:
-    """Of the configuration, what earlier stages made, the code, versions and processor."""
-    plain = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(plain, dict)
-    del plain["trainer"]["save_minutes"]
-    inputs = [Path("data") / name for name in READS[stage]] + [Path(t) for t in cfg.distill.teachers]
+def fingerprint(stage: str, config: Mapping[str, Any]) -> str:
+    """Digest of the config, the outputs of earlier stages, the code, versions and processor."""
+    trainer = {key: value for key, value in config["trainer"].items() if key != "save_minutes"}
+    inputs = [Path("data") / name for name in UPSTREAM[stage]]
     code = sorted(Path(__file__).parents[1].rglob("*.py"))
-    parts: list[Any] = [plain, *(digest(path) for path in [*inputs, *code] if path.exists())]
+    parts = [{**config, "trainer": trainer}, *(digest(path) for path in [*inputs, *code] if path.exists())]
     parts += [versions("torch", "transformers", "pytorch-lightning"), hardware()]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def name(place: Path) -> str:
-    """What the run is known by whose state is kept there: another project may have one at the same path."""
-    file = place / "name"
+def state_id(folder: Path) -> str:
+    """The id of the run whose state is in `folder`, empty if none; another project may have a state at the same path."""
+    file = folder / "name"
     return file.read_text() if file.exists() else ""
 
 
-def begin(place: Path) -> None:
-    """Make room for the state of a stage: those of stages before it are safe in DVC by now, and all others are old."""
-    for folder in (f for stage in READS for f in (STATE / stage).glob("*") if f != place):
-        shutil.rmtree(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    if not name(place):
-        (place / "name").write_text(str(uuid.uuid4()))
+def open_state(folder: Path) -> None:
+    """Create the folder for the state of a stage, and delete all others.
+
+    Those of earlier stages are saved in DVC by now, and the rest are out of date.
+    """
+    for old in (f for stage in UPSTREAM for f in (STATE / stage).glob("*") if f != folder):
+        shutil.rmtree(old)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not state_id(folder):
+        (folder / "name").write_text(str(uuid.uuid4()))
 
 
-def clear() -> None:
-    """Throw all away, when the last stage is done."""
-    for stage in READS:
+def clear_states() -> None:
+    """Delete all states, after the last stage."""
+    for stage in UPSTREAM:
         shutil.rmtree(STATE / stage, ignore_errors=True)

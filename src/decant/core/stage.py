@@ -1,8 +1,9 @@
-"""How a stage process runs: quiet libraries, pinned threads, memory, and errors in words."""
+"""The process of a stage: signals, threads, memory, quiet libraries, and exit codes."""
 
 import ctypes
 import errno
 import faulthandler
+import gc
 import logging
 import os
 import platform
@@ -14,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import Thread
 from types import FrameType, TracebackType
 
 import psutil
@@ -22,62 +24,107 @@ import transformers
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from decant.core.errors import UserError, redacted
+from decant.core.processes import dvc_process, is_orphaned, rank
+from decant.core.resume import STATE
 
-FULL = re.compile("No space left on device|disk is full|os error 28")
-SHORT = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
-"""What libraries say that have no error class for it."""
-GRACE = 30.0
-"""Seconds that a stage has to close its run when DVC is gone: another may soon be started in its place."""
+DISK_FULL = re.compile("No space left on device|disk is full|os error 28")
+OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
+"""Messages of libraries that have no error class for this."""
+GRACE_SECONDS = 30.0
+"""Time for a stage to close its run after DVC was killed: another stage may soon start in its place."""
+CLEARED = ("fine_tune", "distill", "evaluate")
+"""Stages whose outputs DVC deletes before they start; the others keep theirs (`persist`)."""
+TRAINING = ("pretrain_load", "fine_tune", "distill")
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Say of what a stage has run out, memory or disk, and what to do.
+def stage_process(name: str) -> Iterator[None]:
+    """Run the block as the process of stage `name`; errors become messages and exit codes.
+
+    Exit code 2 for errors that the user can put right, 1 for errors of decant (with a traceback), 143 after SIGTERM, 130
+    after Ctrl-C (1 in the middle of training). Where DVC is killed, the stage ends too: with code 1 if it has not ended
+    by itself after `GRACE_SECONDS`.
+    """
+    configure_libraries()
+    signal.signal(signal.SIGTERM, _terminate)
+    if is_orphaned():
+        sys.exit("decant: DVC, which started this stage, is gone; run: dvc repro")
+    if parent_process := psutil.Process(os.getppid()) if rank() else dvc_process():
+        Thread(target=end_with, args=(parent_process,), daemon=True).start()
+    gc.freeze()  # imported modules stay: the garbage collector need not look through them, also not at exit
+    try:
+        with exhaustion_explained(name):
+            yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        _report_resume_state(name)
+        sys.exit(stop.code if isinstance(stop, SystemExit) else 130)
+    except FileNotFoundError as error:
+        if not str(error.filename).startswith("data/"):
+            raise
+        command = f"run: dvc repro {name.replace('_', '-')}"
+        _exit_with([f"no {error.filename}, which an earlier stage writes; {command}"])
+    except UserError as error:
+        restore = "outputs that DVC deleted before this stage come back with: dvc checkout"
+        _exit_with([*error.problems, *([restore] if "DVC_STAGE" in os.environ and name in CLEARED else [])])
+
+
+def _report_resume_state(name: str) -> None:
+    if any((STATE / name).rglob("*.ckpt")):
+        print("decant: stopped; the training so far is saved, and the same command resumes it", file=sys.stderr)
+
+
+def _exit_with(problems: list[str]) -> None:
+    print(*(f"decant: {problem}" for problem in problems), sep="\n", file=sys.stderr)
+    sys.exit(2)
+
+
+@contextmanager
+def exhaustion_explained(name: str) -> Iterator[None]:
+    """Explain a full disk or too little memory in stage `name`.
 
     Raises:
-        UserError: instead of what libraries raise then, each its own.
+        UserError: in place of the errors of the libraries.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        first = str(error).partition("\n")[0]
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or FULL.search(str(error)):
+        reason = str(error).partition("\n")[0]
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or DISK_FULL.search(str(error)):
             raise UserError(
-                f"the disk is full ({shutil.disk_usage('.').free / 1e6:.0f} MB are free here): {first}; free some (dvc "
-                "gc --workspace clears old outputs from DVC's cache) and run the same again: what was kept of a "
-                "training is not lost"
+                f"the disk is full ({shutil.disk_usage('.').free / 1e6:.0f} MB are free here): {reason}; free some (dvc "
+                "gc --workspace clears old outputs from DVC's cache) and run the same command again: the saved state "
+                "of a training is not lost"
             ) from error
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or SHORT.search(str(error)):
-            trains = name in ("pretrain_load", "fine_tune", "distill")
-            knobs = f"lower {name}.batch_size or {name}.max_length in params.yaml" if trains else "give it fewer rows"
-            traceback.print_exc()  # it may be a fault of ours that asks for so much
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or OUT_OF_MEMORY.search(str(error)):
+            smaller = f"lower {name}.batch_size or {name}.max_length in params.yaml"
+            traceback.print_exc()  # the cause may be an error of decant that asks for too much
             raise UserError(
-                f"not enough memory: {first}; raise accumulate in conf/trainer/ (the same batch in smaller parts), or "
-                f"{knobs}"
+                f"not enough memory: {reason}; raise accumulate in conf/trainer/ (the same batch in smaller parts), or "
+                f"{smaller if name in TRAINING else 'give it fewer rows'}"
             ) from error
         raise
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # another would interrupt the closing of the run
+    for number in (signal.SIGINT, signal.SIGTERM):  # another one would interrupt the closing of the run
         signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + signum)
 
 
-def end_with(above: psutil.Process) -> None:
-    """End this process when the one above it is gone, killed without a chance to say so."""
+def end_with(parent_process: psutil.Process) -> None:
+    """End this process when its parent has been killed."""
     with suppress(psutil.NoSuchProcess):
-        above.wait()
-    # what Python is in may swallow the exit, or take long; this ends it then, and says where it was
-    faulthandler.dump_traceback_later(GRACE, exit=True, file=2)
+        parent_process.wait()
+    # a library may swallow the exit, or take long: this ends the process then, and prints where it was
+    faulthandler.dump_traceback_later(GRACE_SECONDS, exit=True, file=2)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def quiet() -> None:
-    """Leave out what libraries say to their own developers, and credentials."""
-    sys.excepthook = _hook
+def configure_libraries() -> None:
+    """Silence messages that are not for users, and remove credentials from tracebacks."""
+    sys.excepthook = _print_redacted
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forks and threads do not mix
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on a GPU
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -86,33 +133,33 @@ def quiet() -> None:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()  # it would warn of every new head, which is the point
+    transformers.utils.logging.set_verbosity_error()  # it warns of every new head, which is intended here
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")  # data is in memory
-    warnings.filterwarnings("ignore", message=".*number of training batches.*")  # we log per epoch
-    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # datamodule.py goes on by itself
+    warnings.filterwarnings("ignore", message=".*number of training batches.*")  # metrics are logged per epoch
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # datamodule.py resumes by itself
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning on new torch
     warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")  # targets have no gaps
 
 
-def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _print_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
-def threads(count: int) -> None:
-    """Pin the number of CPU threads: another count changes the last bits of every sum."""
+def pin_threads(count: int) -> None:
+    """Set the number of CPU threads: another number changes the last bits of every sum."""
     os.environ["OMP_NUM_THREADS"] = str(count)
     torch.set_num_threads(count)
     threadpool_limits(count)  # NumPy and scikit-learn read the variable when they are imported
 
 
-def keep_memory() -> None:
-    """Keep freed memory for the next step, where the allocator is glibc's.
+def keep_freed_memory() -> None:
+    """Let glibc's allocator keep freed memory for the next step.
 
-    It hands large blocks back at once, and the kernel clears each page again when it is next asked for: on images
+    By default it returns large blocks at once, and the kernel clears each page again at the next request: on images
     that is more than half of the time.
     """
     if platform.libc_ver()[0] == "glibc":
-        trim_threshold, mmap_max = -1, -4  # numbers of malloc.h
+        trim_threshold, mmap_max = -1, -4  # parameters of mallopt in malloc.h
         libc = ctypes.CDLL(None)
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, -1)

@@ -1,4 +1,4 @@
-"""A teacher that runs beside its student: for what is not stored, its states, and its answer to augmented inputs."""
+"""A teacher that runs with its student: for hidden states and attention, which are not stored, and augmented inputs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,79 +14,81 @@ from decant.dataset.prepared import Prepared
 from decant.loss import Output
 from decant.models import directory, predictions
 
-READS_TOKENS = "input_ids"
+TOKEN_INPUT = "input_ids"
 
 
-class Beside:
-    """The frozen teacher in `folder`, in evaluation mode, for a student that reads with `encoder`.
+class OnlineTeacher:
+    """The frozen teacher in `folder`, in evaluation mode, for a student whose inputs `encoder` makes.
 
-    No module: it is in no state, no optimizer, no device of its student's. `aligned`: it reads the tokens (or pixels)
-    of the student's batch, translated to its own vocabulary; else what its own tokenizer makes of the whole row.
+    It is no module, so it is in no state dict, no optimizer, and not moved with the student. Where `aligned`, it reads
+    the tokens (or pixels) of the student's batch, translated to its own vocabulary; otherwise what its own tokenizer
+    makes of the whole row.
 
     Raises:
-        UserError: several teachers, whose states have no mean; a teacher of other data.
+        UserError: several teachers, whose states cannot be averaged; a teacher of other data.
     """
 
     def __init__(self, folder: Path, prepared: Prepared, encoder: Encoder) -> None:
         if not (folder / "model.safetensors").exists():
             raise UserError(
                 "fine_tune.folds or fine_tune.seeds made several teachers, and only their stored predictions can be "
-                "combined; choose a loss of logits and distill.consistent false, or one teacher"
+                "combined; choose a loss of logits and distill.online_teacher false, or one teacher"
             )
         predictions.verify(folder, "train", prepared.digests["train"])
         self.network, _ = directory.load(folder, prepared.modality)
         self.network.requires_grad_(False)
-        # what the student reads may be more than the teacher learned from, not more than it can read
+        # a student may read more tokens than the teacher was trained on, but not more than it can read
         self.encoder = prepared.modality.encoder(folder, getattr(encoder.processor, "model_max_length", None))
-        self.table = translation(encoder, self.encoder)
-        self.own: list[Any] = []
-        if self.table is None and prepared.modality.name == "text":
-            parts = [prepared.frames[s] for s in ("train", "unlabelled") if s in prepared.frames]
-            self.own = self.encoder.encode(pd.concat(parts))
+        self.token_map = token_map(encoder, self.encoder)
+        self.items: list[Any] = []
+        """The rows as the teacher's own tokenizer encodes them, where it is not aligned."""
+        if self.token_map is None and prepared.modality.name == "text":
+            frames = [prepared.frames[s] for s in ("train", "unlabelled") if s in prepared.frames]
+            self.items = self.encoder.encode(pd.concat(frames))
 
     @property
     def aligned(self) -> bool:
         """See the class."""
-        return not self.own
+        return not self.items
 
     @torch.no_grad()
     def __call__(self, batch: Batch, needs: Sequence[str]) -> Output:
-        """What the teacher gives for the student's batch, of `needs`."""
+        """The outputs of the teacher, as far as `needs` asks for them, for the student's batch."""
         device = batch["target"].device
         self.network.to(device).eval()
-        return output(self.network, self.inputs(batch, device), needs)
+        return network_output(self.network, self.inputs(batch, device), needs)
 
     def inputs(self, batch: Batch, device: torch.device) -> Batch:
         """The arguments of the teacher."""
-        if self.own:
-            mine = self.encoder.stack([self.own[i] for i in batch["number"].tolist()])
-            return self.encoder.inputs({k: v.to(device) for k, v in mine.items()})
-        if self.table is not None:
-            batch = batch | {READS_TOKENS: self.table.to(device)[batch[READS_TOKENS]]}
+        if self.items:
+            teacher_batch = self.encoder.stack([self.items[i] for i in batch["number"].tolist()])
+            return self.encoder.inputs({k: v.to(device) for k, v in teacher_batch.items()})
+        if self.token_map is not None:
+            batch = batch | {TOKEN_INPUT: self.token_map.to(device)[batch[TOKEN_INPUT]]}
         return self.encoder.inputs(batch)
 
 
-def output(network: PreTrainedModel, inputs: Batch, needs: Sequence[str]) -> Output:
-    """A pass of `network`, with what is needed beside the logits.
+def network_output(network: PreTrainedModel, inputs: Batch, needs: Sequence[str]) -> Output:
+    """A forward pass of `network`, with the hidden states and attention that `needs` asks for.
 
     Raises:
-        UserError: the network has none of it.
+        UserError: the network does not return them.
     """
     flags = {"output_hidden_states": "hidden" in needs, "output_attentions": "attention" in needs}
-    found = network(**inputs, **{k: v for k, v in flags.items() if v})
-    states = {"hidden": found.get("hidden_states"), "attention": found.get("attentions")}
+    output = network(**inputs, **{k: v for k, v in flags.items() if v})
+    states = {"hidden": output.get("hidden_states"), "attention": output.get("attentions")}
     for name in (n for n in needs if n != "logits"):
         if not states[name] or states[name][0] is None:
             raise UserError(
                 f"{type(network).__name__} gives no {name}, which the loss compares; choose a loss of logits, or "
                 "another teacher or student"
             )
-    chosen = {k: tuple(v) for k, v in states.items() if k in needs and v is not None}
-    return Output(found.logits, mask=inputs.get("attention_mask"), **chosen)
+    needed = {k: tuple(v) for k, v in states.items() if k in needs and v is not None}
+    return Output(output.logits, mask=inputs.get("attention_mask"), **needed)
 
 
-def aligned(student: Output, teacher: Output) -> bool:
-    """Whether states of both can be compared place by place: tokens as many, or maps of whatever grid."""
+def are_aligned(student: Output, teacher: Output) -> bool:
+    """Whether states of both can be compared position by position: equally many tokens, or maps of any grid."""
     if student.attention and student.attention[0].shape[2:] != teacher.attention[0].shape[2:]:
         return False
     if not student.hidden:
@@ -95,19 +97,19 @@ def aligned(student: Output, teacher: Output) -> bool:
     return first.dim() == second.dim() and (first.dim() == 4 or first.shape[1] == second.shape[1])
 
 
-def translation(student: Encoder, teacher: Encoder) -> torch.Tensor | None:
-    """The teacher's id of each token of the student's (V,); none: of images, or of tokens that the teacher lacks.
+def token_map(student: Encoder, teacher: Encoder) -> torch.Tensor | None:
+    """The teacher's id of each token of the student's vocabulary (V,).
 
-    A vocabulary that was cut down holds a part of the teacher's tokens, and cuts other words into smaller ones.
+    None for images, and where the teacher lacks tokens. A pruned vocabulary holds a part of the teacher's tokens, and
+    splits other words into smaller ones.
     """
     if not hasattr(student.processor, "get_vocab"):
         return None
-    known = teacher.processor.get_vocab()
-    mine = student.processor.get_vocab()
+    teacher_ids, student_ids = (e.processor.get_vocab() for e in (teacher, student))
     kinds = [type(e.processor.backend_tokenizer.model) for e in (student, teacher)]
-    if kinds[0] is not kinds[1] or not set(mine) <= set(known):
+    if kinds[0] is not kinds[1] or not set(student_ids) <= set(teacher_ids):
         return None
-    table = torch.zeros(max(mine.values()) + 1, dtype=torch.long)
-    for token, number in mine.items():
-        table[number] = known[token]
-    return table
+    ids = torch.zeros(max(student_ids.values()) + 1, dtype=torch.long)
+    for token, number in student_ids.items():
+        ids[number] = teacher_ids[token]
+    return ids

@@ -1,4 +1,4 @@
-"""Where a student starts: from its own weights or its teacher's, with all tokens or those used, and its dropout."""
+"""The initial model directory of a student: its own weights or its teacher's, pruned vocabulary, its dropout."""
 
 import shutil
 from pathlib import Path
@@ -8,69 +8,79 @@ import pandas as pd
 from decant.config.schema import Distill
 from decant.core.errors import UserError
 from decant.core.files import read_json, write_json
-from decant.dataset.modality.text import columns
+from decant.dataset.modality.text_encoder import text_columns
 from decant.dataset.prepared import Prepared
 from decant.distillation import vocabulary_pruning
-from decant.models import directory, surgery
-from decant.models.predictions import members
+from decant.models import directory, dropout, surgery
+from decant.models.predictions import ensemble_members
 
 
-def start(weights: Path, knobs: Distill, prepared: Prepared, folder: Path) -> Path:
-    """The model directory that a student is trained from; `weights`: whose, before the vocabulary is cut.
+def initial_student(hparams: Distill, student: Path, teacher: Path, prepared: Prepared, scratch: Path) -> Path:
+    """The model directory from which a student is trained.
 
-    It is `weights` itself, or made in `folder`.
+    `student` is its output of pretrain-load, `teacher` the fine-tuned teacher. Changed directories are written under
+    `scratch`.
 
     Raises:
-        UserError: `knobs` ask for what this student does not have.
+        UserError: `hparams` ask for something that this student does not have.
     """
-    if knobs.vocabulary == "all" and knobs.dropout is None:
-        return weights
-    shutil.copytree(weights, folder)
-    if knobs.dropout is not None:
-        file = folder / "config.json"
-        write_json(file, directory.with_dropout(read_json(file), knobs.dropout))
-    if knobs.vocabulary == "used":
-        trim(folder, knobs, prepared)
+    if hparams.init_from == "teacher":
+        student = teacher_layers(teacher, student, prepared, scratch / "teacher_layers")
+    if hparams.vocabulary == "all" and hparams.dropout is None:
+        return student
+    folder = Path(shutil.copytree(student, scratch / "initial"))
+    if hparams.dropout is not None:
+        config = folder / "config.json"
+        write_json(config, dropout.with_dropout(read_json(config), hparams.dropout))
+    if hparams.vocabulary == "used":
+        prune_vocabulary(folder, prepared, hparams.max_length)
     return folder
 
 
-def trim(folder: Path, knobs: Distill, prepared: Prepared) -> None:
-    """Cut the vocabulary of a model directory, in place, to what train and unlabelled texts use."""
+def prune_vocabulary(folder: Path, prepared: Prepared, max_length: int) -> None:
+    """Remove tokens from a model directory, in place, that train and unlabelled texts do not use."""
     frames = [prepared.frames[s] for s in ("train", "unlabelled") if s in prepared.frames]
-    texts = pd.concat([frame[c] for frame in frames for c in columns(frame)])
-    kept = vocabulary_pruning.trim(folder, texts.tolist(), knobs.max_length)
-    print(f"vocabulary: {kept:,} tokens kept", flush=True)
+    texts = pd.concat([frame[c] for frame in frames for c in text_columns(frame)])
+    count = vocabulary_pruning.prune(folder, texts.tolist(), max_length)
+    print(f"vocabulary: {count:,} tokens remain", flush=True)
 
 
-def cut(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
-    """What the manifest of `student` names of the fine-tuned `teacher`, layers, neurons and its head, in `folder`.
+def teacher_layers(teacher: Path, student: Path, prepared: Prepared, folder: Path) -> Path:
+    """Write to `folder` the layers, neurons and head of the fine-tuned `teacher` that the `student` keeps.
 
-    Of several teachers it is the first.
+    The manifest of `student` names them. Of several teachers the first is used.
 
     Raises:
         UserError: a student that is no part of its teacher.
     """
-    mine, whole = (read_json(f / "manifest.json") for f in (student, student.parent / "teacher"))
-    same = ("origin", "sha256", "pooling")
-    if any(mine.get(k) != whole.get(k) for k in same) or whole.get("layers") or "sha256" not in mine:
-        raise UserError(
-            f"distill.start is teacher, but the student comes from {mine['origin']} and the teacher from "
-            f"{whole['origin']}; expected one origin, with its layers uncut for the teacher: choose such a pair "
-            "(minilm and minilm_2), or distill.start pretrained"
-        )
-    network, encoder = directory.load(members(teacher)[0], prepared.modality)
+    student_manifest, teacher_manifest = (read_json(f / "manifest.json") for f in (student, student.parent / "teacher"))
+    check_same_origin(student_manifest, teacher_manifest)
+    network, encoder = directory.load(ensemble_members(teacher)[0], prepared.modality)
     depth = getattr(network.config, "num_hidden_layers", None)
-    if mine["layers"] is not None:
+    if student_manifest["layers"] is not None:
         if depth is None:
-            raise UserError(f"{type(network).__name__} cannot be cut; set distill.start to pretrained")
-        # the layer that averages comes last, and stays
-        surgery.cut(network, mine["layers"] + ([depth - 1] if mine["pooling"] == "mean" else []))
-    if mine["intermediate_size"] is not None:
-        surgery.narrow(network, mine["intermediate_size"])
-    # what either yaml changes is as the student's says: with other weights it is the same network
-    own = read_json(student / "config.json")
-    network.config.update({key: own[key] for key in {**whole["config"], **mine["config"]} if key in own})
+            raise UserError(f"{type(network).__name__} cannot be cut; set distill.init_from to pretrained")
+        # the layer for mean pooling comes last, and stays
+        pooling_layer = [depth - 1] if student_manifest["pooling"] == "mean" else []
+        surgery.keep_layers(network, student_manifest["layers"] + pooling_layer)
+    if student_manifest["intermediate_size"] is not None:
+        surgery.narrow_feed_forward(network, student_manifest["intermediate_size"])
+    # keys that either yaml changes have the student's values: with other weights it is the same network
+    config = read_json(student / "config.json")
+    changed = {**teacher_manifest["config"], **student_manifest["config"]}
+    network.config.update({key: config[key] for key in changed if key in config})
     folder.mkdir(parents=True)
     directory.save(network, encoder.processor, folder)
-    write_json(folder / "manifest.json", mine)
+    write_json(folder / "manifest.json", student_manifest)
     return folder
+
+
+def check_same_origin(student: dict[str, object], teacher: dict[str, object]) -> None:
+    """Refuse a student whose weights do not come from the weights of its teacher; arguments: their manifests."""
+    keys = ("origin", "sha256", "pooling")
+    if any(student.get(k) != teacher.get(k) for k in keys) or teacher.get("layers") or "sha256" not in student:
+        raise UserError(
+            f"distill.init_from is teacher, but the student comes from {student['origin']} and the teacher from "
+            f"{teacher['origin']}; expected one origin, with all layers in the teacher: choose such a pair "
+            "(minilm and minilm_2), or distill.init_from pretrained"
+        )

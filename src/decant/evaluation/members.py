@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from decant.dataset.modality import Answer
+from decant.dataset.modality import PredictFn
 from decant.dataset.prepared import Prepared
-from decant.models.predictions import FOLDS_FILE, members, stored
+from decant.models.predictions import FOLDS_FILE, ensemble_members, read_split
 from decant.task import Objective, Scoring
 
 
@@ -22,12 +22,16 @@ def member_scores(folder: Path, prepared: Prepared, scoring: Scoring) -> dict[st
     2004).
     """
     test = np.stack(prepared.frames["test"]["target"].to_list())
-    scores = mean_and_std([scoring.score(stored(member, "test", prepared), test) for member in members(folder)])
+    scores = mean_and_std(
+        [scoring.score(read_split(member, "test", prepared), test) for member in ensemble_members(folder)]
+    )
     if not (folder / FOLDS_FILE).exists():
         return scores
     fold = pd.read_parquet(folder / FOLDS_FILE).set_index("row_id")["fold"].loc[prepared.ids("train")].to_numpy()
-    target, logits = np.stack(prepared.frames["train"]["target"].to_list()), stored(folder, "train", prepared)
-    held_out = [scoring.score(logits[fold == i], target[fold == i]) for i in range(1, len(members(folder)) + 1)]
+    target, logits = np.stack(prepared.frames["train"]["target"].to_list()), read_split(folder, "train", prepared)
+    held_out = [
+        scoring.score(logits[fold == i], target[fold == i]) for i in range(1, len(ensemble_members(folder)) + 1)
+    ]
     return {**scores, "out_of_fold": scoring.score(logits, target), "held_out": mean_and_std(held_out)}
 
 
@@ -36,8 +40,10 @@ def mean_and_std(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)), "scores": list(values)}
 
 
-def joint(answers: Sequence[Answer], objective: Objective) -> Answer:
+def joint(functions: Sequence[PredictFn], objective: Objective) -> PredictFn:
     """The ensemble's answer, which asks all members in turn."""
-    if len(answers) == 1:
-        return answers[0]
-    return lambda inputs: torch.from_numpy(objective.ensemble(np.stack([answer(inputs).numpy() for answer in answers])))
+    if len(functions) == 1:
+        return functions[0]
+    return lambda inputs: torch.from_numpy(
+        objective.ensemble(np.stack([predict(inputs).numpy() for predict in functions]))
+    )

@@ -139,10 +139,10 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 def log(run: Run, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
     """Log the metrics and the files in `OUT` to a run."""
-    run.metrics(mlflow_metrics(metrics, timings))
+    run.log_metrics(mlflow_metrics(metrics, timings))
     for name in ("metrics.json", row_scores.FILE, *TIMED):
-        run.artifact(OUT / name)
-    run.artifact(OUT / "plots", "plots")
+        run.log_artifact(OUT / name)
+    run.log_artifact(OUT / "plots", "plots")
 
 
 def mlflow_metrics(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, float]:

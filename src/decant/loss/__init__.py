@@ -40,7 +40,7 @@ class Loss(nn.Module, ABC):
     needs: tuple[str, ...] = ("logits",)
     """What of the teacher is used: of `logits`, `hidden`, `attention`. Without any, rows without a label are left out;
     with more than logits, the teacher runs beside the student."""
-    exclusive: bool = False
+    single_label: bool = False
     """Whether it is for `Objective.single_label` tasks alone."""
 
     scales: dict[str, Weight]

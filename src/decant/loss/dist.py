@@ -21,7 +21,7 @@ FLAT = 1e-3
 class DIST(Loss):
     """Correlation within rows and within classes; the second is of the rows of a batch, of each device by itself."""
 
-    exclusive = True
+    single_label = True
 
     def __init__(self, temperature: float, beta: Weight, gamma: Weight, hard_weight: Weight) -> None:
         super().__init__()

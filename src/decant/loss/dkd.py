@@ -17,7 +17,7 @@ from decant.task import Objective
 class DKD(Loss):
     """Target class and other classes apart; for a row without a label, the teacher's class is the target."""
 
-    exclusive = True
+    single_label = True
 
     def __init__(self, temperature: float, alpha: Weight, beta: Weight, hard_weight: Weight) -> None:
         super().__init__()

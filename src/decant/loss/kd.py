@@ -23,7 +23,7 @@ class KD(Loss):
     def __init__(self, temperature: float, hard_weight: Weight, standardise: bool) -> None:
         super().__init__()
         self.temperature, self.hard_weight, self.standardise = temperature, hard_weight, standardise
-        self.exclusive = standardise
+        self.single_label = standardise
         check_weights(hard_weight=hard_weight)
         ends = at(hard_weight, 0.0), at(hard_weight, 1.0)
         require(

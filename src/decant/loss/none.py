@@ -6,7 +6,7 @@ from decant.loss import Loss, Output
 from decant.task import Objective
 
 
-class Alone(Loss):
+class NoDistillation(Loss):
     """No teacher."""
 
     needs = ()

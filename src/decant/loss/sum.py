@@ -28,7 +28,7 @@ class Sum(Loss):
         check_weights(**weight)
         self.losses, self.weight = nn.ModuleDict(losses), weight
         self.needs = tuple(n for n in ("logits", "hidden", "attention") if any(n in x.needs for x in losses.values()))
-        self.exclusive = any(loss.exclusive for loss in losses.values())
+        self.single_label = any(loss.single_label for loss in losses.values())
 
     def weights(self, progress: float) -> dict[str, float]:
         """See `Loss.weights`; the hard term's is the sum of all."""

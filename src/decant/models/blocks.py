@@ -1,4 +1,4 @@
-"""The blocks of a network, from the input to the head: what freezes and learns together."""
+"""The blocks of a network from its input to its head: the groups of parameters that freeze and learn together."""
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -7,27 +7,28 @@ from decant.core.errors import UserError
 
 
 def blocks(network: PreTrainedModel) -> list[list[nn.Parameter]]:
-    """Parameters of each block; the last is the head. A network without a backbone of its own is one block.
+    """Parameters of each block, the head last. A network without a separate backbone is one block.
 
-    Modules are registered in the order in which the input passes them; a list of layers is taken apart.
+    Relies on modules being registered in the order in which the input passes them; each layer of a list of layers is a
+    block of its own.
     """
-    # peft's wrapper calls what it holds `model`, as some networks call their backbone
+    # peft's wrapper names the network it wraps `model`, as some networks name their backbone
     network = network if isinstance(network, PreTrainedModel) else network.model
-    body = network.base_model_prefix
-    found: dict[str, list[nn.Parameter]] = {}
+    parameters_of: dict[str, list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        found.setdefault(block_of(name.split("."), body), []).append(parameter)
-    head = found.pop("", [])
-    if found and head:
-        return [*found.values(), head]
-    return [list(network.parameters())]  # timm's hold the head within
+        parameters_of.setdefault(block_of(name.split("."), network.base_model_prefix), []).append(parameter)
+    head = parameters_of.pop("", [])
+    if parameters_of and head:
+        return [*parameters_of.values(), head]
+    return [list(network.parameters())]  # timm's networks have their head inside the backbone
 
 
-def layered(network: PreTrainedModel) -> PreTrainedModel:
-    """`network`, if it has a backbone apart from its head.
+def require_backbone(network: PreTrainedModel) -> PreTrainedModel:
+    """`network`, if its backbone is separate from its head.
 
     Raises:
-        UserError: it is one block (an LSTM of ours), so nothing can be frozen, cached or slowed down apart.
+        UserError: the network is a single block (as `LSTMForSequenceClassification` is), so that no part of it can be
+            frozen, cached or trained more slowly than the rest.
     """
     if len(blocks(network)) < 2:
         raise UserError(
@@ -37,10 +38,10 @@ def layered(network: PreTrainedModel) -> PreTrainedModel:
     return network
 
 
-def block_of(path: list[str], body: str) -> str:
-    """The block that a parameter at `path` belongs to; empty: the head."""
-    if body not in path[:-1]:
+def block_of(path: list[str], backbone: str) -> str:
+    """The block of a parameter at `path`; "" for the head. `backbone`: the name of the backbone in the network."""
+    if backbone not in path[:-1]:
         return ""
-    inner = path[path.index(body) + 1 :]
-    number = next((i for i, word in enumerate(inner) if word.isdigit()), 0)
-    return ".".join(inner[: number + 1])
+    inner = path[path.index(backbone) + 1 :]
+    layer_number = next((i for i, part in enumerate(inner) if part.isdigit()), 0)
+    return ".".join(inner[: layer_number + 1])

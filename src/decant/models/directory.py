@@ -1,8 +1,8 @@
-"""Model directories, what stages hand each other: weights, config, tokenizer or image processor."""
+"""Model directories, what stages pass to each other: weights, config, tokenizer or image processor."""
 
 import json
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
-from decant.backbone import reading
 from decant.core.errors import UserError
 from decant.dataset.modality import Encoder, Modality, Row
 from decant.models import mlp_head
+
+ARCHITECTURES = ("decant.backbone.", "decant.models.")
+"""Packages whose modules a config.json may name as its `architecture_module`."""
 
 
 @dataclass(frozen=True)
@@ -25,39 +28,58 @@ class Head:
     hidden: int | None = None
     """Units of a hidden layer; None: no such layer."""
     one_logit: bool = False
-    """One number through a sigmoid, for two classes."""
+    """A single logit with a sigmoid, for two classes."""
 
     @property
     def custom(self) -> bool:
-        """Whether transformers has no head of this shape, so that loading it takes decant."""
+        """Whether transformers has no head of this shape, so that loading it needs decant."""
         return self.hidden is not None or self.one_logit
 
 
-def handed(folder: Path) -> AbstractContextManager[None]:
-    """For the reading of a model directory that a stage wrote; a file that is not there is told by `run.stage`.
+@contextmanager
+def reporting_damage(folder: Path, remedy: str, passed_through: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn errors raised inside, while a model directory is read, into a `UserError` that names the folder.
+
+    `remedy`: the next step, at the end of the message. Errors of the types `passed_through` are raised unchanged.
 
     Raises:
-        UserError: it is damaged.
-        FileNotFoundError: it is not there.
+        UserError: the model directory is damaged.
     """
-    return reading(folder, "as an earlier stage wrote it: run: dvc repro", (FileNotFoundError,))
+    try:
+        yield
+    except passed_through:
+        raise
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        file = folder / "model.safetensors" if isinstance(error, SafetensorError) else folder
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{file} cannot be read: {reason}; expected a complete model directory, {remedy}") from error
+
+
+def reading_model_directory(folder: Path) -> AbstractContextManager[None]:
+    """Context for reading a model directory that a stage wrote; the stage runner reports a missing file.
+
+    Raises:
+        UserError: the model directory is damaged.
+        FileNotFoundError: a file is missing.
+    """
+    return reporting_damage(folder, "as an earlier stage wrote it: run: dvc repro", (FileNotFoundError,))
 
 
 def register(folder: Path) -> None:
-    """Make an architecture of ours known to transformers, if `folder` holds one."""
+    """Register with transformers the architecture of `folder`, if it is one of decant's own."""
     module = json.loads((folder / "config.json").read_text()).get("architecture_module", "")
-    if module.startswith("decant.backbone."):  # nothing else is imported on a file's word
+    if module.startswith(ARCHITECTURES):  # a file must not make us import anything else
         import_module(module)
 
 
 def with_head(auto: Any, folder: Path, head: Head, **config: Any) -> PreTrainedModel:
-    """The backbone of `folder` under a new head, drawn from the global seed; prints what was loaded.
+    """The backbone of `folder` under a new head, initialised from the global seed; prints what was loaded.
 
     `config`: entries of the network's configuration.
     """
     register(folder)
     if head.custom:
-        return mlp_head.on(folder, head.hidden, head.one_logit, **config)
+        return mlp_head.with_mlp_head(folder, head.hidden, head.one_logit, **config)
     if not (folder / "model.safetensors").exists():
         # some configurations ask for half precision, which their weights are stored in
         model = auto.from_config(AutoConfig.from_pretrained(folder, **config), dtype=torch.float32)
@@ -71,47 +93,26 @@ def with_head(auto: Any, folder: Path, head: Head, **config: Any) -> PreTrainedM
     return model
 
 
-def with_dropout(config: dict[str, Any], share: float) -> dict[str, Any]:
-    """What is in a config.json, with `share` in [0, 1) for all dropout that it knows.
-
-    Raises:
-        UserError: it knows none.
-    """
-    parts = [config, config.get("body", {})]  # of a network of ours, that of its backbone, too
-    known = [{key for key, value in part.items() if is_dropout(key, value)} for part in parts]
-    if not any(known):
-        raise UserError(f"distill.dropout is {share}, but a {config['model_type']} names no dropout; set it to null")
-    whole, body = ({**part, **dict.fromkeys(keys, share)} for part, keys in zip(parts, known, strict=True))
-    return whole | ({"body": body} if body else {})
-
-
-def is_dropout(key: str, value: Any) -> bool:
-    """Whether an entry of a config.json is a share that is dropped, not a switch."""
-    return (
-        ("dropout" in key or key.endswith("pdrop")) and isinstance(value, float | int) and not isinstance(value, bool)
-    )
-
-
 def load(folder: Path, modality: Modality) -> tuple[PreTrainedModel, Encoder]:
-    """Network, in eval mode, and encoder of a finished model directory."""
-    with handed(folder):
+    """The network, in eval mode, and the encoder of a trained model directory."""
+    with reading_model_directory(folder):
         register(folder)
-        network = modality.auto().from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        network = modality.auto_model().from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         return network.eval(), modality.encoder(folder)
 
 
 def save(model: PreTrainedModel, processor: Any, folder: Path) -> None:
-    """Write an ordinary Hugging Face model directory, equal bytes for equal weights.
+    """Write an ordinary Hugging Face model directory; equal weights give equal bytes.
 
     `processor`: the tokenizer or image processor.
     """
-    model.config.name_or_path = ""  # else an absolute path of this machine
+    model.config.name_or_path = ""  # otherwise an absolute path of this machine would be saved
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
 @torch.inference_mode()
 def predict(model: PreTrainedModel, encoder: Encoder, rows: Sequence[Row]) -> np.ndarray:
-    """Logits (N, C), float32, of `rows` in their order: one pass, in full precision, on the model's device."""
+    """Logits (N, C), float32, of `rows` in their order; computed in full precision on the model's device."""
     model.eval()
     return encoder.apply(rows, lambda inputs: model(**inputs).logits.float(), model.device).numpy()

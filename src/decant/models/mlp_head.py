@@ -1,6 +1,6 @@
-"""A head that transformers has not, on any backbone: with a hidden layer, or with one logit for two classes.
+"""A head with a hidden layer, or with one logit for two classes, on any backbone.
 
-A network under it is loaded by decant alone.
+transformers has no such head, so decant has to be installed to load a network with it.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from decant.core.errors import UserError
 
 
 class MLPHeadConfig(PretrainedConfig):
-    """The backbone's configuration and the shape of the head."""
+    """The configuration of the backbone, and the shape of the head."""
 
     model_type = "mlp_head"
 
@@ -38,7 +38,7 @@ class MLPHeadConfig(PretrainedConfig):
         super().__init__(**rest)
         self.body = body or {"model_type": "bert"}
         self.features, self.hidden, self.one_logit, self.first_token = features, hidden, one_logit, first_token
-        self.architecture_module = __name__  # imported by model.load: transformers does not know this one
+        self.architecture_module = __name__  # models.directory imports it: transformers does not know it
 
 
 class MLPHeadForClassification(PreTrainedModel):
@@ -61,7 +61,7 @@ class MLPHeadForClassification(PreTrainedModel):
             module.reset_parameters()
 
     def forward(self, *args: Any, **inputs: Any) -> ImageClassifierOutput:
-        """Logits (B, C); with one logit z they are (0, z), whose softmax is the sigmoid of z."""
+        """Logits (B, C); one logit z gives (0, z), whose softmax is the sigmoid of z."""
         output = self.backbone(*args, **inputs)
         features = output.last_hidden_state[:, 0] if self.config.first_token else output.pooler_output.flatten(1)
         if self.hidden is not None:
@@ -77,36 +77,43 @@ for auto in (AutoModelForImageClassification, AutoModelForSequenceClassification
     auto.register(MLPHeadConfig, MLPHeadForClassification)
 
 
-def on(folder: Path, hidden: int | None, one_logit: bool, **head: Any) -> PreTrainedModel:
+def with_mlp_head(folder: Path, hidden: int | None, one_logit: bool, **head: Any) -> PreTrainedModel:
     """The pretrained backbone of `folder` under a new head.
 
     Raises:
-        UserError: one logit for other than two classes; a backbone that hands on no vector.
+        UserError: one logit for other than two classes; a backbone without an output that the head can read.
     """
     if one_logit and len(head["id2label"]) != 2:
         raise UserError(f"one_logit is for two classes, found {len(head['id2label'])}; set it to false")
-    body, info = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True)
-    drawn = any(k.startswith("pooler") for k in info["missing_keys"])  # at random: nothing was pretrained there
-    body.config.name_or_path = ""  # else the folder, in the saved configuration
-    features, first_token = handed_on(body, drawn)
-    config = MLPHeadConfig(body.config.to_dict(), features, hidden, one_logit, first_token, **head)
+    backbone, info = AutoModel.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+    )
+    random_pooler = any(k.startswith("pooler") for k in info["missing_keys"])
+    backbone.config.name_or_path = ""  # otherwise the folder would be saved in the configuration
+    features, first_token = backbone_features(backbone, random_pooler)
+    config = MLPHeadConfig(backbone.config.to_dict(), features, hidden, one_logit, first_token, **head)
     network = MLPHeadForClassification(config)
-    network.backbone.load_state_dict(body.state_dict())
+    network.backbone.load_state_dict(backbone.state_dict())
     print(f"{folder}: {network.num_parameters():,} parameters, new: the head")
     return network
 
 
 @torch.no_grad()
-def handed_on(body: PreTrainedModel, drawn: bool) -> tuple[int, bool]:
-    """How many features a backbone hands on, and whether they are those of the first token.
+def backbone_features(backbone: PreTrainedModel, random_pooler: bool) -> tuple[int, bool]:
+    """How many features the head reads of a backbone, and whether they are of the first token, not the pooled output.
 
-    They are where it pools nothing, or where its pooler was `drawn` at random.
+    It reads the first token of a backbone without a pooler, or with one that is not pretrained (`random_pooler`).
+
+    Raises:
+        UserError: the backbone has neither a pooled output nor tokens.
     """
-    side = getattr(body.config, "image_size", 64)  # a transformer of images takes its own size alone
-    images = body.main_input_name == "pixel_values"
-    output = body.eval()(torch.zeros(1, 3, side, side) if images else torch.ones(1, 4, dtype=torch.long))
-    if output.get("pooler_output") is not None and not drawn:
+    side = getattr(backbone.config, "image_size", 64)  # a vision transformer accepts only its own image size
+    images = backbone.main_input_name == "pixel_values"
+    output = backbone.eval()(torch.zeros(1, 3, side, side) if images else torch.ones(1, 4, dtype=torch.long))
+    if output.get("pooler_output") is not None and not random_pooler:
         return int(output.pooler_output.flatten(1).shape[1]), False
     if output.last_hidden_state.dim() != 3:
-        raise UserError(f"{type(body).__name__} has neither a pooled output nor tokens; leave out hidden and one_logit")
+        raise UserError(
+            f"{type(backbone).__name__} has neither a pooled output nor tokens; leave out hidden and one_logit"
+        )
     return int(output.last_hidden_state.shape[2]), True

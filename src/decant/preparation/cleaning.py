@@ -62,7 +62,7 @@ def read_inputs(
 ) -> pd.DataFrame:
     """`frame` with inputs as they are stored, and their keys; empty ones are dropped, or added to `problems`."""
     frame, reasons = modality.read(frame)
-    frame = frame.assign(key=modality.keys(frame))
+    frame = frame.assign(key=modality.duplicate_keys(frame))
     empty = frame["key"] == ""
     if source.empty == "drop":
         return frame[~empty].reset_index(drop=True)
@@ -123,7 +123,7 @@ def find_leaks(tables: Tables, modality: Modality) -> dict[tuple[str, str], tupl
     for first, second in combinations([split for split in PRIORITY if split in tables], 2):
         shared = tables[second]["key"].isin(set(tables[first]["key"]) - {""})
         if shared.any():
-            leaks[first, second] = int(shared.sum()), modality.shown(tables[second][shared]).iloc[0]
+            leaks[first, second] = int(shared.sum()), modality.display(tables[second][shared]).iloc[0]
     return leaks
 
 

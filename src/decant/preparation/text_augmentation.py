@@ -37,7 +37,7 @@ def add_copies(tables: Tables, count: int, modality: Modality, seed: int) -> Non
     # an id is unique only within its split
     named = [frame.assign(row_id=f"{split} " + frame["row_id"].astype(str)) for split, frame in frames.items()]
     copies = augment(pd.concat([frame[["row_id", "input"]] for frame in named], ignore_index=True), count, seed)
-    copies = copies.assign(key=modality.keys(copies))
+    copies = copies.assign(key=modality.duplicate_keys(copies))
     existing = set(pd.concat([frame["key"] for frame in tables.values()])) | {""}
     add_unlabelled(tables, copies[~copies["key"].isin(existing)].drop_duplicates("key"), "with its copies")
 

@@ -5,14 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
-from omegaconf import DictConfig
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from decant.config.schema import Training
 from decant.core.errors import UserError
 from decant.task import Task
-from decant.tracking.runs import Run
+from decant.training.job import TrainingJob
 
 
 def replace_weights(body: PreTrainedModel, folder: Path) -> None:
@@ -57,5 +55,5 @@ class Pretrain(ABC):
     """What a target of the source data is."""
 
     @abstractmethod
-    def train(self, cfg: DictConfig, knobs: Training, folder: Path, tracked: Run) -> None:
-        """Train the backbone in `folder` on the source tables; its weights there are replaced."""
+    def train(self, job: TrainingJob) -> None:
+        """Train the backbone in `job.init_dir` on the source tables; its weights there are replaced."""

@@ -48,7 +48,7 @@ def by_torch(folder: Path) -> Answerer:
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, AutoTokenizer
 
     module = json.loads((folder / "config.json").read_text("utf-8")).get("architecture_module", "")
-    if module.startswith("decant.backbone."):
+    if module.startswith(("decant.backbone.", "decant.models.")):
         import_module(module)
     images = (folder / "preprocessor_config.json").exists()
     auto = AutoModelForImageClassification if images else AutoModelForSequenceClassification

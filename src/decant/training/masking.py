@@ -1,4 +1,4 @@
-"""Gaps in texts: which tokens are to be guessed, and what stands there instead."""
+"""Masking for masked language modelling: which tokens are to be predicted, and what replaces them."""
 
 from typing import Any
 
@@ -7,48 +7,49 @@ import torch
 from decant.core.errors import UserError
 from decant.dataset.modality import Batch
 
-MASK, RANDOM = 0.8, 0.1
-"""Shares of the chosen tokens that become the mask, or any other token; the rest stays as it is."""
+MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
+"""Shares of the chosen tokens that become the mask token, or a random token; the rest stays."""
 
 
-class Gaps:
-    """Makes gaps, as BERT does: a share `rate` of each text's tokens, at least one (Devlin et al. 2019, 3.1).
+class Masking:
+    """Masks a share `rate` of each text's tokens, at least one, as BERT does (Devlin et al. 2019, 3.1).
 
-    Special tokens are never chosen; the unknown token is one of them.
+    Special tokens are never chosen; the unknown token is one of them. transformers' collator draws each token by itself,
+    so that a short text may have none.
     """
 
     def __init__(self, tokenizer: Any, rate: float) -> None:
         if tokenizer.mask_token_id is None:
             raise UserError("the tokenizer has no mask token; choose another teacher, or pretrain none")
-        self.mask, self.size, self.rate = tokenizer.mask_token_id, len(tokenizer), rate
-        self.special = torch.tensor(tokenizer.all_special_ids)
+        self.mask_token, self.vocabulary_size, self.rate = tokenizer.mask_token_id, len(tokenizer), rate
+        self.special_tokens = torch.tensor(tokenizer.all_special_ids)
 
-    def make(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
-        """`batch` with gaps in `input_ids` (B, T), `gap` (B, T) bool, and `target` (M,): the tokens of the M gaps.
+    def masked(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
+        """`batch` with masked `input_ids` (B, T), `masked` (B, T) bool, and `target` (M,): the M original tokens.
 
-        Drawn on the CPU: what is masked does not depend on the device.
+        Random numbers come from the CPU: the masks do not depend on the device.
         """
         ids = batch["input_ids"]
-        gap = self.choose(ids.cpu(), generator)
-        filled = self.fill(ids.cpu(), generator)
-        gap, filled = gap.to(ids.device), filled.to(ids.device)
-        return {**batch, "input_ids": torch.where(gap, filled, ids), "gap": gap, "target": ids[gap]}
+        masked = self.choose(ids.cpu(), generator)
+        replacement = self.replacement(ids.cpu(), generator)
+        masked, replacement = masked.to(ids.device), replacement.to(ids.device)
+        return {**batch, "input_ids": torch.where(masked, replacement, ids), "masked": masked, "target": ids[masked]}
 
-    def allowed(self, ids: torch.Tensor) -> torch.Tensor:
-        """Where there could be a gap (B, T)."""
-        return ~torch.isin(ids, self.special)
+    def maskable(self, ids: torch.Tensor) -> torch.Tensor:
+        """Tokens that may be masked (B, T) bool."""
+        return ~torch.isin(ids, self.special_tokens)
 
     def choose(self, ids: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-        """Where the gaps are (B, T)."""
-        allowed = self.allowed(ids)
-        number = allowed.sum(1, keepdim=True)
-        number = (self.rate * number).round().clamp(min=1).minimum(number)
-        lot = torch.rand(ids.shape, generator=generator).masked_fill(~allowed, 2.0)
-        return (lot.argsort(1).argsort(1) < number) & allowed
+        """Tokens to be predicted (B, T) bool."""
+        maskable = self.maskable(ids)
+        count = maskable.sum(1, keepdim=True)
+        count = (self.rate * count).round().clamp(min=1).minimum(count)
+        order = torch.rand(ids.shape, generator=generator).masked_fill(~maskable, 2.0)
+        return (order.argsort(1).argsort(1) < count) & maskable
 
-    def fill(self, ids: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-        """What stands in a gap (B, T)."""
-        lot = torch.rand(ids.shape, generator=generator)
-        others = torch.randint(self.size, ids.shape, generator=generator)
-        filled = torch.where(lot < MASK + RANDOM, others, ids)
-        return filled.masked_fill(lot < MASK, self.mask)
+    def replacement(self, ids: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+        """What replaces each token (B, T) if it is chosen."""
+        chance = torch.rand(ids.shape, generator=generator)
+        random_tokens = torch.randint(self.vocabulary_size, ids.shape, generator=generator)
+        replacement = torch.where(chance < MASK_SHARE + RANDOM_SHARE, random_tokens, ids)
+        return replacement.masked_fill(chance < MASK_SHARE, self.mask_token)

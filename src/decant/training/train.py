@@ -1,132 +1,92 @@
-"""What fine-tune and distill share: from a model directory and prepared tables to a trained model directory."""
+"""Training: from a model directory and prepared tables to a trained model directory."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedModel
 
-from decant.adapt import Adapt, Probe
-from decant.adapt.full import Full
-from decant.augment import Augment
-from decant.augment.none import Unchanged
-from decant.config.compose import piece
-from decant.config.schema import Training, section
+from decant.augment.none import NoAugmentation
+from decant.config.schema import Training
 from decant.core.errors import UserError
 from decant.core.files import read_json
 from decant.core.processes import rank
-from decant.data import SPLITS
-from decant.dataset.modality import Batches, Encoder, Row
-from decant.dataset.prepared import Prepared, read_prepared
+from decant.dataset.modality import Encoder
 from decant.models import directory, predictions
-from decant.models.predictions import Storage
-from decant.task import Objective
-from decant.tracking.runs import Run
-from decant.training.datamodule import Data
-from decant.training.feature_cache import cached
-from decant.training.learner import Learner
-from decant.training.trainer import advice, device, fit
-
-PRETRAINED = Path("data/pretrain_load")
-Rows = dict[str, list[Row]]
-Choose = Callable[[Rows, Prepared], list[Row]]
-Build = Callable[[PreTrainedModel, Batches, Objective, Training, float, Adapt, Augment], Learner]
+from decant.models.logits_storage import Storage
+from decant.training.adaptation import Adapt, Probe
+from decant.training.datamodule import DataModule
+from decant.training.feature_cache import feature_cache
+from decant.training.job import Rows, TrainingJob
+from decant.training.trainer import divergence_advice, fit, process_device
 
 
-def labelled(rows: Rows, prepared: Prepared) -> list[Row]:
-    """The rows to train on without a teacher."""
-    return rows["train"]
-
-
-def train(
-    cfg: DictConfig,
-    knobs: Training,
-    start: Path,
-    folder: Path,
-    tracked: Run,
-    build: Build,
-    adapt: Adapt | None = None,
-    chosen: Choose = labelled,
-    splits: Sequence[str] = SPLITS,
-    storage: Storage = Storage(),  # noqa: B008
-    seed: int | None = None,
-) -> None:
-    """Train what `build` makes of the backbone at `start` on the `chosen` rows; write it to `folder`.
-
-    `adapt`: how (default: full). `folder` becomes a model directory with predictions on every row of `splits`.
-    `seed`: in place of the experiment's.
-    """
-    prepared = read_prepared()
-    if seed is not None:
-        cfg = OmegaConf.merge(cfg, {"seed": seed})  # type: ignore[assignment]
-    network, encoder, rows = learn(
-        cfg, knobs, prepared, piece(cfg, "task").objective, start, tracked, build, adapt or Full(), chosen
-    )
+def train(job: TrainingJob, folder: Path, splits: Sequence[str] | None = None, storage: Storage | None = None) -> None:
+    """Do a training, and write the model directory with predictions on every row of `splits` (default: all)."""
+    network, encoder, rows = learn(job)
     if rank() == 0:
         directory.save(network, encoder.processor, folder)
-        logits = {s: (prepared.ids(s), directory.predict(network, encoder, rows[s])) for s in rows if s in splits}
+        ids = job.prepared.ids
+        wanted = [s for s in rows if splits is None or s in splits]
+        logits = {s: (ids(s), directory.predict(network, encoder, rows[s])) for s in wanted}
         if not all(np.isfinite(values).all() for _, values in logits.values()):
-            raise UserError(f"the trained network gives logits that are not finite; {advice(knobs)}")
-        predictions.write(folder, logits, prepared.digests, storage)
+            raise UserError(f"the trained network gives logits that are not finite; {divergence_advice(job.hparams)}")
+        predictions.write(folder, logits, job.prepared.digests, storage or Storage())
 
 
-def learn(
-    cfg: DictConfig,
-    knobs: Training,
-    prepared: Prepared,
-    objective: Objective,
-    start: Path,
-    tracked: Run,
-    build: Build,
-    adapt: Adapt,
-    chosen: Choose = labelled,
-) -> tuple[PreTrainedModel, Encoder, Rows]:
+def learn(job: TrainingJob) -> tuple[PreTrainedModel, Encoder, Rows]:
     """The trained network, its encoder, and the encoded rows of all splits."""
-    pl.seed_everything(cfg.seed, verbose=False)
-    scale = read_json(start / "manifest.json")["lr_scale"]
-    with directory.handed(start):
-        encoder = prepared.modality.encoder(start, knobs.max_length)
-        network = objective.build_network(start, prepared.labels, prepared.modality.auto(), adapt.head)
-    rows = encoder.rows(prepared.frames)
-    picked = {"train": chosen(rows, prepared), "validation": rows["validation"]}
-    soft = [row.soft for row in picked["train"] if row.soft is not None]
-    if not read_json(start / "config.json").get("problem_type"):  # else its head has been trained
-        target = np.stack([row.target for row in picked["train"]])
-        objective.init_head_bias(network, target, np.stack(soft) if soft else None)
-    if adapt.probe:
-        prefix = "probe/" if adapt.tunes else ""
-        probe(cfg, probing(knobs, adapt.probe), network, encoder, objective, picked, build, tracked, prefix)
-    if adapt.tunes:
-        augment: Augment = piece(cfg, "augment")
-        augment.bind(encoder)
-        learner = build(adapt.wrap(network), encoder, objective, knobs, knobs.lr * scale, adapt, augment)
-        data = Data(picked["train"], picked["validation"], encoder, knobs.batch_size, cfg.seed, section=section(knobs))
-        network = adapt.unwrap(fit(learner, data, knobs.epochs, cfg, tracked))
+    pl.seed_everything(job.seed, verbose=False)
+    lr_scale = read_json(job.init_dir / "manifest.json")["lr_scale"]
+    with directory.reading_model_directory(job.init_dir):
+        encoder = job.prepared.modality.encoder(job.init_dir, job.hparams.max_length)
+        network = job.objective.build_network(
+            job.init_dir, job.prepared.labels, job.prepared.modality.auto_model(), job.adapt.head
+        )
+    rows = encoder.rows(job.prepared.frames)
+    fit_rows = {"train": job.select_rows(rows, job.prepared), "validation": rows["validation"]}
+    init_head(job, network, fit_rows)
+    if job.adapt.probe:
+        train_head(job, job.adapt.probe, network, encoder, fit_rows)
+    if job.adapt.trains_backbone:
+        job.augment.bind(encoder)
+        lr = job.hparams.lr * lr_scale
+        learner = job.learner(job.adapt.wrap(network), encoder, job.objective, job.hparams, lr, job.adapt, job.augment)
+        network = job.adapt.unwrap(fit(learner, data_module(job, fit_rows, encoder), job))
     return network, encoder, rows
 
 
-def probing(knobs: Training, probe: Probe) -> Training:
-    """The knobs of a probe: those of the stage, where the probe has none of its own."""
-    return dataclasses.replace(knobs, epochs=probe.epochs, lr=probe.lr, batch_size=probe.batch_size, ema=0.0)
+def init_head(job: TrainingJob, network: PreTrainedModel, rows: Rows) -> None:
+    """Set the initial bias of a new head; a head that has been trained stays."""
+    if read_json(job.init_dir / "config.json").get("problem_type"):
+        return
+    soft = [row.soft for row in rows["train"] if row.soft is not None]
+    targets = np.stack([row.target for row in rows["train"]])
+    job.objective.init_head_bias(network, targets, np.stack(soft) if soft else None)
 
 
-def probe(
-    cfg: DictConfig,
-    knobs: Training,
-    network: PreTrainedModel,
-    encoder: Batches,
-    objective: Objective,
-    rows: Rows,
-    build: Build,
-    tracked: Run,
-    prefix: str,
-) -> None:
+def data_module(job: TrainingJob, rows: Rows, encoder: Encoder) -> DataModule:
+    """The batches of a training."""
+    batch_size, section = job.hparams.batch_size, job.hparams.section
+    return DataModule(rows["train"], rows["validation"], encoder, batch_size, job.seed, section=section)
+
+
+def train_head(job: TrainingJob, probe: Probe, network: PreTrainedModel, encoder: Encoder, rows: Rows) -> None:
     """Train the head of `network` in place, on cached features."""
-    with cached(network.to(device(cfg)), encoder, rows) as (features, kept):
-        learner = build(network, features, objective, knobs, knobs.lr, Full(), Unchanged())
-        data = Data(kept["train"], kept["validation"], features, knobs.batch_size, cfg.seed, shrink=True)
-        place = fit(learner, data, knobs.epochs, cfg, tracked, prefix).device
-    network.to(place)  # the trainer took the head alone
+    prefix = "probe/" if job.adapt.trains_backbone else ""
+    hparams = probe_hparams(job.hparams, probe)
+    job = dataclasses.replace(job, hparams=hparams, adapt=Adapt(), augment=NoAugmentation())
+    with feature_cache(network.to(process_device(job.trainer)), encoder, rows) as (features, cached):
+        learner = job.learner(network, features, job.objective, hparams, hparams.lr, job.adapt, job.augment)
+        data = DataModule(cached["train"], cached["validation"], features, hparams.batch_size, job.seed, shrink=True)
+        device = fit(learner, data, job, prefix).device
+    network.to(device)  # the trainer moved the head alone
+
+
+def probe_hparams(hparams: Training, probe: Probe) -> Training:
+    """The hyperparameters of the stage, with those that the probe has of its own."""
+    return hparams.model_copy(
+        update={"epochs": probe.epochs, "lr": probe.lr, "batch_size": probe.batch_size, "ema": 0.0}
+    )

@@ -1,101 +1,108 @@
-"""The student's files for ONNX Runtime, part of what distill hands on; each is scored again on the whole test set."""
+"""The exported formats of a student, each scored again on the whole test set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig
-from transformers import PreTrainedModel
 
-from decant.config.compose import piece, settings
 from decant.config.schema import Export
 from decant.core.errors import UserError
-from decant.dataset.modality import Encoder, Row
+from decant.dataset.modality import Row
 from decant.dataset.prepared import Prepared
-from decant.distillation.export.onnx import arrays, convolutional, export_onnx
-from decant.distillation.export.quantisation import dynamic_int8, static_int8
+from decant.distillation.export.onnx import export_onnx
+from decant.distillation.export.quantisation import quantise
 from decant.models import directory, predictions
-from decant.models.predictions import stored
-from decant.serving import predictor
-from decant.serving.predictor import FILE
-from decant.task import Task
+from decant.models.predictions import read_split
+from decant.serving.predictor import FILE, Model
+from decant.task import Scoring
 from decant.tracking.runs import Run
 
-CALIBRATED = 16
-"""Rows of a pass of the calibration."""
+Metrics = dict[str, float]
 
 
-def write(cfg: DictConfig, folder: Path, prepared: Prepared, tracked: Run) -> None:
-    """Write onnx/ and, if asked for, int8/ to the model directory `folder`: model.onnx and predictions.parquet each.
+@dataclass(frozen=True, kw_only=True)
+class Exporter:
+    """Writes onnx/ and, if asked for, int8/ to a model directory: model.onnx and predictions.parquet in each.
 
-    They are scored as they are served, from raw inputs; on test, for nothing is chosen by it but to hand on or not.
-
-    Raises:
-        UserError: a file that loses more of the primary metric on test than `export.most_lost`, or a network that
-            cannot be exported.
+    They are scored as they are served, from raw inputs. Nothing is chosen by the scores on test, except whether the files
+    are accepted.
     """
-    knobs: Export = settings(cfg, "export")
-    task: Task = piece(cfg, "task")
-    network, encoder = directory.load(folder, prepared.modality)
-    rows = encoder.rows(prepared.frames)
-    whole = folder / "onnx" / FILE
-    whole.parent.mkdir()
-    export_onnx(network, encoder, rows["validation"][:2], whole)
-    made = {"onnx": whole}
-    if knobs.int8:
-        made["int8"] = folder / "int8" / FILE
-        made["int8"].parent.mkdir()
-        quantise(network, encoder, spread(rows["train"], knobs.calibration), whole, made["int8"])
-    found = {}
-    for role, file in made.items():
-        served = predictor.Model(folder, role, cfg.trainer.threads)(prepared.modality.raw(prepared.frames["test"]))
-        predictions.write(file.parent, {"test": (prepared.ids("test"), served)}, prepared.digests)
-        found[role] = {**figures(folder, file.parent, prepared, task), "mb": file.stat().st_size / 1e6}
-        told(f"student_{role}", found[role], tracked)
-    gate(found, task, knobs.most_lost)
+
+    prepared: Prepared
+    scoring: Scoring
+    settings: Export
+    threads: int
+    run: Run
+
+    def export(self, folder: Path) -> None:
+        """Export the model in `folder`.
+
+        Raises:
+            UserError: a file that loses more of the primary metric on test than `max_metric_drop`, or a network that
+                cannot be exported.
+        """
+        metrics = {name: self.score(folder, file) for name, file in self.write(folder).items()}
+        check_metric_drop(metrics, self.scoring.primary_metric, self.settings.max_metric_drop)
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """The exported files by format."""
+        network, encoder = directory.load(folder, self.prepared.modality)
+        rows = encoder.rows(self.prepared.frames)
+        files = {name: folder / name / FILE for name in ("onnx", *(("int8",) if self.settings.int8 else ()))}
+        for file in files.values():
+            file.parent.mkdir()
+        export_onnx(network, encoder, rows["validation"][:2], files["onnx"])
+        if "int8" in files:
+            calibration = evenly_spaced(rows["train"], self.settings.calibration)
+            quantise(network, encoder, calibration, files["onnx"], files["int8"])
+        return files
+
+    def score(self, folder: Path, file: Path) -> Metrics:
+        """Write the predictions of an exported file on test, and compare them with those of the model in `folder`."""
+        name, prepared = file.parent.name, self.prepared
+        logits = Model(folder, name, self.threads)(prepared.modality.raw(prepared.frames["test"]))
+        predictions.write(file.parent, {"test": (prepared.ids("test"), logits)}, prepared.digests)
+        metrics = metric_drop(folder, file.parent, prepared, self.scoring) | {"mb": file.stat().st_size / 1e6}
+        report_metrics(f"student_{name}", metrics, self.run)
+        return metrics
 
 
-def quantise(network: PreTrainedModel, encoder: Encoder, rows: Sequence[Row], source: Path, file: Path) -> None:
-    """Write the graph `source` of `network` in 8 bits: calibrated on `rows` where it has convolutions."""
-    if not convolutional(network):
-        dynamic_int8(source, file)
-        return
-    parts = (rows[i : i + CALIBRATED] for i in range(0, len(rows), CALIBRATED))
-    static_int8(source, file, (arrays(encoder.inputs(encoder.collate(part))) for part in parts))
-
-
-def spread(rows: Sequence[Row], count: int) -> Sequence[Row]:
+def evenly_spaced(rows: Sequence[Row], count: int) -> Sequence[Row]:
     """At most `count` rows, evenly from all: tables are often sorted by class."""
     return rows[:: max(1, len(rows) // count)][:count]
 
 
-def figures(before: Path, after: Path, prepared: Prepared, task: Task) -> dict[str, float]:
-    """What the model in `after` gives on test beside the one in `before`, from their stored predictions."""
+def metric_drop(before: Path, after: Path, prepared: Prepared, scoring: Scoring) -> Metrics:
+    """The model in `after` compared with the one in `before` on test, from their stored predictions."""
     target = np.stack(prepared.frames["test"]["target"].to_list())
-    logits = [stored(folder, "test", prepared) for folder in (before, after)]
-    scores = [task.scoring.score(values, target) for values in logits]
+    logits = [read_split(folder, "test", prepared) for folder in (before, after)]
+    scores = [scoring.score(values, target) for values in logits]
     return {
-        f"test_{task.scoring.primary_metric}": scores[1],
-        "lost": scores[0] - scores[1],
+        f"test_{scoring.primary_metric}": scores[1],
+        "metric_drop": scores[0] - scores[1],
         "largest_difference": float(np.abs(logits[1] - logits[0]).max()),
     }
 
 
-def told(role: str, found: dict[str, float], tracked: Run) -> None:
-    """Print and log figures."""
-    print(f"{role}: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()), flush=True)
-    tracked.metrics({f"{role}/{k}": v for k, v in found.items()})
+def report_metrics(name: str, metrics: Metrics, run: Run) -> None:
+    """Print and log metrics of one format."""
+    print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()), flush=True)
+    run.log_metrics({f"{name}/{k}": v for k, v in metrics.items()})
 
 
-def gate(found: dict[str, dict[str, float]], task: Task, most: float) -> None:
-    """Refuse to hand on files that lose too much."""
-    metric = task.scoring.primary_metric
-    bad = [
-        f"{role} loses {100 * f['lost']:.2f} points of {metric} on test ({100 * f[f'test_{metric}']:.2f} "
-        f"left, largest difference of a logit {f['largest_difference']:.3g}), more than export.most_lost, "
-        f"{most:g}, allows: raise it, or lower export.prune or set export.int8 to false"
-        for role, f in found.items()
-        if not f["lost"] <= most
+def check_metric_drop(metrics: Mapping[str, Metrics], metric: str, limit: float) -> None:
+    """Refuse files that lose more than `limit` of the primary metric.
+
+    Raises:
+        UserError: with every one.
+    """
+    problems = [
+        f"{name} loses {100 * m['metric_drop']:.2f} points of {metric} on test ({100 * m[f'test_{metric}']:.2f} "
+        f"left, largest difference of a logit {m['largest_difference']:.3g}), more than export.max_metric_drop, "
+        f"{limit:g}, allows: raise it, or lower export.prune or set export.int8 to false"
+        for name, m in metrics.items()
+        if not m["metric_drop"] <= limit
     ]
-    if bad:
-        raise UserError(bad)
+    if problems:
+        raise UserError(problems)

@@ -1,48 +1,71 @@
-"""The graph of a network with weights, and in part activations, of 8 bits."""
+"""ONNX graphs with weights, and in part activations, of 8 bits."""
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx as onnx_format
+import onnx
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime import quantization
+from torch import nn
+from transformers import PreTrainedModel
 
-from decant.distillation.export.onnx import quiet, save
+from decant.dataset.modality import Batch, Encoder, Row
+from decant.distillation.export.onnx import save_graph, silenced
 
-LARGE = 2048
-"""Numbers of a table or constant from which on it is stored in 8 bits."""
-DYNAMIC = ("MatMul", "LSTM")
+MIN_SIZE = 2048
+"""Numbers in a table or constant from which on it is stored in 8 bits."""
+DYNAMIC_OPERATORS = ("MatMul", "LSTM")
 """Operators that compute in 8 bits; Gemm becomes MatMul. ConvInteger is many times slower than a convolution."""
+CALIBRATION_BATCH = 16
+Arrays = dict[str, np.ndarray]
 
 
-def dynamic_int8(source: Path, file: Path) -> None:
+def quantise(network: PreTrainedModel, encoder: Encoder, rows: Sequence[Row], source: Path, file: Path) -> None:
+    """Write the graph `source` of `network` in 8 bits: calibrated on `rows` where it has convolutions."""
+    if not is_convolutional(network):
+        quantise_dynamic(source, file)
+        return
+    batches = (rows[i : i + CALIBRATION_BATCH] for i in range(0, len(rows), CALIBRATION_BATCH))
+    quantise_static(source, file, (arrays(encoder.inputs(encoder.collate(batch))) for batch in batches))
+
+
+def is_convolutional(network: PreTrainedModel) -> bool:
+    """Whether a network needs static quantisation: it has convolutions besides the one that makes patches."""
+    return sum(isinstance(m, nn.Conv2d) for m in network.modules()) > 1
+
+
+def quantise_dynamic(source: Path, file: Path) -> None:
     """Write the graph `source` with weights of 8 bits, for transformers and LSTM; a quarter of the size.
 
-    Activations are rounded as they come (Zafrir et al. 2019, arXiv:1910.06188): nothing is calibrated. Each output of
-    a layer and each row of an embedding has a scale of its own.
+    Activations are rounded at run time (Zafrir et al. 2019, arXiv:1910.06188): nothing is calibrated. Each output of a
+    layer and each row of an embedding has its own scale.
     """
-    model = onnx_format.load(source)
-    embeddings_int8(model.graph)
+    model = onnx.load(source)
+    quantise_embeddings(model.graph)
     with quantised(model, file) as (before, after):
         quantization.quantize_dynamic(
-            before, after, op_types_to_quantize=DYNAMIC, per_channel=True, weight_type=quantization.QuantType.QInt8
+            before,
+            after,
+            op_types_to_quantize=DYNAMIC_OPERATORS,
+            per_channel=True,
+            weight_type=quantization.QuantType.QInt8,
         )
 
 
-def static_int8(source: Path, file: Path, batches: Iterable[dict[str, np.ndarray]]) -> None:
+def quantise_static(source: Path, file: Path, batches: Iterable[Arrays]) -> None:
     """Write the graph `source` with weights and activations of 8 bits, for convolutional networks.
 
-    Ranges of activations are those that `batches` of inputs reach (Jacob et al. 2018, arXiv:1712.05877). Each output
-    channel has a scale of its own: those of depthwise convolutions differ by orders of magnitude.
+    The ranges of activations are those on `batches` of inputs (Jacob et al. 2018, arXiv:1712.05877). Each output channel
+    has its own scale: those of depthwise convolutions differ by orders of magnitude.
     """
-    with quantised(onnx_format.load(source), file) as (before, after):
+    with quantised(onnx.load(source), file) as (before, after):
         quantization.quantize_static(
             before,
             after,
-            Reader(batches),
+            CalibrationReader(batches),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             weight_type=quantization.QuantType.QInt8,
@@ -50,35 +73,35 @@ def static_int8(source: Path, file: Path, batches: Iterable[dict[str, np.ndarray
         )
 
 
-class Reader(quantization.CalibrationDataReader):
+class CalibrationReader(quantization.CalibrationDataReader):
     """Batches as the calibration asks for them."""
 
-    def __init__(self, batches: Iterable[dict[str, np.ndarray]]) -> None:
+    def __init__(self, batches: Iterable[Arrays]) -> None:
         self.batches = iter(batches)
 
-    def get_next(self) -> dict[str, np.ndarray] | None:
+    def get_next(self) -> Arrays | None:
         """The next batch; None: there is none."""
         return next(self.batches, None)
 
 
 @contextlib.contextmanager
 def quantised(model: ModelProto, file: Path) -> Iterator[tuple[Path, Path]]:
-    """Two files: what the quantiser reads, and what it writes, which becomes `file`."""
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    """Two files: one that the quantiser reads, and one that it writes, which becomes `file`."""
+    with tempfile.TemporaryDirectory() as folder, silenced():
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-        onnx_format.save(model, before)
+        onnx.save(model, before)
         yield before, after
-        made = onnx_format.load(after)
-    constants_int8(made.graph)
-    save(made, file)
+        result = onnx.load(after)
+    quantise_constants(result.graph)
+    save_graph(result, file)
 
 
-def embeddings_int8(graph: GraphProto) -> None:
-    """Large tables that rows are gathered from: 8 bits a number, a scale per row."""
-    large = {i.name: i for i in graph.initializer if big(i)}
+def quantise_embeddings(graph: GraphProto) -> None:
+    """Store large tables from which rows are gathered in 8 bits, with a scale per row."""
+    tables = {i.name: i for i in graph.initializer if is_large(i)}
     nodes = []
     for node in graph.node:
-        if node.op_type != "Gather" or node.input[0] not in large:
+        if node.op_type != "Gather" or node.input[0] not in tables:
             nodes.append(node)
             continue
         table, ids, out = node.input[0], node.input[1], node.output[0]
@@ -91,15 +114,15 @@ def embeddings_int8(graph: GraphProto) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
-    for name in [n for n in large if f"{n}_int8" in used]:
-        graph.initializer.extend(rounded(large[name]))
+    for name in [n for n in tables if f"{n}_int8" in used]:
+        graph.initializer.extend(rounded(tables[name]))
         if name not in used:
-            graph.initializer.remove(large[name])
+            graph.initializer.remove(tables[name])
 
 
-def constants_int8(graph: GraphProto) -> None:
-    """What is large and left, such as positions of an image transformer: 8 bits on disk, fp32 again when loaded."""
-    for constant in [i for i in graph.initializer if big(i)]:
+def quantise_constants(graph: GraphProto) -> None:
+    """Store the remaining large constants, such as positions of an image transformer, in 8 bits; fp32 when loaded."""
+    for constant in [i for i in graph.initializer if is_large(i)]:
         table, scale = rounded(constant)
         cast = f"{constant.name}_cast"
         graph.initializer.remove(constant)
@@ -108,18 +131,25 @@ def constants_int8(graph: GraphProto) -> None:
         graph.node.insert(0, helper.make_node("Cast", [table.name], [cast], to=TensorProto.FLOAT))
 
 
-def big(constant: TensorProto) -> bool:
-    """Whether it is a table of float32 and worth 8 bits."""
+def is_large(constant: TensorProto) -> bool:
+    """Whether a constant is a table of float32, and large enough for 8 bits."""
     sizes = [size for size in constant.dims if size > 1]
-    return bool(constant.data_type == TensorProto.FLOAT and len(sizes) > 1 and np.prod(sizes) >= LARGE)
+    return bool(constant.data_type == TensorProto.FLOAT and len(sizes) > 1 and np.prod(sizes) >= MIN_SIZE)
 
 
 def rounded(constant: TensorProto) -> tuple[TensorProto, TensorProto]:
-    """(R, ...) in int8, and the scales of its rows, or filters (R, 1, ...); axes of one entry may go before."""
+    """(R, ...) in int8, and the scales of its rows, or filters (R, 1, ...); axes of size 1 may precede them."""
     values = numpy_helper.to_array(constant)
-    rows = next(axis for axis, size in enumerate(values.shape) if size > 1)
-    largest = np.abs(values).max(tuple(range(rows + 1, values.ndim)), keepdims=True)
+    row_axis = next(axis for axis, size in enumerate(values.shape) if size > 1)
+    largest = np.abs(values).max(tuple(range(row_axis + 1, values.ndim)), keepdims=True)
     scale = np.maximum(largest / 127, np.finfo(np.float32).tiny)
     table = np.rint(values / scale).astype(np.int8)
-    named = ((table, f"{constant.name}_int8"), (scale.astype(np.float32), f"{constant.name}_scale"))
-    return numpy_helper.from_array(*named[0]), numpy_helper.from_array(*named[1])
+    return (
+        numpy_helper.from_array(table, f"{constant.name}_int8"),
+        numpy_helper.from_array(scale.astype(np.float32), f"{constant.name}_scale"),
+    )
+
+
+def arrays(batch: Batch) -> Arrays:
+    """A batch as ONNX Runtime takes it."""
+    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in batch.items()}
