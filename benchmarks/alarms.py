@@ -50,10 +50,10 @@ def main(words: list[str]) -> None:
     logits = [read_split(folder / f"seed_{s}", "test", prepared) for s in range(seeds)]
     sums = [scoring.sufficient_statistics(values, target) for values in logits]
     scores = scoring.primary_metric_from(np.stack([s.sum(0) for s in sums]))
-    rows = [compare.by_rows(a, b, scoring, knobs, 0) for a, b in combinations(sums, 2)]
+    rows = [compare.compare_rows(a, b, scoring, knobs, 0) for a, b in combinations(sums, 2)]
     draw = np.random.default_rng(0)
     shuffled = [draw.permutation(scores)[: 2 * GROUP] for _ in range(GROUPS)]
-    means = [compare.by_seeds(s[:GROUP], s[GROUP:], knobs) for s in shuffled]
+    means = [compare.compare_seeds(s[:GROUP], s[GROUP:], knobs) for s in shuffled]
     told = [
         [kind, f"{len(found):,}", *(f"{100 * share(found, level):.1f} %" for level in LEVELS)]
         for kind, found in (("two seeds, by rows", rows), (f"{GROUP} and {GROUP} seeds, by means", means))
@@ -66,7 +66,7 @@ def main(words: list[str]) -> None:
     sections.write("alarms.md", title, "\n".join([head, sections.machine(values), "", markdown_table(COLUMNS, told)]))
 
 
-def share(found: list[compare.Found], confidence: float) -> float:
+def share(found: list[compare.Comparison], confidence: float) -> float:
     """How many are told apart at a level, by their p-value."""
     return float(np.mean([f.p < 1 - confidence for f in found]))
 

@@ -1,6 +1,6 @@
 """`decant predict` on many short texts: rows a second and peak memory, in benchmarks/predict.md.
 
-python benchmarks/predict.py "MiniLM of 2 layers, int8" data/distill [--variant onnx]
+python benchmarks/predict.py "MiniLM of 2 layers, int8" data/distill [--model-format onnx]
 
 The texts are the beginnings of the shipped messages, over and over; the rates include the start of the process.
 """

@@ -23,7 +23,7 @@ from decant.distillation.export import formats
 from decant.loss import Loss
 from decant.models import directory, predictions
 from decant.models.directory import Head
-from decant.serving import predictor
+from decant.serving.predictor import OnnxPredictor
 from decant.task.classify import Classify
 from decant.tracking.runs import Run
 
@@ -300,7 +300,7 @@ def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspa
         f: predictions.read_split(f, "test", read_prepared()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")
     }
     inputs = read_prepared().modality.raw(read_prepared().frames["test"])
-    one_by_one = np.concatenate([predictor.Model(tmp_path, "int8", 1)([text]) for text in inputs[:8]])
+    one_by_one = np.concatenate([OnnxPredictor(tmp_path, "int8", 1)([text]) for text in inputs[:8]])
     assert np.array_equal(stored[tmp_path / "int8"][:8], one_by_one)  # company changes no answer
     np.testing.assert_allclose(stored[tmp_path / "onnx"], stored[tmp_path], atol=1e-4)
     assert noted.kept["student_int8/test_accuracy"] == [accuracy(tmp_path / "int8")]
@@ -308,7 +308,7 @@ def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspa
     assert noted.kept["student_int8/largest_difference"] == [pytest.approx(float(difference))]
     sizes = [(tmp_path / v / "model.onnx").stat().st_size for v in ("onnx", "int8")]
     assert sizes[1] < 0.3 * sizes[0]
-    served = predictor.Model(tmp_path, "onnx")(read_prepared().modality.raw(read_prepared().frames["test"]))
+    served = OnnxPredictor(tmp_path, "onnx")(read_prepared().modality.raw(read_prepared().frames["test"]))
     np.testing.assert_allclose(served, stored[tmp_path], atol=1e-4)
 
 

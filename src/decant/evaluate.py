@@ -21,7 +21,8 @@ from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.models import directory, predictions
 from decant.models.predictions import ensemble_members, read_split
-from decant.serving import predictor
+from decant.serving.model_formats import ONNX_FILE, ModelFormat
+from decant.serving.predictor import OnnxPredictor
 from decant.task import Scoring, Task
 from decant.tracking.runs import Run
 
@@ -32,8 +33,9 @@ NETWORKS = {
     "student": Path("data/distill"),
 }
 """Model directories that are scored, by role."""
-EXPORTED = {"student_onnx": NETWORKS["student"] / "onnx", "student_int8": NETWORKS["student"] / "int8"}
+FORMATS: dict[str, ModelFormat] = {"student_onnx": "onnx", "student_int8": "int8"}
 """The student's files for ONNX Runtime, by role."""
+EXPORTED = {role: NETWORKS["student"] / name for role, name in FORMATS.items()}
 REQUIRED = ("teacher", "student")
 Loaded = Sequence[tuple[PreTrainedModel, Encoder]]
 """The members of a model: one, or those of an ensemble."""
@@ -120,16 +122,16 @@ def costs(linear: Pipeline, networks: Mapping[str, Loaded], folders: Mapping[str
         parameters = sum(network.num_parameters() for network, _ in loaded)
         found[role] = {"parameters": parameters, "size_mb": megabytes(ensemble_members(folders[role]))}
     for role in (r for r in EXPORTED if r in folders):
-        exported_size = megabytes([NETWORKS["student"]], folders[role].name)
+        exported_size = megabytes([NETWORKS["student"]], FORMATS[role])
         found[role] = {"parameters": found["student"]["parameters"], "size_mb": exported_size}
     return found
 
 
-def megabytes(folders: Sequence[Path], exported: str | None = None) -> float:
+def megabytes(folders: Sequence[Path], exported: ModelFormat | None = None) -> float:
     """Size of what a server needs of all folders: weights or the `exported` file, config, tokenizer."""
     files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name != predictions.FILE]
     if exported:
-        files = [f for f in files if f.suffix != ".safetensors"] + [f / exported / predictor.FILE for f in folders]
+        files = [f for f in files if f.suffix != ".safetensors"] + [f / exported / ONNX_FILE for f in folders]
     return round(sum(f.stat().st_size for f in files) / 1e6, 3)
 
 
@@ -141,7 +143,7 @@ def servers(
     for role, loaded in networks.items():
         models[role] = joint([encoder.predict_fn(network) for network, encoder in loaded], task.objective)
     for role in (r for r in EXPORTED if r in folders):
-        models[role] = predictor.Model(NETWORKS["student"], folders[role].name, threads)
+        models[role] = OnnxPredictor(NETWORKS["student"], FORMATS[role], threads)
     return models
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from support.paths import ROOT
+
 
 from decant.commands import compare, seeds
 from decant.config.schema import Evaluate
@@ -46,8 +46,8 @@ def two(tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def test_one_run_each_agrees_with_scipy(two: tuple[np.ndarray, np.ndarray]) -> None:
     first, second = (sums[:, 0].astype(float) for sums in two)
-    found = compare.by_rows(*two, TASK.scoring, KNOBS, 0)
-    assert (found.before, found.after) == (first.mean(), second.mean())
+    found = compare.compare_rows(*two, TASK.scoring, KNOBS, 0)
+    assert (found.a, found.b) == (first.mean(), second.mean())
     assert found.difference == pytest.approx(second.mean() - first.mean())
 
     def difference(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_one_run_each_agrees_with_scipy(two: tuple[np.ndarray, np.ndarray]) -> N
 
 def test_several_seeds_agree_with_scipy_and_with_the_formula() -> None:
     first, second = np.array([0.70, 0.72, 0.69, 0.75, 0.71]), np.array([0.73, 0.72, 0.74, 0.76, 0.75])
-    found = compare.by_seeds(first, second, KNOBS)
+    found = compare.compare_seeds(first, second, KNOBS)
     d = second - first
     t = d.mean() / (d.std(ddof=1) / np.sqrt(5))
     assert found.p == pytest.approx(2 * stats.t.sf(abs(t), 4))
@@ -87,7 +87,7 @@ def test_several_seeds_agree_with_scipy_and_with_the_formula() -> None:
     ],
 )
 def test_the_verdict_needs_both_interval_and_p_value(low: float, high: float, p: float, verdict: str) -> None:
-    assert compare.Found(0.5, 0.6, (low + high) / 2, low, high, p).verdict(0.95) == verdict
+    assert compare.Comparison(0.5, 0.6, (low + high) / 2, low, high, p).verdict(0.95) == verdict
 
 
 def test_a_p_value_of_models_that_are_alike_is_below_a_level_about_as_often_as_it_says() -> None:
@@ -100,18 +100,18 @@ def test_a_p_value_of_models_that_are_alike_is_below_a_level_about_as_often_as_i
 
 
 def test_equal_models_are_not_told_apart(two: tuple[np.ndarray, np.ndarray]) -> None:
-    assert compare.by_rows(two[0], two[0], TASK.scoring, KNOBS, 0).p == 1.0
-    assert compare.by_seeds(np.ones(3), np.ones(3), KNOBS).verdict(0.95) == "cannot tell"
+    assert compare.compare_rows(two[0], two[0], TASK.scoring, KNOBS, 0).p == 1.0
+    assert compare.compare_seeds(np.ones(3), np.ones(3), KNOBS).verdict(0.95) == "cannot tell"
 
 
 def test_equal_differences_of_two_seeds_are_no_proof() -> None:
-    found = compare.by_seeds(np.array([0.50, 0.60]), np.array([0.52, 0.62]), KNOBS)
+    found = compare.compare_seeds(np.array([0.50, 0.60]), np.array([0.52, 0.62]), KNOBS)
     assert (found.p, found.verdict(0.95)) == (1.0, "cannot tell")
 
 
 def test_a_seed_counts_once() -> None:
     with pytest.raises(UserError, match=r"the seeds \[0, 0\] are not all different"):
-        compare.pairs([rows(0), rows(0)], [rows(0), rows(1)])
+        compare.pair_runs([rows(0), rows(0)], [rows(0), rows(1)])
 
 
 def rows(seed: int, test: str = "x", task: str = "classify") -> RowScores:
@@ -119,12 +119,12 @@ def rows(seed: int, test: str = "x", task: str = "classify") -> RowScores:
 
 
 def test_seeds_are_paired_by_number_in_any_order() -> None:
-    both = compare.pairs([rows(2, "b"), rows(1, "a"), rows(5, "c")], [rows(1, "a"), rows(2, "b")])
+    both = compare.pair_runs([rows(2, "b"), rows(1, "a"), rows(5, "c")], [rows(1, "a"), rows(2, "b")])
     assert [(a.metadata.seed, b.metadata.seed) for a, b in both] == [(1, 1), (2, 2)]
 
 
 def test_one_run_each_may_have_other_seeds_where_the_test_rows_are_the_same() -> None:
-    assert len(compare.pairs([rows(0)], [rows(1)])) == 1
+    assert len(compare.pair_runs([rows(0)], [rows(1)])) == 1
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_one_run_each_may_have_other_seeds_where_the_test_rows_are_the_same() ->
 )
 def test_what_cannot_be_compared_is_refused(first: list[RowScores], second: list[RowScores], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        compare.pairs(first, second)
+        compare.pair_runs(first, second)
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 def test_figures_over_seeds_are_those_by_hand() -> None:
     values = [0.70, 0.74, 0.72]
-    found = seeds.spread(values, 0.95)
+    found = seeds.mean_interval(values, 0.95)
     assert found["mean"] == pytest.approx(0.72)
     assert found["std"] == pytest.approx(0.02)
     low, high = stats.t.interval(0.95, 2, loc=0.72, scale=0.02 / np.sqrt(3))
@@ -160,4 +160,4 @@ def test_figures_over_seeds_are_those_by_hand() -> None:
 
 def test_a_figure_that_one_seed_lacks_is_left_out() -> None:
     each = [{"a": 1.0, "b": 2.0}, {"a": 3.0}]
-    assert set(seeds.summary(each, 0.95)) == {"a"}
+    assert set(seeds.summarize(each, 0.95)) == {"a"}

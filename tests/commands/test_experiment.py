@@ -10,7 +10,7 @@ from decant.core.errors import UserError
 @pytest.mark.parametrize("argument", ["--temp", "--queue", "--run-all"])
 def test_places_that_dvc_deletes_are_refused(argument: str) -> None:
     with pytest.raises(UserError, match="deletes it with the MLflow runs in it"):
-        experiment.main([argument])
+        experiment.run([argument])
 
 
 @pytest.mark.parametrize(("given", "found"), [(signal.SIG_IGN, 0), (signal.default_int_handler, 1)])
@@ -19,7 +19,7 @@ def test_ctrl_c_is_for_dvc_unless_it_was_for_nobody(given: signal.Handlers, foun
     script = "import signal, sys; sys.exit(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)"
     before = signal.signal(signal.SIGINT, given)
     try:
-        assert experiment.patiently([sys.executable, "-c", script]) == found
+        assert experiment.wait_for([sys.executable, "-c", script]) == found
         assert signal.getsignal(signal.SIGINT) is given
     finally:
         signal.signal(signal.SIGINT, before)

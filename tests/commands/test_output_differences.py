@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from support.model_directories import text_model
 
 from decant.commands import output_differences
-from decant.commands.output_differences import apart, distance
+from decant.commands.output_differences import file_difference, value_difference
 
 
 def test_weights_are_measured_against_the_largest_beside_them(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_weights_are_measured_against_the_largest_beside_them(tmp_path: Path) ->
     other[3, 4] += 0.001
     for name, array in (("a", weights), ("b", other)):
         save_file({"w": array, "b": np.ones(3, np.float32)}, tmp_path / f"{name}.safetensors")
-    found = distance(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    found = file_difference(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     assert found == pytest.approx(0.001 / np.abs(weights).max(), rel=1e-4)
 
 
@@ -41,7 +41,7 @@ def test_weights_are_measured_against_the_largest_beside_them(tmp_path: Path) ->
     ],
 )
 def test_anything_but_numbers_has_to_be_equal(first: object, second: object, wanted: float) -> None:
-    assert apart(first, second) == wanted
+    assert value_difference(first, second) == wanted
 
 
 def test_what_predictions_are_of_has_to_be_equal_but_for_the_model(tmp_path: Path) -> None:
@@ -51,13 +51,13 @@ def test_what_predictions_are_of_has_to_be_equal_but_for_the_model(tmp_path: Pat
         return tmp_path / name
 
     one = written("a.parquet", {"data": "x", "model": "m"}, 2.0)
-    assert distance(one, written("b.parquet", {"data": "x", "model": "n"}, 2.1)) == pytest.approx(0.05)
-    assert distance(one, written("c.parquet", {"data": "y", "model": "m"}, 2.0)) == math.inf
+    assert file_difference(one, written("b.parquet", {"data": "x", "model": "n"}, 2.1)) == pytest.approx(0.05)
+    assert file_difference(one, written("c.parquet", {"data": "y", "model": "m"}, 2.0)) == math.inf
 
 
 def test_quantised_files_are_measured_by_what_their_weights_stand_for(tmp_path: Path) -> None:
     file = text_model(tmp_path / "model", int8=True) / "int8/model.onnx"
-    assert distance(file, file) == 0.0
+    assert file_difference(file, file) == 0.0
     graph = onnx.load(file)
     name = next(t.name for t in graph.graph.initializer if t.name.endswith("_quantized") and len(t.dims) == 2)
     for tensor in graph.graph.initializer:
@@ -66,10 +66,10 @@ def test_quantised_files_are_measured_by_what_their_weights_stand_for(tmp_path: 
             array[0, 0] += 1 if array[0, 0] < 100 else -1
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
     onnx.save(graph, tmp_path / "step.onnx")
-    assert 0 < distance(file, tmp_path / "step.onnx") < 0.02  # a step of 1 in 127
+    assert 0 < file_difference(file, tmp_path / "step.onnx") < 0.02  # a step of 1 in 127
     graph.graph.node[0].op_type = "Relu"
     onnx.save(graph, tmp_path / "other.onnx")
-    assert distance(file, tmp_path / "other.onnx") == math.inf
+    assert file_difference(file, tmp_path / "other.onnx") == math.inf
 
 
 def test_a_file_that_one_of_both_lacks_is_different(tmp_path: Path) -> None:
@@ -77,4 +77,4 @@ def test_a_file_that_one_of_both_lacks_is_different(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.json").write_text(json.dumps({"accuracy": 0.5}))
     (tmp_path / "b/more.txt").write_text("x")
-    assert output_differences.of(tmp_path / "a", tmp_path / "b") == {"metrics.json": 0.0, "more.txt": math.inf}
+    assert output_differences.by_file(tmp_path / "a", tmp_path / "b") == {"metrics.json": 0.0, "more.txt": math.inf}

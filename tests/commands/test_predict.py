@@ -17,7 +17,7 @@ import pytest
 from support.model_directories import picture
 from support.paths import ROOT
 
-from decant.serving.predictor import Model
+from decant.serving.predictor import OnnxPredictor
 
 COMMAND = [sys.executable, "-m", "decant.cli", "predict"]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -36,9 +36,9 @@ def found(done: subprocess.CompletedProcess[bytes]) -> list[dict]:
     return [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]
 
 
-def wanted(model: Path, inputs: list, top_k: int = 0, variant: str | None = None) -> list[dict]:
+def wanted(model: Path, inputs: list, top_k: int = 0, model_format: str | None = None) -> list[dict]:
     """The answers of the model itself."""
-    local = Model(model, variant)
+    local = OnnxPredictor(model, model_format)
     return local.records(local(inputs), top_k)
 
 
@@ -86,7 +86,9 @@ def test_tables_keep_their_columns(form: str, texts: Path, tmp_path: Path) -> No
     lines = ["one\ntwo", *TEXTS]
     table = pd.DataFrame({"id": range(6), "message": lines, "label": list("abcabc")})
     write(form, tmp_path / f"t.{form}", table)
-    rows = found(predict(texts, f"t.{form}", "--column", "message", "--variant", "onnx", "--top-k", "2", cwd=tmp_path))
+    rows = found(
+        predict(texts, f"t.{form}", "--column", "message", "--model-format", "onnx", "--top-k", "2", cwd=tmp_path)
+    )
     answers = wanted(texts, lines, 2, "onnx")
     assert [r["message"] for r in rows] == lines
     assert [int(r["id"]) for r in rows] == list(range(6))
@@ -185,7 +187,7 @@ def test_images_come_from_files_folders_lists_and_tables(images: Path, tmp_path:
         ("t.txt", "a\n", ["--output", "o.parquet"], "o.parquet cannot be written as .parquet; choose .csv or .jsonl"),
         ("t.txt", "a\n", ["absent.txt", "gone.csv"],
          "there is no file absent.txt; give the path of one, or - for the standard input\n"
-         "error: there is no file gone.csv"),
+         "decant: there is no file gone.csv"),
         ("t.txt", "a\n", ["."], ". cannot be read: Is a directory"),
     ],
 )  # fmt: skip
@@ -195,13 +197,13 @@ def test_what_cannot_be_answered_is_named(
     (tmp_path / name).write_text(content)
     done = predict(texts, name, *words, cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.decode().startswith(f"error: {message}"), done.stderr
+    assert done.stderr.decode().startswith(f"decant: {message}"), done.stderr
 
 
 def test_bytes_that_are_no_text_are_named_by_line(texts: Path, tmp_path: Path) -> None:
     done = predict(texts, cwd=tmp_path, given="a\ncafé\n".encode("latin-1"))
     assert done.returncode == 2
-    assert done.stderr.startswith(b"error: standard input, line 2: not UTF-8; convert it")
+    assert done.stderr.startswith(b"decant: standard input, line 2: not UTF-8; convert it")
 
 
 def test_a_bad_image_is_named(images: Path, tmp_path: Path) -> None:
@@ -209,9 +211,9 @@ def test_a_bad_image_is_named(images: Path, tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(picture()[:300])
     done = predict(images, "a.png", "b.png", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.startswith(b"error: b.png: no image (300 bytes), expected one of JPEG")
+    assert done.stderr.startswith(b"decant: b.png: no image (300 bytes), expected one of JPEG")
     done = predict(images, cwd=tmp_path, given=b"a.png\nc.png\n")
-    assert done.stderr == b"error: standard input, line 2: c.png cannot be read: No such file or directory\n"
+    assert done.stderr == b"decant: standard input, line 2: c.png cannot be read: No such file or directory\n"
 
 
 def test_a_failure_leaves_the_last_good_output(texts: Path, tmp_path: Path) -> None:
@@ -224,8 +226,8 @@ def test_a_failure_leaves_the_last_good_output(texts: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["predct"], 2, "error: there is no command 'predct' (did you mean 'predict'?); expected one of: predict, "),
-        (["predict", "--model", "absent"], 2, "error: there is no folder absent; --model names"),
+        (["predct"], 2, "decant: No such command 'predct'. Did you mean 'predict'? See decant --help."),
+        (["predict", "--model", "absent"], 2, "decant: there is no folder absent; --model names"),
         (["--help"], 0, ""),
     ],
 )

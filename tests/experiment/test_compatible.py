@@ -118,12 +118,12 @@ def test_make_experiment_tells_before_dvc_writes_params(
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"for image data|epoch"):
-        experiment.main(words)
+        experiment.run(words)
     assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
 def test_the_printed_config_is_checked_too(project: Path) -> None:
-    words = [sys.executable, "-m", "decant.config.compose", "use.augment=flip"]
+    words = [sys.executable, "-m", "decant.cli", "config", "use.augment=flip"]
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     found = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, check=False)
     assert found.returncode == 2

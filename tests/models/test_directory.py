@@ -60,7 +60,7 @@ def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -
     network, encoder = directory.load(tmp_path, modality)
     rows = encoder.rows({"test": stored.assign(target=0)})["test"]
     learned = torch.from_numpy(directory.predict(network, encoder, rows)).softmax(1).max(1).values
-    server = pyfunc.Server()
+    server = pyfunc.ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
     assert server.predict(None, content)["score"].tolist() == pytest.approx(learned.tolist(), abs=1e-3)
 

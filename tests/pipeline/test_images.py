@@ -18,7 +18,7 @@ SHORT += ["distill.epochs=1", "distill.control_epochs=2", "evaluate.resamples=10
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_clone(tmp_path_factory.mktemp("images"))
     words = [word for value in SHORT for word in ("-S", value)]
-    done = run_in(folder, sys.executable, "-m", "decant.commands.experiment", "--experiment", "digits", *words)
+    done = run_in(folder, sys.executable, "-m", "decant.cli", "experiment", "--experiment", "digits", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "from scratch (no transfer)" in done.stdout
     assert "Failed to validate" not in done.stdout + done.stderr

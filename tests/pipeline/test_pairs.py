@@ -226,7 +226,7 @@ def test_stored_answers_served_answers_and_those_of_a_plain_pipeline_are_equal(f
     assert np.ptp(stored) > 1e-3
     answered = encoder.predict_fn(network)(Text().raw(pairs()))[:, 0]
     piped = pipeline("text-classification", model=str(folder))(Text().request_inputs(pairs()))
-    server = pyfunc.Server()
+    server = pyfunc.ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
     for given in (Text().request_inputs(pairs()), pd.DataFrame(Text().request_inputs(pairs()))):
         assert server.predict(None, given)["score"].tolist() == pytest.approx(stored.tolist(), abs=1e-5)
@@ -249,7 +249,7 @@ def test_an_architecture_without_segments_takes_pairs(folder: Path) -> None:
 
 def served(folder: Path) -> tuple[pd.DataFrame, torch.Tensor]:
     """What a server says of texts, and the logits behind it."""
-    server = pyfunc.Server()
+    server = pyfunc.ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
     network, encoder = directory.load(folder, Text())
     return server.predict(None, FIRST), encoder.predict_fn(network)(FIRST)
@@ -279,9 +279,9 @@ def test_the_signature_names_what_the_server_gives(name: str, tmp_path: Path, ba
     labels = ["score"] if name == "regress" else ["a", "b"]
     network = task.objective.build_network(bare, labels, AutoModelForSequenceClassification, Head())
     directory.save(network, Text().encoder(bare).processor, tmp_path)
-    server = pyfunc.Server()
+    server = pyfunc.ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
-    wanted = packaging.ANSWERS[json.loads((tmp_path / "config.json").read_text()).get("problem_type")]
+    wanted = packaging.OUTPUT_EXAMPLES[json.loads((tmp_path / "config.json").read_text()).get("problem_type")]
     assert list(server.predict(None, FIRST).columns) == list(wanted)
     assert server.predict(None, []).empty
 

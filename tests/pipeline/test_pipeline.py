@@ -174,7 +174,7 @@ def test_verify_makes_the_committed_experiment_again_with_equal_bytes(clone: Pat
     table = [line for line in done.stdout.splitlines() if line.startswith("│ data/")]
     assert len(table) == 9
     assert all("byte-equal" in line for line in table)
-    assert "The environment is that in which they were made" in done.stdout
+    assert "The environment is the one in which they were made" in done.stdout
     assert not (clone / ".state/verify").exists()
 
 
@@ -283,11 +283,11 @@ def test_a_misspelt_key_stops_before_training_and_dvc_brings_the_output_back(clo
 def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
     committed(clone)
     before = len(mlflow_runs(clone))
-    done = run_in(clone, sys.executable, "-m", "decant.commands.experiment")
+    done = run_in(clone, sys.executable, "-m", "decant.cli", "experiment")
     assert done.returncode == 0, done.stderr
     assert "evaluate did not have to run" in done.stdout
     assert "Test results" in done.stdout
-    (address,) = re.findall("as MLflow serves it: (.*)", done.stdout)
+    (address,) = re.findall("as an MLflow model: (.*)", done.stdout)
     made = mlflow_client(clone).get_run(address.removeprefix("runs:/").removesuffix("/student"))
     assert (made.info.run_name, made.data.tags["decant.digest"]) == ("distill", digest(clone / "data/distill"))
     assert len(mlflow_runs(clone)) == before + 1
@@ -297,9 +297,9 @@ def test_make_experiment_shows_a_result_that_dvc_restored(clone: Path) -> None:
 
 def test_seeds_are_experiments_of_one_run_that_holds_their_figures(clone: Path) -> None:
     committed(clone)
-    done = run_in(clone, sys.executable, "-m", "decant.commands.experiment", "--seeds", "2")
+    done = run_in(clone, sys.executable, "-m", "decant.cli", "experiment", "--seeds", "2")
     assert done.returncode == 0, done.stderr
-    whole = re.findall("All of them, for decant compare: ([0-9a-f]{32})", done.stdout)[0]
+    whole = re.findall("All seeds, for decant compare: ([0-9a-f]{32})", done.stdout)[0]
     each = [r for r in mlflow_runs(clone) if r.data.tags.get("mlflow.parentRunId") == whole]
     assert sorted(r.data.params["seed"] for r in each) == ["0", "1"]
     assert yaml.safe_load((clone / "params.yaml").read_text())["seed"] == 0
@@ -310,8 +310,8 @@ def test_seeds_are_experiments_of_one_run_that_holds_their_figures(clone: Path) 
         assert found[f"{name}/std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
         assert found[f"{name}/low"] <= found[f"{name}/mean"] <= found[f"{name}/high"]
     done = run_in(clone, sys.executable, "-m", "decant.cli", "compare", whole, whole)
-    assert "2 seeds, t-test of their differences" in done.stdout, done.stderr
-    assert f"student: {whole} is not to be told from {whole} at 95 %" in done.stdout
+    assert "2 seeds, paired t-test" in done.stdout, done.stderr
+    assert f"student: {whole} is not distinguishable from {whole} at 95 %" in done.stdout
 
 
 def test_experiments_of_dvc_and_runs_of_mlflow_are_compared(clone: Path) -> None:
@@ -320,7 +320,7 @@ def test_experiments_of_dvc_and_runs_of_mlflow_are_compared(clone: Path) -> None
     for words in ([last.data.tags["dvc.experiment"], "."], [last.info.run_id, "."], [last.info.run_id, "HEAD"]):
         done = run_in(clone, sys.executable, "-m", "decant.cli", "compare", *words)
         assert "one run each, the same test rows" in done.stdout, done.stderr
-        assert f"student: {words[1]} is not to be told from {words[0]} at 95 %" in done.stdout
+        assert f"student: {words[1]} is not distinguishable from {words[0]} at 95 %" in done.stdout
     done = run_in(clone, sys.executable, "-m", "decant.cli", "compare", "nowhere", ".")
     assert done.returncode == 2
     assert "there is no git revision, DVC experiment or MLflow run 'nowhere'" in done.stderr
@@ -341,7 +341,7 @@ def test_an_experiment_that_is_stopped_leaves_git_as_it_was(way: str, tmp_path: 
     before = run_in(folder, "git", "symbolic-ref", "HEAD").stdout
     interrupt = signal.SIG_IGN if "background" in way else signal.SIG_DFL  # as shells do
     process = subprocess.Popen(
-        [sys.executable, "-m", "decant.commands.experiment", "-S", "fine_tune.epochs=1000"],
+        [sys.executable, "-m", "decant.cli", "experiment", "-S", "fine_tune.epochs=1000"],
         cwd=folder, env=environment(folder), stdout=subprocess.PIPE, text=True, start_new_session=True,
         preexec_fn=partial(signal.signal, signal.SIGINT, interrupt),
     )  # fmt: skip

@@ -130,4 +130,4 @@ def test_the_committed_lock_is_of_this_code_and_these_values() -> None:
     changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False)
     if changed.returncode or changed.stdout:
         pytest.skip("there is work here that is not committed")
-    assert verify.unlike(ROOT) == []
+    assert verify.outdated_dependencies(ROOT) == []

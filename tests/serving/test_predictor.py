@@ -21,8 +21,8 @@ from transformers import (
 from decant.backbone.image import Image
 from decant.core.errors import UserError
 from decant.dataset.modality.decode import decode
-from decant.serving.predictor import Answerer, Model, sigmoid
-from decant.serving.preprocessing import BadInput, Images, square, upright
+from decant.serving.predictor import OnnxPredictor, Predictor, sigmoid
+from decant.serving.preprocessing import BadInput, ImagePreprocessor, center_square, open_rgb
 
 TEXTS = [
     "wheres my parcel",
@@ -50,16 +50,16 @@ def test_nothing_of_the_training_code_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     libraries, ours = done.stdout.splitlines()[:2]
     assert libraries == ""
-    served = ("serving", "serving.pixels", "serving.predictor", "serving.preprocessing")
+    served = ("serving", "serving.model_formats", "serving.pixels", "serving.predictor", "serving.preprocessing")
     assert ours.split() == ["decant", "decant.core", "decant.core.errors", *(f"decant.{name}" for name in served)]
 
 
 def test_tokens_are_those_of_the_tokenizer_in_transformers(texts: Path) -> None:
-    given = Model(texts, "onnx").inputs
+    given = OnnxPredictor(texts, "onnx").preprocessor
     draw = np.random.default_rng(0)
     random = ["".join(map(chr, draw.integers(1, 0xD7FF, 30))) for _ in range(200)]
     wanted = AutoTokenizer.from_pretrained(texts)([*TEXTS, *random], truncation=True, padding=True, return_tensors="np")
-    found = given.batch(given.read([*TEXTS, *random]))
+    found = given.collate(given.encode([*TEXTS, *random]))
     assert set(found) == {"input_ids", "attention_mask"}
     assert found["input_ids"].shape[1] == 48
     for name, array in found.items():
@@ -68,13 +68,13 @@ def test_tokens_are_those_of_the_tokenizer_in_transformers(texts: Path) -> None:
 
 
 def test_tokens_of_pairs_are_those_of_the_tokenizer_in_transformers(pairs: Path) -> None:
-    given = Model(pairs).inputs
+    given = OnnxPredictor(pairs).preprocessor
     both = [(a, b) for a in TEXTS for b in TEXTS]
     wanted = AutoTokenizer.from_pretrained(pairs)(
         *map(list, zip(*both, strict=True)), truncation=True, padding=True, return_tensors="np"
     )
     for form in (both, list(map(list, both)), [{"text": a, "text_pair": b} for a, b in both]):
-        found = given.batch(given.read(form))
+        found = given.collate(given.encode(form))
         assert set(found) == {"input_ids", "attention_mask", "token_type_ids"}
         for name, array in found.items():
             assert np.array_equal(array, wanted[name]), name
@@ -87,17 +87,17 @@ def test_logits_are_those_of_pytorch_in_the_order_given(texts: Path) -> None:
     with torch.inference_mode():
         wanted = network(**tokens).logits.numpy()
     for size in (1, 7, 32, 1000):
-        assert np.allclose(Model(texts, "onnx")(given, size), wanted, atol=1e-4)
+        assert np.allclose(OnnxPredictor(texts, "onnx")(given, size), wanted, atol=1e-4)
 
 
 def test_no_inputs_have_no_answers(texts: Path) -> None:
-    served = Model(texts)
+    served = OnnxPredictor(texts)
     assert served([]).shape == (0, 3)
     assert served.records(served([]), top_k=2) == []
 
 
 def test_calls_from_several_threads_do_not_mix(texts: Path) -> None:
-    served = Model(texts, "onnx", threads=1)
+    served = OnnxPredictor(texts, "onnx", threads=1)
     calls = [[f"{n} parcels of {n}"] * (n % 5 + 1) for n in range(60)]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(served, calls))
@@ -119,7 +119,7 @@ def test_calls_from_several_threads_do_not_mix(texts: Path) -> None:
 )
 def test_what_is_no_text_is_named_by_its_position(texts: Path, given: list[object], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        Model(texts)(given)
+        OnnxPredictor(texts)(given)
 
 
 @pytest.mark.parametrize(
@@ -134,44 +134,44 @@ def test_what_is_no_text_is_named_by_its_position(texts: Path, given: list[objec
 )
 def test_what_is_no_pair_is_named(pairs: Path, given: object, found: str) -> None:
     with pytest.raises(BadInput, match=rf"inputs\[1\] is {found}, expected a pair of texts"):
-        Model(pairs)([("a", "b"), given])
+        OnnxPredictor(pairs)([("a", "b"), given])
 
 
 # --- files
 
 
 def test_int8_is_preferred_and_another_can_be_chosen(texts: Path) -> None:
-    default, int8, full = (Model(texts, variant)(TEXTS) for variant in (None, "int8", "onnx"))
+    default, int8, full = (OnnxPredictor(texts, name)(TEXTS) for name in (None, "int8", "onnx"))
     assert np.array_equal(default, int8)
     assert not np.array_equal(default, full)
 
 
 def test_a_folder_without_networks_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds neither of int8/model.onnx, onnx/model.onnx; run dvc repro"):
-        Model(tmp_path)
+        OnnxPredictor(tmp_path)
 
 
-def test_a_variant_that_is_not_there_is_named(pairs: Path) -> None:
+def test_a_format_that_is_not_there_is_named(pairs: Path) -> None:
     with pytest.raises(UserError, match=r"holds no int8/model.onnx; choose among onnx"):
-        Model(pairs, "int8")
+        OnnxPredictor(pairs, "int8")
 
 
 def test_damaged_files_are_named(texts: Path, tmp_path: Path) -> None:
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx/model.onnx").write_bytes(b"no network")
     with pytest.raises(UserError, match=r"ONNX Runtime cannot read .*onnx/model.onnx"):
-        Model(tmp_path)
+        OnnxPredictor(tmp_path)
     (tmp_path / "onnx/model.onnx").write_bytes((texts / "onnx/model.onnx").read_bytes())
     with pytest.raises(UserError, match=r"config.json cannot be read \(.*; expected a model directory"):
-        Model(tmp_path)
+        OnnxPredictor(tmp_path)
 
 
 # --- answers
 
 
-def answerer(folder: Path, **config: object) -> Answerer:
+def predictor(folder: Path, **config: object) -> Predictor:
     """One that answers by the words of another configuration."""
-    made = Model(folder, "onnx")
+    made = OnnxPredictor(folder, "onnx")
     made.config = config
     return made
 
@@ -181,22 +181,22 @@ LOGITS = np.array([[0.0, 2.0, 1.0], [3.0, 0.0, -200.0]], np.float32)
 
 def test_one_class_with_its_probability(texts: Path) -> None:
     wanted = torch.from_numpy(LOGITS).softmax(1)
-    found = answerer(texts).records(LOGITS)
+    found = predictor(texts).records(LOGITS)
     assert [r["label"] for r in found] == ["boxes", "bills"]
     assert [r["score"] for r in found] == pytest.approx([float(wanted[0, 1]), float(wanted[1, 0])])
     assert {k for r in found for k in r} == {"label", "score"}
 
 
 def test_probabilities_of_the_surest_classes_on_request(texts: Path) -> None:
-    found = answerer(texts).records(LOGITS, top_k=2)
+    found = predictor(texts).records(LOGITS, top_k=2)
     assert [list(r["probabilities"]) for r in found] == [["boxes", "beans"], ["bills", "boxes"]]
     assert found[0]["probabilities"]["boxes"] == found[0]["score"]
-    whole = answerer(texts).records(LOGITS, top_k=100)[0]["probabilities"]
+    whole = predictor(texts).records(LOGITS, top_k=100)[0]["probabilities"]
     assert sum(whole.values()) == pytest.approx(1)
 
 
 def test_labels_above_the_threshold_the_surest_first(texts: Path) -> None:
-    served = answerer(texts, problem_type="multi_label_classification", decision_threshold=0.6)
+    served = predictor(texts, problem_type="multi_label_classification", decision_threshold=0.6)
     found = served.records(LOGITS, top_k=1)
     assert [r["labels"] for r in found] == [["boxes", "beans"], ["bills"]]
     assert found[0]["scores"] == pytest.approx(torch.tensor([2.0, 1.0]).sigmoid().tolist())
@@ -206,7 +206,7 @@ def test_labels_above_the_threshold_the_surest_first(texts: Path) -> None:
 
 
 def test_numbers_are_scores_without_classes(texts: Path) -> None:
-    served = answerer(texts, problem_type="regression")
+    served = predictor(texts, problem_type="regression")
     assert served.records(LOGITS[:, :1]) == [{"score": 0.0}, {"score": 3.0}]
     with pytest.raises(UserError, match="top_k is 1, expected 0: a number has no classes"):
         served.records(LOGITS, top_k=1)
@@ -214,7 +214,7 @@ def test_numbers_are_scores_without_classes(texts: Path) -> None:
 
 def test_a_negative_top_k_is_refused(texts: Path) -> None:
     with pytest.raises(UserError, match="top_k is -1, expected 0 or more"):
-        answerer(texts).records(LOGITS, top_k=-1)
+        predictor(texts).records(LOGITS, top_k=-1)
 
 
 def test_far_logits_are_probabilities_of_0_and_1() -> None:
@@ -232,13 +232,13 @@ def test_pixels_are_those_of_prepare_and_of_the_processor_in_transformers(
     processor = Image(architecture="resnet", pretrained=False, resolution=seen, mean=0.4, std=0.2).processor(None)
     processor.stored_size = stored
     processor.save_pretrained(tmp_path)
-    given = Images(tmp_path)
+    given = ImagePreprocessor(tmp_path)
     for height, width in ((90, 60), (stored, stored), (61, 300), (700, 500)):
         content = picture(height, width, form)
         prepared = decode(content, stored)
-        assert np.array_equal(np.asarray(square(upright(content, stored), stored)), prepared)
+        assert np.array_equal(np.asarray(center_square(open_rgb(content, stored), stored)), prepared)
         wanted = CLIPImageProcessorPil.from_pretrained(tmp_path)([PIL.Image.fromarray(prepared)], return_tensors="np")
-        found = given.batch(given.read([content]))["pixel_values"]
+        found = given.collate(given.encode([content]))["pixel_values"]
         assert found.dtype == np.float32
         assert np.abs(found - wanted["pixel_values"]).max() * 0.2 < 0.1 / 255
 
@@ -265,14 +265,14 @@ def modes() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", modes())
 def test_images_of_any_mode_are_those_of_prepare(name: str) -> None:
     content = modes()[name]
-    assert np.array_equal(np.asarray(square(upright(content, 20), 20)), decode(content, 20))
+    assert np.array_equal(np.asarray(center_square(open_rgb(content, 20), 20)), decode(content, 20))
 
 
 def test_an_image_its_file_and_its_base64_have_one_answer(images: Path) -> None:
     content = picture()
     coded = base64.encodebytes(content)
     image = PIL.Image.open(io.BytesIO(content))
-    logits = Model(images)([content, coded, coded.decode(), base64.b64encode(content).decode(), image])
+    logits = OnnxPredictor(images)([content, coded, coded.decode(), base64.b64encode(content).decode(), image])
     assert np.ptp(logits, axis=0).max() < 1e-6
 
 
@@ -283,7 +283,7 @@ def test_logits_of_images_are_those_of_pytorch_in_the_order_given(images: Path) 
     tensors = CLIPImageProcessorPil.from_pretrained(images)(squares, return_tensors="pt")
     with torch.inference_mode():
         wanted = network(**tensors).logits.numpy()
-    assert np.allclose(Model(images)(files), wanted, atol=1e-4)
+    assert np.allclose(OnnxPredictor(images)(files), wanted, atol=1e-4)
 
 
 def animated() -> bytes:
@@ -308,4 +308,4 @@ def animated() -> bytes:
 )
 def test_what_is_no_image_is_named_by_its_position(images: Path, given: object, message: str) -> None:
     with pytest.raises(BadInput, match=rf"inputs\[1\] is {message}"):
-        Model(images)([picture(), given])
+        OnnxPredictor(images)([picture(), given])

@@ -26,12 +26,12 @@ from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.dataset.modality.text import Text
 from decant.models import directory
 from decant.serving import packaging
-from decant.serving.predictor import Model
-from decant.serving.pyfunc import Server
+from decant.serving.predictor import OnnxPredictor
+from decant.serving.pyfunc import ServedModel
 
 
-def serving(folder: Path) -> Server:
-    server = Server()
+def serving(folder: Path) -> ServedModel:
+    server = ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
     return server
 
@@ -44,7 +44,7 @@ def test_pytorch_answers_as_onnx_runtime_does(name: str, model_folders: dict[str
     for file in model_folders[name].glob("*.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     given = EXAMPLES[name]
-    wanted = Model(model_folders[name], "onnx").records(Model(model_folders[name], "onnx")(given))
+    wanted = OnnxPredictor(model_folders[name], "onnx").records(OnnxPredictor(model_folders[name], "onnx")(given))
     found = serving(tmp_path).predict(None, given).to_dict("records")
     assert len(found) == len(given)
     for row, answer in zip(found, wanted, strict=True):
@@ -84,10 +84,10 @@ def test_a_logged_model_holds_what_serving_needs_and_no_training_code(
 ) -> None:
     folder = logged_models[name]
     files = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
-    variant = "int8" if name == "texts" else "onnx"
+    model_format = "int8" if name == "texts" else "onnx"
     encoder = {"preprocessor_config.json"} if name == "images" else {"tokenizer.json", "tokenizer_config.json"}
     assert {Path(f).name for f in files if f.startswith("artifacts/model/")} == {"config.json", "model.onnx", *encoder}
-    assert f"artifacts/model/{variant}/model.onnx" in files
+    assert f"artifacts/model/{model_format}/model.onnx" in files
     code = {f for f in files if f.endswith(".py")}
     assert code == {"pyfunc.py", *(f"code/decant/{name}" for name in packaging.SHIPPED)}
     needed = (folder / "requirements.txt").read_text().split()
@@ -118,7 +118,7 @@ def test_a_logged_model_answers_without_pytorch_and_without_this_checkout(
         input=json.dumps(sent), capture_output=True, text=True, cwd=tmp_path, env=elsewhere(), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    wanted = Model(model_folders[name]).records(Model(model_folders[name])(given))
+    wanted = OnnxPredictor(model_folders[name]).records(OnnxPredictor(model_folders[name])(given))
     for row, answer in zip(json.loads(done.stdout), wanted, strict=True):
         assert row.get("label") == answer.get("label")
         assert row["score"] == pytest.approx(answer["score"], abs=1e-5)
@@ -194,7 +194,7 @@ BAD: list[tuple[Any, str]] = [
 
 @pytest.mark.slow
 def test_texts_by_rest(logged_models: dict[str, Path], model_folders: dict[str, Path]) -> None:
-    local = Model(model_folders["texts"])
+    local = OnnxPredictor(model_folders["texts"])
     with server(logged_models["texts"]) as address:
         for texts in (["a"], ["a", "where is my parcel", ""]):
             status, found = post(address, {"inputs": texts})
@@ -213,7 +213,7 @@ def test_texts_by_rest(logged_models: dict[str, Path], model_folders: dict[str, 
         concurrent(address, local)
 
 
-def concurrent(address: str, local: Model) -> None:
+def concurrent(address: str, local: OnnxPredictor) -> None:
     """Requests at the same time do not mix."""
     calls = [[f"{n} parcels"] * (n % 3 + 1) for n in range(40)]
     with ThreadPoolExecutor(8) as pool:
@@ -226,7 +226,7 @@ def concurrent(address: str, local: Model) -> None:
 
 @pytest.mark.slow
 def test_pairs_by_rest(logged_models: dict[str, Path], model_folders: dict[str, Path]) -> None:
-    wanted = Model(model_folders["pairs"])(EXAMPLES["pairs"])[:, 0].tolist()
+    wanted = OnnxPredictor(model_folders["pairs"])(EXAMPLES["pairs"])[:, 0].tolist()
     with server(logged_models["pairs"]) as address:
         status, found = post(address, {"inputs": EXAMPLES["pairs"]})
         assert status == 200
@@ -244,7 +244,7 @@ def test_pairs_by_rest(logged_models: dict[str, Path], model_folders: dict[str, 
 
 @pytest.mark.slow
 def test_images_by_rest(logged_models: dict[str, Path], model_folders: dict[str, Path]) -> None:
-    local = Model(model_folders["images"])
+    local = OnnxPredictor(model_folders["images"])
     with server(logged_models["images"]) as address:
         status, found = post(address, {"inputs": [base64.b64encode(i).decode() for i in EXAMPLES["images"]]})
         assert status == 200

@@ -1,9 +1,4 @@
-"""What MLflow has not been told yet, because its server was away.
-
-decant deliver
-"""
-
-import argparse
+"""`decant deliver`: sends the MLflow events that were queued while the server was away."""
 
 from decant.core.stage import configure_libraries
 from decant.tracking import outbox
@@ -11,19 +6,18 @@ from decant.tracking.outbox import OUTBOX, REFUSED, STORE, Outbox
 from decant.tracking.store import address
 
 
-def main(words: list[str]) -> None:
-    """The command `decant deliver`.
+def run() -> None:
+    """Send queued events, and print what remains.
 
     Raises:
         UserError: the store cannot be used.
     """
-    plain = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser("decant deliver", description=__doc__, formatter_class=plain).parse_args(words)
     configure_libraries()
     outbox.start()
     if count := outbox.refused_count():
         print(f"{count} events were refused, each with the reason: read {OUTBOX / REFUSED}, then delete it")
-    for folder in outbox.pending_folders():
+    folders = outbox.pending_folders()
+    for folder in folders:
         count = len(Outbox(folder).pending)
         print(f"{count} events are pending for {(folder / STORE).read_text()}: set MLFLOW_TRACKING_URI to it")
-    print(f"nothing else is pending for {address()}" if outbox.pending_folders() else "nothing is pending")
+    print(f"nothing else is pending for {address()}" if folders else "nothing is pending")
