@@ -71,10 +71,10 @@ def test_the_seed_decides() -> None:
 
 
 def test_images_and_pairs_are_refused() -> None:
-    with pytest.raises(UserError, match=r"prepare.copies is for texts"):
+    with pytest.raises(UserError, match=r"prepare.augmented_copies is for texts"):
         text_augmentation.add_copies(tables(), 1, Image(8), 0)
     made = {"train": tables()["train"].assign(pair="b")}
-    with pytest.raises(UserError, match=r"prepare.copies is for texts"):
+    with pytest.raises(UserError, match=r"prepare.augmented_copies is for texts"):
         text_augmentation.add_copies(made, 1, Text(), 0)
 
 

@@ -33,7 +33,7 @@ def add_copies(tables: Tables, count: int, modality: Modality, seed: int) -> Non
     """
     frames = {split: tables[split] for split in ("train", "unlabelled") if split in tables}
     if modality.name != "text" or "pair" in frames["train"]:
-        raise UserError("prepare.copies is for texts, one to a row; set it to 0 for images and pairs")
+        raise UserError("prepare.augmented_copies is for texts, one to a row; set it to 0 for images and pairs")
     # an id is unique only within its split
     named = [frame.assign(row_id=f"{split} " + frame["row_id"].astype(str)) for split, frame in frames.items()]
     copies = augment(pd.concat([frame[["row_id", "input"]] for frame in named], ignore_index=True), count, seed)
