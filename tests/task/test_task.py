@@ -222,5 +222,5 @@ def test_models_that_agree_say_the_same_together(task: Task, encoded: np.ndarray
 def test_train_is_divided_into_folds_of_one_size(task: Task, encoded: np.ndarray, labels: list[str]) -> None:
     ids = [str(i) for i in range(ROWS)]
     train = pd.DataFrame({"row_id": ids, "input": ids, "target": list(encoded)})
-    fold = ensemble.parts(Prepared({"train": train}, labels, {}, Text()), task, 5, 0)
+    fold = ensemble.assign_folds(Prepared({"train": train}, labels, {}, Text()), task.target, 5, 0)
     assert np.bincount(fold).tolist() == [0, 12, 12, 12, 12, 12]
