@@ -64,9 +64,9 @@ class Figures(Run):
         super().__init__()
         self.kept: dict[str, list[float]] = {}
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """See `Run.metrics`."""
-        for key, value in values.items():
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """See `Run.log_metrics`."""
+        for key, value in metrics.items():
             self.kept.setdefault(key, []).append(value)
 
 

@@ -34,10 +34,10 @@ class Seconds(Run):
 
     epoch = 0.0
 
-    def metrics(self, values: object, step: int = 0) -> None:
-        """See `Run.metrics`."""
-        if isinstance(values, dict) and "epoch_seconds" in values:
-            self.epoch = float(values["epoch_seconds"])
+    def log_metrics(self, metrics: object, step: int = 0) -> None:
+        """See `Run.log_metrics`."""
+        if isinstance(metrics, dict) and "epoch_seconds" in metrics:
+            self.epoch = float(metrics["epoch_seconds"])
 
 
 def main(words: list[str]) -> None:

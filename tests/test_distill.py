@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
+from support.paths import ROOT
 
 from decant import distill, fine_tune, prepare, pretrain_load
 from decant.config import compose
@@ -49,8 +49,8 @@ class Noted(Run):
         super().__init__()
         self.kept: dict[str, list[float]] = {}
 
-    def metrics(self, values: Any, step: int = 0) -> None:
-        for key, value in values.items():
+    def log_metrics(self, metrics: Any, step: int = 0) -> None:
+        for key, value in metrics.items():
             self.kept.setdefault(key, []).append(value)
 
 
@@ -197,7 +197,7 @@ def test_dropout_is_that_of_the_recipe_or_of_the_yaml(vocabulary: str, workspace
         cfg = compose.load([*SMALL, f"distill.vocabulary={vocabulary}"])
         knobs = dataclasses.replace(compose.settings(cfg, "distill"), dropout=dropout)
         made = distill.student.start(weights, knobs, prepared, tmp_path / str(dropout))
-        network = Classify().objective.build_network(made, prepared.labels, prepared.modality.auto(), Head())
+        network = Classify().objective.build_network(made, prepared.labels, prepared.modality.auto_model(), Head())
         assert {m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)} == {expected}
         assert network.config.attention_probs_dropout_prob == expected
     assert digest(weights) == before

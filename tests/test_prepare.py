@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, stage
+from support.commands import run_stage
+from support.paths import ROOT
 
 from decant import prepare
 from decant.config import compose
@@ -30,7 +31,7 @@ def loaded(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFram
 
 def keyed(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables as they are once clean."""
-    return {s: f.assign(key=Text().keys(f)) for s, f in loaded(frame, **others).items()}
+    return {s: f.assign(key=Text().duplicate_keys(f)) for s, f in loaded(frame, **others).items()}
 
 
 def cleaned(made: dict[str, pd.DataFrame], **options: str) -> dict[str, int]:
@@ -253,12 +254,12 @@ def test_the_same_input_gives_the_same_bytes(prepared: Path) -> None:
 def test_a_stage_without_its_input_names_what_is_missing_and_the_stage_to_run(
     prepared: Path, name: str, missing: str
 ) -> None:
-    done = stage(name, "use.data=toy", "use.teacher=tiny", "use.student=tiny", cwd=prepared)
+    done = run_stage(name, "use.data=toy", "use.teacher=tiny", "use.student=tiny", cwd=prepared)
     assert done.stderr == f"decant: no data/{missing}, which an earlier stage writes; run: dvc repro {name}\n"
 
 
 def test_bad_input_ends_the_process_with_a_message_and_no_traceback(project: Path) -> None:
-    done = stage("prepare", "use.data=toy", "data.train=nowhere.csv", "data.input=message", cwd=project)
+    done = run_stage("prepare", "use.data=toy", "data.train=nowhere.csv", "data.input=message", cwd=project)
     assert done.returncode == 2
     assert "decant: no file nowhere.csv" in done.stderr
     assert "decant: data/raw/support/test.csv has no column 'message'" in done.stderr
@@ -267,7 +268,7 @@ def test_bad_input_ends_the_process_with_a_message_and_no_traceback(project: Pat
 
 def test_a_folder_that_cannot_be_written_is_named_before_any_work(project: Path) -> None:
     (project / "data/prepare").write_text("a file in the way")
-    done = stage("prepare", "use.data=toy", cwd=project)
+    done = run_stage("prepare", "use.data=toy", cwd=project)
     assert done.returncode == 2
     assert "data/prepare cannot be written" in done.stderr
 

@@ -60,9 +60,9 @@ def main(experiment: Experiment, run: Run) -> None:
     for role in EXPORTED.keys() & folders:
         metrics[role] |= {"parameters": metrics["student"]["parameters"], "size_mb": size([MODELS["student"]], role)}
         metrics[role]["largest_difference"] = float(np.abs(logits[role] - logits["student"]).max())
-    metrics["figures"]["floor"] = prepared.modality.floor
+    metrics["figures"]["floor"] = prepared.modality.baseline_features
     answers = {"floor": linear.predict} | {
-        role: together([encoder.answer(network) for network, encoder in loaded], task.objective)
+        role: together([encoder.predict_fn(network) for network, encoder in loaded], task.objective)
         for role, loaded in networks.items()
     }
     threads = experiment.trainer.threads
@@ -84,7 +84,7 @@ def main(experiment: Experiment, run: Run) -> None:
     )
     plots.latency(metrics, timings, report.OUT)
     report.write(metrics, timings, prepared.labels)
-    run.dataset(test, "test", prepared.digests["test"])
+    run.log_dataset(test, "test", prepared.digests["test"])
     for record in (run, run.parent):
         if record is not None:
             report.log(record, metrics, timings)

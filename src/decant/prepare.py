@@ -81,13 +81,13 @@ def log_splits(target: SourceTables, encoded: Tables, run: Run) -> None:
     """Log each split as a data set of the run, and print its size."""
     facts = read_json(OUT / "card.json")["splits"]
     for split, frame in encoded.items():
-        inputs = list(target.modality.shown(target.tables[split]))
+        inputs = list(target.modality.display(target.tables[split]))
         frame = frame.assign(input=inputs, target=frame["target"].astype(str))
-        run.dataset(frame, split, facts[split]["sha256"])
+        run.log_dataset(frame, split, facts[split]["sha256"])
         print(f"{split}: {len(frame)} rows")
         if inconsistent := facts[split]["duplicates_with_different_labels"]:
             print(f"{split}: {inconsistent} inputs occur with different labels; look through them")
-    run.artifact(OUT / "card.json")
+    run.log_artifact(OUT / "card.json")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from decant.backbone import Backbone
 from decant.core.errors import UserError
 from decant.core.files import read_json, replacing, write_json
 from decant.core.hashing import code_digest
-from decant.dataset import modality
+from decant.dataset.modality.by_size import modality_of
 from decant.dataset.prepared import SOURCE, read_prepared
 from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
@@ -36,7 +36,7 @@ def main(experiment: Experiment, run: Run) -> None:
         check_inputs(experiment, role)
         manifest = read_json(OUT / role / "manifest.json")
         print(f"{role}: {experiment.use[role]} ({manifest['origin']})")
-        run.tags({f"{role}.{key}": value for key, value in manifest.items()})
+        run.set_tags({f"{role}.{key}": value for key, value in manifest.items()})
 
 
 def write_backbone(backbone: Backbone, folder: Path) -> None:
@@ -77,7 +77,7 @@ def check_inputs(experiment: Experiment, role: str) -> None:
     if role == "student" and experiment.loss.needs and experiment.distill.dropout is not None:
         dropout.with_dropout(read_json(OUT / role / "config.json"), experiment.distill.dropout)
     try:
-        modality.of(experiment.data.size).encoder(OUT / role, hparams.max_length)
+        modality_of(experiment.data.size).encoder(OUT / role, hparams.max_length)
     except UserError as error:
         raise UserError([f"{hparams.section}: {problem}" for problem in error.problems]) from error
 

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel
 
 from decant.backbone.origin import AGAIN, Origin, loaded
 from decant.core.errors import UserError, require
-from decant.dataset.modality.text import tokenizer
+from decant.dataset.modality.text_encoder import load_tokenizer
 from decant.models import surgery
 
 
@@ -79,7 +79,7 @@ class HuggingFace(Origin):
 
     def processor(self, source: Path) -> Any:
         """What turns raw inputs into those of the network."""
-        return tokenizer(source)
+        return load_tokenizer(source)
 
     def changed(self, config: Any, unknown: dict[str, Any]) -> Any:
         """`config`, unless a change that was asked for is `unknown` to it.

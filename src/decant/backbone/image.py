@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoImageProcessor, CLIPImageProcessor
+from transformers import AutoConfig, AutoImageProcessor, CLIPImageProcessorPil
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from decant.backbone import Backbone
@@ -69,7 +69,7 @@ class Image(HuggingFace):
         else:
             known = loaded(AutoImageProcessor, source)
             mean, std, side = known.image_mean, known.image_std, self.resolution or sides(known)
-        return CLIPImageProcessor(
+        return CLIPImageProcessorPil(
             size={"shortest_edge": side},
             crop_size={"height": side, "width": side},
             resample=BILINEAR,

@@ -1,7 +1,9 @@
 """`decant deliver`: sends the MLflow events that were queued while the server was away."""
 
 from decant.core.stage import configure_libraries
-from decant.tracking.outbox import ADDRESS, OUTBOX, REFUSED, Outbox, _lines, address, left, ready
+from decant.tracking import outbox
+from decant.tracking.outbox import OUTBOX, REFUSED, STORE, Outbox
+from decant.tracking.store import address
 
 
 def run() -> None:
@@ -11,10 +13,10 @@ def run() -> None:
         UserError: the store cannot be used.
     """
     configure_libraries()
-    ready()
-    if (refused := OUTBOX / REFUSED).exists():
-        print(f"{len(_lines(refused))} messages were refused, each with its reason: read {refused}, then delete it")
-    for folder in left():
-        count = len(Outbox(folder).waiting)
-        print(f"{count} messages wait for {(folder / ADDRESS).read_text()} (set MLFLOW_TRACKING_URI to it)")
-    print(f"nothing else waits for {address()}" if left() else "nothing waits")
+    outbox.start()
+    if count := outbox.refused_count():
+        print(f"{count} events were refused, each with the reason: read {OUTBOX / REFUSED}, then delete it")
+    for folder in outbox.pending_folders():
+        count = len(Outbox(folder).pending)
+        print(f"{count} events are pending for {(folder / STORE).read_text()}: set MLFLOW_TRACKING_URI to it")
+    print(f"nothing else is pending for {address()}" if outbox.pending_folders() else "nothing is pending")

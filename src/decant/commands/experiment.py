@@ -21,7 +21,8 @@ from decant.evaluation import report
 from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
-from decant.tracking.runs import made_by, parent, recorded
+from decant.tracking.outputs import producer, restore_provenance
+from decant.tracking.runs import parent
 
 TEMPORARY_FOLDER = ("--temp", "--queue", "--run-all")
 """Arguments with which DVC runs the pipeline in a temporary folder."""
@@ -86,7 +87,7 @@ def run_once(arguments: Sequence[str]) -> int:
     if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
         print("Not every stage is up to date, so there is no result to show; dvc status lists them.")
         return code
-    outbox.ready()
+    outbox.start()
     with parent(config) as invocation:  # dvc.lock is complete only now, so this is recorded in either case
         if not evaluate_ran():
             print("evaluate did not have to run: its result is restored.")
@@ -94,9 +95,9 @@ def run_once(arguments: Sequence[str]) -> int:
             metrics, timings = report.read()
             report.log(invocation, metrics, timings)
             report.table(metrics, timings)
-    outbox.close()
-    recorded()
-    if distill_run := made_by("distill"):
+    outbox.finish()
+    restore_provenance()
+    if distill_run := producer("distill"):
         print(f"The student as an MLflow model: runs:/{distill_run.info.run_id}/student")
     return code
 
@@ -174,7 +175,7 @@ def restore_timings() -> None:
     Raises:
         UserError: this store has no such run.
     """
-    evaluate_run = made_by("evaluate")
+    evaluate_run = producer("evaluate")
     if evaluate_run is None:
         raise UserError(
             "data/evaluate/metrics.json is restored, but no MLflow run of this store made it, so its timings are "

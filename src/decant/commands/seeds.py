@@ -15,7 +15,7 @@ from decant.core.errors import UserError
 from decant.evaluation import members, report
 from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
-from decant.tracking.runs import SEEDS_RUN, Run, opened, title
+from decant.tracking.runs import SEEDS_RUN, Run, open_run, title
 
 Metrics = Mapping[str, float]
 MIN_SEEDS_FOR_INTERVAL = 3
@@ -34,8 +34,8 @@ def run_seeds(count: int, experiment: Experiment, run_once: Callable[[int], int]
     Raises:
         UserError: a seed failed, or MLflow does not have its run.
     """
-    outbox.ready()
-    with opened(f"{title(experiment.config)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
+    outbox.start()
+    with open_run(f"{title(experiment.config)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
         os.environ[SEEDS_RUN] = run_id
         for seed in reversed(range(count)):  # seed 0 comes last: params.yaml and data/ are left with it
             print(f"seed {seed}, {count - seed} of {count}", flush=True)
@@ -67,9 +67,9 @@ def seed_runs(run_id: str, count: int) -> list[MlflowRun]:
 
 def log_summary(run: Run, experiment: Experiment, metrics: Sequence[Metrics]) -> None:
     """Log the config, and the metrics over all seeds."""
-    run.params(experiment.config)
+    run.log_params(experiment.config)
     summaries = summarize(metrics, experiment.evaluate.confidence)
-    run.metrics({f"{name}/{k}": v for name, summary in summaries.items() for k, v in summary.items()})
+    run.log_metrics({f"{name}/{k}": v for name, summary in summaries.items() for k, v in summary.items()})
 
 
 def summarize(metrics: Sequence[Metrics], confidence: float) -> dict[str, Metrics]:

@@ -22,7 +22,8 @@ from decant.core.hashing import digest
 from decant.core.stage import configure_libraries
 from decant.evaluation import report
 from decant.experiment.experiment import Experiment
-from decant.tracking import provenance, runs
+from decant.tracking import provenance
+from decant.tracking.outputs import output_path
 from decant.tracking.runs import SEEDS_RUN
 
 CLONE = Path(".state/verify")
@@ -42,7 +43,7 @@ def run(tolerance: float) -> int:
     clone = clone_project(Path.cwd(), CLONE.absolute())
     commit = _git(clone, "rev-parse", "HEAD").strip()  # in this folder it may move meanwhile
     committed = outputs(clone)
-    recorded = provenance.recorded(clone)
+    recorded = provenance.read(clone)
     reproduce(clone)
     rows = list(compare_outputs(clone, commit, committed, outputs(clone), tolerance))
     report.terminal().print(report.grid(f"commit {commit[:8]}, reproduced", COLUMNS, rows))
@@ -162,7 +163,7 @@ def explain(clone: Path, recorded: Mapping[str, Mapping[str, str]], byte_equal: 
     here = provenance.environment(Experiment.load([], clone).config["trainer"])
     reasons: dict[str, list[str]] = {}
     for stage, facts in recorded.items():
-        output = runs.output(stage)
+        output = output_path(stage)
         if str(output) in byte_equal and digest(clone / output) != facts["digest"]:
             reasons.setdefault("- provenance.json describes another output", []).append(stage)
         for key in sorted((facts.keys() | here.keys()) - {"digest"}):

@@ -10,23 +10,24 @@ import pyarrow as pa
 
 from decant.core.errors import UserError
 from decant.core.files import read_json
-from decant.dataset import modality
 from decant.dataset.modality import Modality
+from decant.dataset.modality.by_size import modality_of
 
 PREPARED = Path("data/prepare")
 SOURCE = PREPARED / "source"
-"""The tables of the source task, where pretrain-load makes the weights itself."""
+"""The tables of the source task, for pretrain-load when it trains the teacher's starting weights itself."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One data set: `frames` has row_id, input, target by split."""
+    """One prepared data set. A stage reads it once and passes it on; nothing changes it."""
 
     frames: dict[str, pd.DataFrame]
+    """{split: table}, with the columns row_id, input, target and, for pairs of texts, pair."""
     labels: list[str]
-    """The names of the classes, in the order of their indices."""
+    """Names of the classes, in the order of their indices."""
     digests: dict[str, str]
-    """Which data this is: sha256 of each split's table."""
+    """{split: sha256 of its table}: which data this is."""
     modality: Modality
 
     def ids(self, split: str) -> list[str]:
@@ -34,28 +35,28 @@ class Prepared:
         return list(self.frames[split]["row_id"])
 
     def examples(self) -> list[Any]:
-        """Three inputs, to show what a served model takes."""
-        return self.modality.sent(self.frames["validation"].head(3))
+        """Three inputs, as examples of what a served model takes."""
+        return self.modality.request_inputs(self.frames["validation"].head(3))
 
 
 def read_prepared(folder: Path = PREPARED) -> Prepared:
-    """What `prepare` wrote to `folder`."""
+    """The data set that `prepare` wrote to `folder`.
+
+    Raises:
+        UserError: a file is damaged.
+        FileNotFoundError: a file is missing.
+    """
     card = read_json(folder / "card.json")
     return Prepared(
-        frames={split: whole(folder / f"{split}.parquet") for split in sorted(card["splits"])},
+        frames={split: _read_table(folder / f"{split}.parquet") for split in sorted(card["splits"])},
         labels=list(card["labels"]),
         digests={split: str(facts["sha256"]) for split, facts in card["splits"].items()},
-        modality=modality.of(card["size"]),
+        modality=modality_of(card["size"]),
     )
 
 
-def whole(file: Path) -> pd.DataFrame:
-    """A table that `prepare` wrote.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    with file.open("rb") as opened:  # pandas' own error does not name a file that is not there
+def _read_table(file: Path) -> pd.DataFrame:
+    with file.open("rb") as opened:  # the error of pandas does not name a missing file
         try:
             return pd.read_parquet(opened)
         except (OSError, pa.ArrowException) as error:
@@ -63,15 +64,18 @@ def whole(file: Path) -> pd.DataFrame:
 
 
 def check_batch_sizes(rows: int, batch_sizes: Mapping[str, int], of: str = "") -> None:
-    """Refuse a batch that the labelled `rows` of train (`of` which data) cannot fill; `batch_sizes` by stage.
+    """Refuse batches that are larger than the number of labelled `rows` of train.
+
+    `batch_sizes`: {section of params.yaml: batch size}, of this stage and of later ones. `of`: which data, for the
+    message.
 
     Raises:
-        UserError: with every one.
+        UserError: names every batch size that is too large.
     """
     if problems := [
-        f"{stage}.batch_size is {size}, but train{of} has only {rows} rows (validation and test, where no file gives "
-        f"them, are taken from it); lower it to {rows} or less in params.yaml, or add rows"
-        for stage, size in batch_sizes.items()
+        f"{section}.batch_size is {size}, but train{of} has only {rows} rows (validation and test, "
+        f"where no file gives them, are taken from it); lower it to {rows} or less in params.yaml, or add rows"
+        for section, size in batch_sizes.items()
         if size > rows
     ]:
         raise UserError(problems)

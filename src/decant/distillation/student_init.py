@@ -8,7 +8,7 @@ import pandas as pd
 from decant.config.schema import Distill
 from decant.core.errors import UserError
 from decant.core.files import read_json, write_json
-from decant.dataset.modality.text import columns
+from decant.dataset.modality.text_encoder import text_columns
 from decant.dataset.prepared import Prepared
 from decant.distillation import vocabulary_pruning
 from decant.models import directory, dropout, surgery
@@ -40,7 +40,7 @@ def initial_student(hparams: Distill, student: Path, teacher: Path, prepared: Pr
 def prune_vocabulary(folder: Path, prepared: Prepared, max_length: int) -> None:
     """Remove tokens from a model directory, in place, that train and unlabelled texts do not use."""
     frames = [prepared.frames[s] for s in ("train", "unlabelled") if s in prepared.frames]
-    texts = pd.concat([frame[c] for frame in frames for c in columns(frame)])
+    texts = pd.concat([frame[c] for frame in frames for c in text_columns(frame)])
     count = vocabulary_pruning.prune(folder, texts.tolist(), max_length)
     print(f"vocabulary: {count:,} tokens remain", flush=True)
 

@@ -18,7 +18,7 @@ def fit(prepared: Prepared, scoring: Scoring) -> Pipeline:
     inputs, targets = zip(*(columns(prepared, split) for split in ("train", "validation")), strict=True)
 
     def pipeline(strength: float) -> Pipeline:
-        return make_pipeline(prepared.modality.features(), scoring.linear_estimator(strength))
+        return make_pipeline(prepared.modality.feature_extractor(), scoring.linear_estimator(strength))
 
     def score(strength: float) -> float:
         fitted = pipeline(strength).fit(inputs[0], targets[0])

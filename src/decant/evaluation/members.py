@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from decant.dataset.modality import Answer
+from decant.dataset.modality import PredictFn
 from decant.dataset.prepared import Prepared
 from decant.models.predictions import FOLDS_FILE, ensemble_members, read_split
 from decant.task import Objective, Scoring
@@ -35,7 +35,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)), "each": list(values)}
 
 
-def together(answers: Sequence[Answer], objective: Objective) -> Answer:
+def together(answers: Sequence[PredictFn], objective: Objective) -> PredictFn:
     """One answer from those of all folds, asked one after the other."""
     if len(answers) == 1:
         return answers[0]

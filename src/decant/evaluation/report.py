@@ -215,10 +215,10 @@ def markdown(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]
 
 def log(target: Run, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
     """Log the headline and the files of `OUT` to a run."""
-    target.metrics(headline(metrics, timings))
+    target.log_metrics(headline(metrics, timings))
     for name in ("metrics.json", row_scores.FILE, *TIMED):
-        target.artifact(OUT / name)
-    target.artifact(OUT / "plots", "plots")
+        target.log_artifact(OUT / name)
+    target.log_artifact(OUT / "plots", "plots")
 
 
 def headline(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from decant.augment import Augment
 from decant.augment.none import NoAugmentation
 from decant.core.errors import UserError
-from decant.dataset import modality
+from decant.dataset.modality.by_size import modality_of
 from decant.experiment.experiment import Experiment
 from decant.models.predictions import FILE
 from decant.pretrain import Pretrain
@@ -25,7 +25,7 @@ def check_compatible(experiment: Experiment) -> None:
 
 def data_problems(experiment: Experiment) -> Iterator[str]:
     """Components for other inputs than those of the data."""
-    use, data, kind = experiment.use, experiment.data, modality.of(experiment.data.size).name
+    use, data, kind = experiment.use, experiment.data, modality_of(experiment.data.size).name
     backbones = {"teacher": experiment.teacher, "student": experiment.student, "scratch": experiment.scratch}
     for role, backbone in backbones.items():
         if backbone.modality != kind:
@@ -35,7 +35,7 @@ def data_problems(experiment: Experiment) -> Iterator[str]:
                 f"{role} {use[role]} compares two texts, but an input of data {use['data']} is one; choose another "
                 f"{role}, or data of pairs"
             )
-    if experiment.pretrain.needs_source and modality.of(experiment.source.size).name != kind:
+    if experiment.pretrain.needs_source and modality_of(experiment.source.size).name != kind:
         yield f"source {use['source']} is not {kind}, but data {use['data']} is; choose one like the other"
     optional: dict[str, Pretrain | Augment] = {"pretrain": experiment.pretrain, "augment": experiment.augment}
     for role, component in optional.items():

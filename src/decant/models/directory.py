@@ -97,7 +97,7 @@ def load(folder: Path, modality: Modality) -> tuple[PreTrainedModel, Encoder]:
     """The network, in eval mode, and the encoder of a trained model directory."""
     with reading_model_directory(folder):
         register(folder)
-        network = modality.auto().from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        network = modality.auto_model().from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         return network.eval(), modality.encoder(folder)
 
 

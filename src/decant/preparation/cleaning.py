@@ -32,7 +32,7 @@ def clean(tables: Tables, source: Source, modality: Modality, target: Target | N
                 problems += [f"{split}: {problem}" for problem in error.problems]
             problems += check_targets(split, frame)
         frame, reasons = modality.read(frame)
-        frame = frame.assign(key=modality.keys(frame))
+        frame = frame.assign(key=modality.duplicate_keys(frame))
         empty = frame["key"] == ""
         if source.empty == "drop":
             dropped["empty"] += int(empty.sum())
@@ -110,7 +110,7 @@ def leaks(tables: Tables, modality: Modality) -> dict[tuple[str, str], tuple[int
     for first, second in combinations([s for s in PRIORITY if s in tables], 2):
         shared = tables[second]["key"].isin(set(tables[first]["key"]) - {""})
         if shared.any():
-            example = modality.shown(tables[second][shared]).iloc[0]
+            example = modality.display(tables[second][shared]).iloc[0]
             found[first, second] = int(shared.sum()), example
     return found
 

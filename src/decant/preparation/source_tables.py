@@ -6,8 +6,8 @@ import pandas as pd
 
 from decant.core.errors import UserError
 from decant.data import Source
-from decant.dataset import modality
 from decant.dataset.modality import Modality
+from decant.dataset.modality.by_size import modality_of
 from decant.preparation.cleaning import clean
 from decant.task import Target
 
@@ -32,7 +32,7 @@ def load_tables(source: Source, target: Target | None) -> SourceTables:
     Raises:
         UserError: every problem with them.
     """
-    source_modality = modality.of(source.size)
+    source_modality = modality_of(source.size)
     tables = source.load()
     if target is None:
         tables = {split: frame.drop(columns="target", errors="ignore") for split, frame in tables.items()}

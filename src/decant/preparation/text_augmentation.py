@@ -42,7 +42,7 @@ def add(tables: dict[str, pd.DataFrame], count: int, modality: Modality, seed: i
         for row_id, text in zip(rows["row_id"], rows["input"], strict=True)
     ]
     copies = pd.DataFrame(made, columns=["row_id", "input"])
-    copies = copies.assign(key=modality.keys(copies))
+    copies = copies.assign(key=modality.duplicate_keys(copies))
     known = set(pd.concat([frame["key"] for frame in tables.values()])) | {""}
     fresh = copies[~copies["key"].isin(known)].drop_duplicates("key")
     both = pd.concat([*list(frames.values())[1:], fresh], ignore_index=True)

@@ -32,7 +32,7 @@ def assign_folds(prepared: Prepared, target: Target, count: int, seed: int) -> n
         UserError: fewer different inputs, of all or of one class, than folds.
     """
     train = prepared.frames["train"]
-    keys = prepared.modality.keys(train)
+    keys = prepared.modality.duplicate_keys(train)
     keys = keys.where(keys != "", train["row_id"])
     unique = train.assign(key=keys).drop_duplicates("key")
     strata = target.strata(unique["target"])

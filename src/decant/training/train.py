@@ -43,7 +43,7 @@ def learn(job: TrainingJob) -> tuple[PreTrainedModel, Encoder, Rows]:
     with directory.reading_model_directory(job.init_dir):
         encoder = job.prepared.modality.encoder(job.init_dir, job.hparams.max_length)
         network = job.objective.build_network(
-            job.init_dir, job.prepared.labels, job.prepared.modality.auto(), job.adapt.head
+            job.init_dir, job.prepared.labels, job.prepared.modality.auto_model(), job.adapt.head
         )
     rows = encoder.rows(job.prepared.frames)
     fit_rows = {"train": job.select_rows(rows, job.prepared), "validation": rows["validation"]}

@@ -1,9 +1,8 @@
-"""A modality: all that depends on whether inputs are texts or images, from the table to the network."""
+"""A modality: everything that depends on whether inputs are texts or images, from the table to the network."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,18 @@ from sklearn.base import TransformerMixin
 from transformers import PreTrainedModel
 
 PREDICT_BATCH = 64
-"""Rows of a pass without gradients."""
+"""Rows of a batch in a pass without gradients."""
 Batch = dict[str, torch.Tensor]
-Answer = Callable[[Sequence[Any]], torch.Tensor]
-"""From raw inputs to logits (N, C) on the CPU, in fp32."""
+PredictFn = Callable[[Sequence[Any]], torch.Tensor]
+"""From raw inputs to logits (N, C), in fp32, on the CPU."""
 
 
 @dataclass(slots=True)
 class Row:
-    """One encoded example; `target` as the task encodes it; `soft`: the teacher's stored logits (C,), if there are any.
+    """One encoded example.
 
-    `number`: which of the rows to learn from it is, for a teacher that reads it in a way of its own.
+    `target` is encoded by the task; `soft` holds the teacher's stored logits (C,), if there are any; `number` is the
+    position among the training rows, for a teacher that encodes the same row with its own tokenizer.
     """
 
     input: Any
@@ -34,50 +34,50 @@ class Row:
 
 
 class Modality(ABC):
-    """What the tables of `prepare` hold in their column `input`; the data source's `size` chooses it."""
+    """What the column `input` of the prepared tables holds; the data source's `size` decides it."""
 
     name: str
-    floor: str
-    """The linear floor in words."""
+    baseline_features: str
+    """What the linear baseline reads, in words."""
 
     @abstractmethod
     def read(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-        """`frame` with `input` as it is stored, and why some rows have none: {row_id: reason}."""
+        """`frame` with `input` as it is stored, and {row_id: reason} of the inputs that cannot be used."""
 
     @abstractmethod
-    def keys(self, frame: pd.DataFrame) -> "pd.Series[str]":
-        """Equal for inputs that count as the same, empty for an empty input."""
+    def duplicate_keys(self, frame: pd.DataFrame) -> "pd.Series[str]":
+        """Keys that are equal for inputs that count as duplicates; "" for an empty input."""
 
     @abstractmethod
-    def shown(self, frame: pd.DataFrame) -> "pd.Series[str]":
-        """Inputs as a message can name them."""
+    def display(self, frame: pd.DataFrame) -> "pd.Series[str]":
+        """Inputs as messages and logged tables show them."""
 
     @abstractmethod
     def describe(self, frame: pd.DataFrame) -> dict[str, Any]:
-        """What card.json says of the inputs."""
+        """Statistics of the inputs, for card.json."""
 
     @abstractmethod
     def raw(self, frame: pd.DataFrame) -> list[Any]:
-        """Inputs in memory: what the linear floor and `Encoder.answer` take."""
+        """Inputs in memory, as the linear baseline and `Encoder.predict_fn` take them."""
 
     @abstractmethod
-    def sent(self, frame: pd.DataFrame) -> list[Any]:
-        """Inputs as a server is sent them."""
+    def request_inputs(self, frame: pd.DataFrame) -> list[Any]:
+        """Inputs as a request to a model server holds them."""
 
     @abstractmethod
-    def features(self) -> TransformerMixin:
-        """From raw inputs to the features of the linear floor."""
+    def feature_extractor(self) -> TransformerMixin:
+        """From raw inputs to the features of the linear baseline."""
 
     @abstractmethod
-    def auto(self) -> Any:
-        """The class of transformers that puts a classification head on a backbone."""
+    def auto_model(self) -> Any:
+        """The `AutoModelFor...` class of transformers that puts a classification head on a backbone."""
 
     @abstractmethod
     def encoder(self, folder: Path, max_length: int | None = None) -> "Encoder":
-        """What the network of a model directory takes.
+        """The encoder for the network of a model directory.
 
         Raises:
-            UserError: a network that does not go with the modality or the length.
+            UserError: the network is for another modality, or for shorter inputs than `max_length`.
         """
 
 
@@ -86,27 +86,30 @@ class Batches(ABC):
 
     @abstractmethod
     def length(self, item: Any) -> int:
-        """What decides the cost of an input; like lengths share a batch."""
+        """Length of an input, which decides its cost; inputs of similar length share a batch."""
 
     @abstractmethod
     def stack(self, items: Sequence[Any]) -> Batch:
-        """Tensors of inputs."""
+        """Tensors of encoded inputs."""
 
     @abstractmethod
     def inputs(self, batch: Batch) -> Batch:
-        """The arguments of the network, on the device of the batch."""
+        """The keyword arguments of the network, on the device of the batch."""
 
     def apply(self, rows: Sequence[Row], call: Callable[[Batch], torch.Tensor], device: torch.device) -> torch.Tensor:
-        """What `call` makes of inputs of `rows` (N, ...), on the CPU, in their order; like lengths share a batch."""
+        """The results (N, ...) of `call` on the inputs of `rows`, on the CPU, in the order of `rows`.
+
+        Inputs of similar length share a batch.
+        """
         order = sorted(range(len(rows)), key=lambda i: self.length(rows[i].input))
-        parts = []
+        results = []
         for start in range(0, len(order), PREDICT_BATCH):
             batch = self.collate([rows[i] for i in order[start : start + PREDICT_BATCH]])
-            parts.append(call(self.inputs({k: v.to(device) for k, v in batch.items()})).cpu())
-        return torch.cat(parts)[np.argsort(order)]
+            results.append(call(self.inputs({k: v.to(device) for k, v in batch.items()})).cpu())
+        return torch.cat(results)[np.argsort(order)]
 
     def collate(self, rows: Sequence[Row]) -> Batch:
-        """The tensors of `stack`, `target` (B, ...) and, where rows have them, `soft` (B, C) and `number` (B,)."""
+        """The tensors of `stack`, `target` (B, ...) and, if rows have them, `soft` (B, C) and `number` (B,)."""
         batch = self.stack([r.input for r in rows])
         batch["target"] = torch.from_numpy(np.stack([np.asarray(r.target) for r in rows]))
         if rows[0].soft is not None:
@@ -117,17 +120,18 @@ class Batches(ABC):
 
 
 class Encoder(Batches):
-    """Takes raw inputs too, with the tokenizer or image processor of a model directory."""
+    """Encodes raw inputs with the tokenizer or the image processor of a model directory."""
 
     processor: Any
+    """The tokenizer or image processor."""
 
     @abstractmethod
     def encode(self, frame: pd.DataFrame) -> list[Any]:
-        """Each input of a table, as it is kept in memory."""
+        """The inputs of a table, as they are held in memory."""
 
     @abstractmethod
-    def answer(self, network: PreTrainedModel) -> Answer:
-        """What a server does: from raw inputs to logits."""
+    def predict_fn(self, network: PreTrainedModel) -> PredictFn:
+        """A function from raw inputs to logits, as a model server computes them."""
 
     def rows(self, frames: dict[str, pd.DataFrame]) -> dict[str, list[Row]]:
         """{split: rows}, in the order of the tables."""
@@ -135,10 +139,3 @@ class Encoder(Batches):
             split: [Row(item, target) for item, target in zip(self.encode(frame), frame["target"], strict=True)]
             for split, frame in frames.items()
         }
-
-
-def of(size: int | None) -> Modality:
-    """Images stored as squares of `size` pixels; texts where there is no size."""
-    if size is None:
-        return import_module("decant.dataset.modality.text").Text()
-    return import_module("decant.dataset.modality.image").Image(size)

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to the square of pixels that a network sees."""
+"""From the bytes of an image file to the square of pixels that a network reads."""
 
 import io
 import warnings
@@ -23,38 +23,38 @@ THREADS = 4
 
 
 def decode(content: bytes, size: int) -> np.ndarray:
-    """The middle square of an image, upright, in colour: uint8 (size, size, 3), RGB.
+    """The central square of an image, upright, in colour: uint8 (size, size, 3), RGB.
 
-    The shorter side becomes `size` (antialiased bilinear), the rest of the longer side is cut off evenly.
+    The shorter side is resized to `size` (antialiased bilinear); the longer side is cropped evenly at both ends.
     Transparent parts become white; 16-bit grey is scaled, not clipped. Colour profiles are not applied.
     A JPEG with wrong bytes in its middle still decodes: the format has no checksum.
 
-    Not for several threads at once (it sets warning filters); see `decode_all`.
+    Not thread-safe (it sets warning filters); see `decode_all`.
 
     Raises:
         BadImage: unknown format, damaged, more than `MAX_PIXELS`, several frames, values of unknown range.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are of metadata that pixels do not need, and of sizes refused here
+        warnings.simplefilter("ignore")  # about metadata that does not matter here, and sizes that `check` refuses
         return _decode(content, size)
 
 
 def decode_all(inputs: Iterable[bytes], ids: Iterable[str], size: int) -> tuple[list[bytes | None], dict[str, str]]:
-    """Decode many images, several at a time.
+    """Decode many images in several threads.
 
     Returns:
-        For each input the size * size * 3 raw bytes of `decode` (rows, columns, RGB), or None; and by the id of
-        each bad input the reason.
+        For each input the size * size * 3 raw bytes of `decode` (rows, columns, RGB), or None; and {id: reason} of the
+        bad inputs.
     """
-    # filters belong to the process, not to a thread: set once, around all threads
+    # warning filters belong to the process, not to a thread: set them once, around all threads
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
         warnings.simplefilter("ignore")
-        results = list(pool.map(lambda content: _attempt(content, size), inputs))
-    problems = {i: r for i, r in zip(ids, results, strict=True) if isinstance(r, str)}
-    return [r if isinstance(r, bytes) else None for r in results], problems
+        results = list(pool.map(lambda content: _pixels_or_reason(content, size), inputs))
+    reasons = {i: r for i, r in zip(ids, results, strict=True) if isinstance(r, str)}
+    return [r if isinstance(r, bytes) else None for r in results], reasons
 
 
-def _attempt(content: bytes, size: int) -> bytes | str:
+def _pixels_or_reason(content: bytes, size: int) -> bytes | str:
     try:
         return _decode(content, size).tobytes()
     except BadImage as error:

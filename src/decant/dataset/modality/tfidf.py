@@ -1,4 +1,4 @@
-"""The features of the linear floor for texts and for pairs of texts."""
+"""The features of the linear baseline for texts and for pairs of texts."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -9,28 +9,28 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 
 class Tfidf(TransformerMixin, BaseEstimator):
-    """TF-IDF of single words and of two in a row, (N, V).
+    """TF-IDF of words and of pairs of consecutive words, (N, V).
 
-    Of a pair of texts with rows a and b it gives |a - b|, a * b and their cosine, (N, 2V + 1): a linear model
-    sees from a and b side by side what they are about, but not whether they go together. None of these knows
-    which text comes first.
+    For pairs of texts with rows a and b it gives |a - b|, a * b and their cosine, (N, 2V + 1): from a and b themselves
+    a linear model could learn what the texts are about, but not whether they match. None of these features depends on
+    the order of the two texts.
     """
 
     def fit(self, texts: Sequence[Any], target: Any = None) -> Self:
-        """Learn the words of texts, or of pairs (a, b)."""
-        self.words_ = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        self.words_.fit([t for pair in texts for t in pair] if paired(texts) else texts)
+        """Learn the vocabulary of texts, or of pairs (a, b)."""
+        self.vectorizer_ = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        self.vectorizer_.fit([t for pair in texts for t in pair] if are_pairs(texts) else texts)
         return self
 
     def transform(self, texts: Sequence[Any]) -> sp.csr_matrix:
         """Features of N texts or pairs."""
-        if not paired(texts):
-            return self.words_.transform(texts)
-        first, second = (self.words_.transform(side) for side in zip(*texts, strict=True))
-        shared = first.multiply(second).tocsr()
-        return sp.hstack([abs(first - second), shared, sp.csr_matrix(shared.sum(1))], format="csr")
+        if not are_pairs(texts):
+            return self.vectorizer_.transform(texts)
+        first, second = (self.vectorizer_.transform(column) for column in zip(*texts, strict=True))
+        product = first.multiply(second).tocsr()
+        return sp.hstack([abs(first - second), product, sp.csr_matrix(product.sum(1))], format="csr")
 
 
-def paired(texts: Sequence[Any]) -> bool:
-    """Whether these are pairs."""
+def are_pairs(texts: Sequence[Any]) -> bool:
+    """Whether `texts` are pairs (a, b)."""
     return isinstance(texts[0], tuple)

@@ -90,7 +90,7 @@ def metric_drop(before: Path, after: Path, prepared: Prepared, scoring: Scoring)
 def report_metrics(name: str, metrics: Metrics, run: Run) -> None:
     """Print and log metrics of one format."""
     print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()), flush=True)
-    run.metrics({f"{name}/{k}": v for k, v in metrics.items()})
+    run.log_metrics({f"{name}/{k}": v for k, v in metrics.items()})
 
 
 def check_metric_drop(metrics: Mapping[str, Metrics], metric: str, limit: float) -> None:
