@@ -16,7 +16,8 @@ def run() -> None:
     outbox.start()
     if count := outbox.refused_count():
         print(f"{count} events were refused, each with the reason: read {OUTBOX / REFUSED}, then delete it")
-    for folder in outbox.pending_folders():
+    folders = outbox.pending_folders()
+    for folder in folders:
         count = len(Outbox(folder).pending)
         print(f"{count} events are pending for {(folder / STORE).read_text()}: set MLFLOW_TRACKING_URI to it")
-    print(f"nothing else is pending for {address()}" if outbox.pending_folders() else "nothing is pending")
+    print(f"nothing else is pending for {address()}" if folders else "nothing is pending")
