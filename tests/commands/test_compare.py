@@ -4,10 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from support.paths import ROOT
 
 from decant.commands import compare, seeds
-from decant.config import compose
 from decant.config.schema import Evaluate
 from decant.core.errors import UserError
 from decant.evaluation import bootstrap, row_scores
@@ -144,10 +142,9 @@ def test_what_cannot_be_compared_is_refused(first: list[Rows], second: list[Rows
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     import pandas as pd
 
-    cfg = compose.load(["seed=7"], ROOT)
     prepared = type("Prepared", (), {"digests": {"test": "abc"}})
     sums = {"teacher": np.arange(4.0).reshape(2, 2), "student": np.ones((2, 2))}
-    row_scores.write(tmp_path / "rows.parquet", pd.DataFrame({"row_id": ["a", "b"]}), sums, cfg, prepared)
+    row_scores.write(tmp_path / "rows.parquet", pd.DataFrame({"row_id": ["a", "b"]}), sums, 7, "classify", prepared)
     found = row_scores.read(io.BytesIO((tmp_path / "rows.parquet").read_bytes()))
     assert found.facts == {"seed": 7, "task": "classify", "test": "abc"}
     assert {role: value.tolist() for role, value in found.sums.items()} == {r: v.tolist() for r, v in sums.items()}
