@@ -42,7 +42,9 @@ def module_file(module: str) -> Path:
 def top_level(tree: ast.Module) -> Iterator[ast.AST]:
     """Statements that run on import: no functions, no type checking, nothing that only the command does."""
     for node in tree.body:
-        guarded = isinstance(node, ast.If) and ("TYPE_CHECKING" in ast.unparse(node.test) or "__main__" in ast.unparse(node.test))
+        guarded = isinstance(node, ast.If) and (
+            "TYPE_CHECKING" in ast.unparse(node.test) or "__main__" in ast.unparse(node.test)
+        )
         if not guarded:
             yield node
 
