@@ -160,7 +160,7 @@ def mlflow_metrics(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str
 
 def retained_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """What each student retains of its teacher."""
-    flat = {}
+    flat: dict[str, float] = {}
     for role in ("student", *EXPORTED):
         compared = metrics["compare"].get(comparison(role, "teacher"), {})
         flat |= {f"{role}/{k}": compared[k] for k in (*RETAINED, "agreement") if compared.get(k) is not None}
