@@ -13,9 +13,9 @@ import sections
 
 from decant.config import compose
 from decant.dataset.prepared import PREPARED, read_prepared
-from decant.evaluate import NETWORKS
 from decant.evaluation import bootstrap
 from decant.evaluation.report import markdown_table
+from decant.evaluation.scored_models import NETWORKS
 from decant.models.predictions import read_split
 from decant.task import Scoring
 

@@ -82,19 +82,15 @@ def compare_pair(first: BootstrapSamples, second: BootstrapSamples, confidence: 
     A percentile bootstrap over test rows, the same rows for both models (Efron & Tibshirani 1993; Koehn 2004 for its
     use on test sets).
     """
-    retained: float | None = None
-    retained_interval: Interval | tuple[None, None] = (None, None)
-    if second.score > 0:
-        retained = first.score / second.score
-    if second.resampled.min() > 0:
-        retained_interval = confidence_interval(first.resampled / second.resampled, confidence)
+    positive = second.resampled.min() > 0
+    retained = confidence_interval(first.resampled / second.resampled, confidence) if positive else None
     return {
         "difference": first.score - second.score,
         "confidence": confidence,
         **confidence_interval(first.resampled - second.resampled, confidence)._asdict(),
-        "retained": retained,
-        "retained_low": retained_interval[0],
-        "retained_high": retained_interval[1],
+        "retained": first.score / second.score if second.score > 0 else None,
+        "retained_low": retained.low if retained else None,
+        "retained_high": retained.high if retained else None,
     }
 
 

@@ -15,8 +15,6 @@ matplotlib.use("Agg")  # no screen
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-PNG: dict[str, Any] = {"metadata": {"Software": None}, "dpi": 120}
-"""Without matplotlib's version in the file."""
 BLUE = "#4c72b0"
 GREY = "#aaaaaa"
 MAX_LEGIBLE = 30
@@ -126,5 +124,6 @@ def scatter(picture: Scatter, folder: Path) -> None:
 
 def save(figure: Figure, file: Path) -> None:
     """Write a figure as PNG and close it."""
-    figure.savefig(file, **PNG)
+    # without matplotlib's version in the file
+    figure.savefig(file, metadata={"Software": None}, dpi=120)
     plt.close(figure)
