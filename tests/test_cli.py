@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from conftest import ROOT
+from support.paths import ROOT
 
 from decant import cli
 from decant.commands import deliver, experiment, predict, verify

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from support.commands import run_stage
 from support.paths import ROOT
 
+from decant import cli
 from decant.commands import deliver
 from decant.core.resume import UPSTREAM
 from decant.tracking import events, outbox, store
@@ -185,16 +186,16 @@ def test_the_command_reports_refused_events(
     monkeypatch.chdir(tmp_path)
     outbox.OUTBOX.mkdir(parents=True)
     (outbox.OUTBOX / outbox.REFUSED).write_text("{}\n{}\n")
-    deliver.main([])
+    deliver.run()
     out = capsys.readouterr().out
     assert "2 events were refused, each with the reason: read .state/outbox/refused.jsonl" in out
 
 
 def test_help_sends_nothing_to_mlflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "start", lambda: pytest.fail("it connected"))
-    with pytest.raises(SystemExit, match="0"):
-        deliver.main(["--help"])
-    assert "usage: decant deliver" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["decant", "deliver", "--help"])
+    assert cli.main() == 0
+    assert "Usage: decant deliver" in capsys.readouterr().out
 
 
 def test_a_deleted_run_refuses_all_late_events_and_blocks_nothing(server: Server, tmp_path: Path) -> None:
