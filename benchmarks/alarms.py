@@ -68,8 +68,8 @@ def section(name: str, overrides: Sequence[str], students: Sequence[Path], folde
     rows = [[title, f"{len(found):,}", *significant_shares(found)] for title, found in comparisons.items()]
     return [
         f"The student without a teacher over {len(students)} seeds: {scoring.primary_metric} x 100 is "
-        f"{sections.mean_and_std(list(100 * scores))} on {len(targets):,} test rows. Pairs overlap, so these shares are "
-        "of one experiment, not of many.",
+        f"{sections.mean_and_std(list(100 * scores))} on {len(targets):,} test rows. Pairs overlap: these shares "
+        "are of one experiment, not of many.",
         sections.machine(overrides),
         "",
         markdown_table(COLUMNS, rows),

@@ -31,9 +31,9 @@ from decant.models.predictions import read_split
 
 OPTIONS = ("seeds", "teachers", "jobs")
 """Arguments that are no overrides of the config."""
-COLUMNS = (
-    "model", "{metric}", "each seed", "parameters", "MB", "x smaller", "x faster", "retained %", "lowest lower bound",
-)  # fmt: skip
+COSTS = ("parameters", "MB", "x smaller", "x faster", "retained %", "lowest lower bound")
+"""The columns after those of the metric."""
+INDEPENDENT = "Each seed has its own data, teacher, student and controls."
 
 
 class Result(NamedTuple):
@@ -100,14 +100,14 @@ def section(variant: Variant, study: Study) -> list[str]:
         f"`python benchmarks/students.py {command(study)}`",
         "",
         f"conf/experiment/{variant.name}.yaml, {seeds}.",
-        describe_ensemble(study, title) if study.ensemble else "Each seed has its own data, teacher, student, controls.",
+        describe_ensemble(study, title) if study.ensemble else INDEPENDENT,
         *(["Without the unlabelled rows."] if variant.labelled_only else []),
         sections.machine(study.changes(variant)),
         "Smaller, faster: than the teacher in fp32 PyTorch; p50 of one input at a time, taking turns; median of seeds.",
-        f"Retained: of the teacher of the same seed; lowest lower bound of the seeds' paired {confidence:.0%} intervals.",
+        f"Retained: of the teacher of the same seed; the lowest lower bound of the paired {confidence:.0%} intervals.",
         describe_gap(results),
         "",
-        report.markdown_table([column.format(metric=title) for column in COLUMNS], rows),
+        report.markdown_table(["model", title, "each seed", *COSTS], rows),
     ]
 
 
@@ -146,7 +146,7 @@ def gap_shares(results: Sequence[Result]) -> list[float]:
 
 
 def row(role: str, title: str, metric: str, results: Sequence[Result]) -> list[str]:
-    """The cells of one model over the seeds, under COLUMNS."""
+    """The cells of one model over the seeds: title, metric, each seed, COSTS."""
     scores = [100 * r.metrics[role][metric] for r in results]
     smaller = [r.metrics["teacher"]["size_mb"] / r.metrics[role]["size_mb"] for r in results]
     faster = [r.timings["teacher"]["latency_ms_p50"] / r.timings[role]["latency_ms_p50"] for r in results]

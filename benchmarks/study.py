@@ -56,7 +56,7 @@ class Variant:
 
         `name`: the experiment that is changed if `text` names none.
         """
-        words = re.split(r",(?![^\[{]*[\]}])", text)
+        words = split_at_commas(text)
         changes = tuple(w for w in words if "=" in w and w != NO_UNLABELLED)
         return cls(text, next((w for w in words if "=" not in w), name), changes, NO_UNLABELLED in words)
 
@@ -150,6 +150,18 @@ class Study:
             configs = [composed(words, sections.ROOT) for words in overrides]  # Hydra composes in one thread only
             with ThreadPoolExecutor(jobs) as pool:
                 list(pool.map(partial(run_once, stage, free_cores(jobs)), folders, overrides, configs))
+
+
+def split_at_commas(text: str) -> list[str]:
+    """The parts between commas that are not inside brackets."""
+    words, depth = [""], 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and not depth:
+            words.append("")
+        else:
+            words[-1] += character
+    return words
 
 
 def free_cores(jobs: int) -> Cores:
