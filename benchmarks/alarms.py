@@ -18,7 +18,7 @@ from decant.commands import compare
 from decant.config import compose
 from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import OUT
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
 from decant.models.predictions import read_split
 from decant.task import Scoring
 
@@ -60,10 +60,10 @@ def main(words: list[str]) -> None:
     ]
     spread = f"{100 * scores.mean():.2f} ± {100 * scores.std(ddof=1):.2f}"
     head = (
-        f"The student alone over {seeds} seeds: {scoring.primary_metric} x 100 is {spread} on {len(target):,} test rows. "
-        "Pairs overlap, so these shares are of one experiment, not of many."
+        f"The student alone over {seeds} seeds: {scoring.primary_metric} x 100 is {spread} on {len(target):,} test "
+        "rows. Pairs overlap, so these shares are of one experiment, not of many."
     )
-    sections.write("alarms.md", title, "\n".join([head, sections.machine(values), "", *pipes(COLUMNS, told)]))
+    sections.write("alarms.md", title, "\n".join([head, sections.machine(values), "", markdown_table(COLUMNS, told)]))
 
 
 def share(found: list[compare.Comparison], confidence: float) -> float:

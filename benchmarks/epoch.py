@@ -20,7 +20,7 @@ from decant import distill
 from decant.config import compose
 from decant.core.files import read_json
 from decant.core.stage import keep_memory, quiet, threads
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
 from decant.loss import Loss
 from decant.loss.none import NoDistillation
 from decant.tracking.runs import Run
@@ -89,7 +89,7 @@ def section(name: str, values: list[str], found: dict[str, list[float]]) -> str:
         "the same in each.",
         sections.machine(values),
         "",
-        *pipes(COLUMNS, rows),
+        markdown_table(COLUMNS, rows),
     ]
     return "\n".join(lines)
 

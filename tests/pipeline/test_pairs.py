@@ -179,7 +179,7 @@ def test_the_same_pair_in_two_splits_is_a_leak_and_the_same_first_text_is_none()
     test = pairs().head(2).assign(pair=[SECOND[0].upper(), "another"])
     made = {"train": numbered(pairs(), "train"), "test": numbered(test, "test")}
     source = Table(train="x", input=["a", "b"], target="t")
-    with pytest.raises(UserError, match=r"1 inputs of train stand in test too, for example 'A plane.*off. \| An air"):
+    with pytest.raises(UserError, match=r"1 inputs of train are also in test, for example 'A plane.*off. \| An air"):
         cleaning.clean(made, source, Text(), Regress().target)
 
 
@@ -286,7 +286,7 @@ def test_the_signature_names_what_the_server_gives(name: str, tmp_path: Path, ba
     assert server.predict(None, []).empty
 
 
-# --- the linear floor
+# --- the linear baseline
 
 
 def test_features_of_pairs_by_hand() -> None:

@@ -26,8 +26,8 @@ Metrics = dict[str, float]
 class Exporter:
     """Writes onnx/ and, if asked for, int8/ to a model directory: model.onnx and predictions.parquet in each.
 
-    They are scored as they are served, from raw inputs. Nothing is chosen by the scores on test, except whether the files
-    are accepted.
+    They are scored as they are served, from raw inputs. The scores on test decide nothing, except whether the files are
+    accepted.
     """
 
     prepared: Prepared
@@ -66,7 +66,7 @@ class Exporter:
         logits = OnnxPredictor(folder, name, self.threads)(prepared.modality.raw(prepared.frames["test"]))
         predictions.write(file.parent, {"test": (prepared.ids("test"), logits)}, prepared.digests)
         metrics = metric_drop(folder, file.parent, prepared, self.scoring) | {"mb": file.stat().st_size / 1e6}
-        report_metrics(name, metrics, self.run)
+        report_metrics(f"student_{name}", metrics, self.run)
         return metrics
 
 
