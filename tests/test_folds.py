@@ -80,7 +80,7 @@ def regression() -> Task:
 def table(inputs: list[str], targets: list[int]) -> Prepared:
     ids = [f"train-{i}" for i in range(len(inputs))]
     frame = pd.DataFrame({"row_id": ids, "input": inputs, "target": targets})
-    return Prepared({"train": frame}, [str(t) for t in sorted(set(targets))], {"train": "digest"}, of(None))
+    return Prepared({"train": frame}, [str(t) for t in sorted(set(targets))], {"train": "digest"}, modality_of(None))
 
 
 BALANCED = table([f"message {i}" for i in range(90)], [0] * 60 + [1] * 30)

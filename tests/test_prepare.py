@@ -8,7 +8,7 @@ from decant import prepare
 from decant.config import compose
 from decant.config.schema import Prepare
 from decant.core.errors import UserError
-from decant.data import numbered
+from decant.data import with_row_ids
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
 from decant.dataset.prepared import SOURCE, read_prepared
@@ -25,7 +25,7 @@ KNOBS = Prepare(validation=0.25, test=0.25, labels_per_class=None, copies=0)
 def loaded(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables as a source gives them."""
     both = {"train": frame, **others}
-    return {s: numbered(f.rename(columns={"text": "input", "intent": "target"}), s) for s, f in both.items()}
+    return {s: with_row_ids(f.rename(columns={"text": "input", "intent": "target"}), s) for s, f in both.items()}
 
 
 def keyed(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -76,7 +76,7 @@ def test_a_train_split_that_leaks_leave_empty_is_refused(rows: pd.DataFrame) -> 
 
 
 def test_unlabelled_rows_may_have_an_empty_label(rows: pd.DataFrame) -> None:
-    frame = numbered(rows.rename(columns={"text": "input"}).assign(target=None), "unlabelled")
+    frame = with_row_ids(rows.rename(columns={"text": "input"}).assign(target=None), "unlabelled")
     assert prepare.encode(frame, TASK, ["bills"])["target"].tolist() == [-1] * len(rows)
 
 
@@ -188,7 +188,7 @@ def test_a_class_that_train_lacks_is_refused(rows: pd.DataFrame) -> None:
 
 
 def test_duplicate_ids_are_refused(rows: pd.DataFrame) -> None:
-    made = {"train": numbered(rows.rename(columns={"text": "input", "intent": "target"}), "train", "target")}
+    made = {"train": with_row_ids(rows.rename(columns={"text": "input", "intent": "target"}), "train", "target")}
     made["train"]["row_id"] = "same"
     with pytest.raises(UserError, match="11 duplicate ids"):
         cleaned(made)

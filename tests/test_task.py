@@ -20,7 +20,7 @@ from decant.config import compose
 from decant.config.schema import Evaluate, Prepare
 from decant.core.errors import UserError
 from decant.core.files import read_json
-from decant.data import numbered
+from decant.data import with_row_ids
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
 from decant.dataset.prepared import Prepared
@@ -516,7 +516,7 @@ def test_targets_that_cannot_be_read_are_told_by_split_with_all_other_problems()
     frame = pd.DataFrame({"input": ["a", ""], "target": ["1", "x"]})
     with pytest.raises(UserError) as caught:
         cleaning.clean(
-            {"train": numbered(frame, "train")}, Table(train="x", input="t", target="y"), Text(), NUMBERS.target
+            {"train": with_row_ids(frame, "train")}, Table(train="x", input="t", target="y"), Text(), NUMBERS.target
         )
     assert "train: 1 targets are no numbers" in caught.value.problems[0]
     assert any("empty input" in p for p in caught.value.problems)
