@@ -126,7 +126,7 @@ def value_problems(experiment: Experiment) -> Iterator[str]:
         yield "distill.vocabulary is used, but images have none; set it to all"
     if experiment.export.prune and experiment.trainer.devices != 1:
         yield f"export.prune is for one device, found trainer.devices {experiment.trainer.devices}; set it to 0"
-    if hparams.dropout == 0 and experiment.loss.needs and experiment.augment.drops:
+    if hparams.dropout == 0 and experiment.loss.needs and experiment.augment.needs_dropout:
         yield (
             f"augment {use['augment']} compares two passes with different dropout, but distill.dropout is 0; choose "
             "another augment, or set distill.dropout to null"
