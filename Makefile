@@ -20,7 +20,7 @@ setup: .venv/ready ## make .venv and install what constraints.txt pins
 	@touch $@
 
 experiment: .venv/ready ## run the pipeline as a DVC experiment: make experiment EXPERIMENT=digits ARGS="-S distill.epochs=8" SEEDS=5 TRAINER=cpu
-	@exec python -m decant.experiment $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
+	@exec decant experiment $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 verify: .venv/ready ## make the committed experiment again from nothing, and compare its bytes
 	@decant verify

@@ -23,7 +23,7 @@ from decant.config import compose
 from decant.core.files import read_json
 from decant.core.stage import keep_memory, quiet, threads
 from decant.dataset.prepared import read_prepared
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
 from decant.fine_tune import FineTuner
 from decant.models.predictions import read_split
 from decant.task import Task
@@ -64,9 +64,9 @@ class Figures(Run):
         super().__init__()
         self.kept: dict[str, list[float]] = {}
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """See `Run.metrics`."""
-        for key, value in values.items():
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """See `Run.log_metrics`."""
+        for key, value in metrics.items():
             self.kept.setdefault(key, []).append(value)
 
 
@@ -94,7 +94,7 @@ def seeds(values: list[str]) -> Sequence[int]:
 
 
 def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, float, float]:
-    """Headline figure on test, seconds per epoch, epochs, seconds in all, of one training."""
+    """Primary metric on test, seconds per epoch, epochs, seconds in all, of one training."""
     chosen = [f"use.adapt={'full' if adapt == 'scratch' else adapt}", *SETS[name][adapt]]
     cfg = compose.load([*compose.experiment(name), *values, *chosen])
     figures, start = Figures(), time.perf_counter()
@@ -112,13 +112,13 @@ def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, fl
             splits=["test"],
         )
         seconds = time.perf_counter() - start
-        score = headline(cfg, Path(folder))
+        score = primary_metric(cfg, Path(folder))
     epochs = len(figures.kept["validation/loss"])
     return score, figures.kept["epoch_seconds"][-1], epochs, seconds
 
 
-def headline(cfg: DictConfig, folder: Path) -> float:
-    """The task's headline figure of a model directory on test, in percent."""
+def primary_metric(cfg: DictConfig, folder: Path) -> float:
+    """The task's primary metric of a model directory on test, in percent."""
     prepared = read_prepared()
     task: Task = compose.piece(cfg, "task")
     target = np.stack(prepared.frames["test"]["target"].to_list())
@@ -152,7 +152,7 @@ def section(name: str, values: list[str], results: dict[str, list[tuple[float, f
             else []
         ),
         "",
-        *pipes(COLUMNS, rows),
+        markdown_table(COLUMNS, rows),
     ]
     return "\n".join(lines)
 

@@ -18,7 +18,7 @@ from decant.commands import compare
 from decant.config import compose
 from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import OUT
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
 from decant.models.predictions import read_split
 from decant.task import Scoring
 
@@ -50,23 +50,23 @@ def main(words: list[str]) -> None:
     logits = [read_split(folder / f"seed_{s}", "test", prepared) for s in range(seeds)]
     sums = [scoring.sufficient_statistics(values, target) for values in logits]
     scores = scoring.primary_metric_from(np.stack([s.sum(0) for s in sums]))
-    rows = [compare.by_rows(a, b, scoring, knobs, 0) for a, b in combinations(sums, 2)]
+    rows = [compare.compare_rows(a, b, scoring, knobs, 0) for a, b in combinations(sums, 2)]
     draw = np.random.default_rng(0)
     shuffled = [draw.permutation(scores)[: 2 * GROUP] for _ in range(GROUPS)]
-    means = [compare.by_seeds(s[:GROUP], s[GROUP:], knobs) for s in shuffled]
+    means = [compare.compare_seeds(s[:GROUP], s[GROUP:], knobs) for s in shuffled]
     told = [
         [kind, f"{len(found):,}", *(f"{100 * share(found, level):.1f} %" for level in LEVELS)]
         for kind, found in (("two seeds, by rows", rows), (f"{GROUP} and {GROUP} seeds, by means", means))
     ]
     spread = f"{100 * scores.mean():.2f} ± {100 * scores.std(ddof=1):.2f}"
     head = (
-        f"The student alone over {seeds} seeds: {scoring.primary_metric} x 100 is {spread} on {len(target):,} test rows. "
-        "Pairs overlap, so these shares are of one experiment, not of many."
+        f"The student alone over {seeds} seeds: {scoring.primary_metric} x 100 is {spread} on {len(target):,} test "
+        "rows. Pairs overlap, so these shares are of one experiment, not of many."
     )
-    sections.write("alarms.md", title, "\n".join([head, sections.machine(values), "", *pipes(COLUMNS, told)]))
+    sections.write("alarms.md", title, "\n".join([head, sections.machine(values), "", markdown_table(COLUMNS, told)]))
 
 
-def share(found: list[compare.Found], confidence: float) -> float:
+def share(found: list[compare.Comparison], confidence: float) -> float:
     """How many are told apart at a level, by their p-value."""
     return float(np.mean([f.p < 1 - confidence for f in found]))
 

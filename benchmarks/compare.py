@@ -13,9 +13,9 @@ import sections
 
 from decant.config import compose
 from decant.dataset.prepared import PREPARED, read_prepared
-from decant.evaluate import MODELS
+from decant.evaluate import NETWORKS
 from decant.evaluation import bootstrap
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
 from decant.models.predictions import read_split
 from decant.task import Scoring
 
@@ -31,21 +31,22 @@ def main(before: str, after: str) -> None:
     prepared = read_prepared(place(before, PREPARED))
     target = np.stack(prepared.frames["test"]["target"].to_list())
     rows = []
-    for role, folder in MODELS.items():
+    for role, folder in NETWORKS.items():
         if not all(place(title, folder).is_dir() for title in (before, after)):
             continue  # a student alone has no control
         old, new = (read_split(place(title, folder), "test", prepared) for title in (before, after))
-        drawn = [bootstrap.drawn(logits, target, scoring, knobs, cfg.seed) for logits in (new, old)]
-        found = bootstrap.between(drawn[0], drawn[1], knobs)
-        scores = [100 * d.exact for d in drawn[::-1]]
+        statistics = [scoring.sufficient_statistics(logits, target) for logits in (new, old)]
+        samples = [bootstrap.resample(values, scoring, knobs, cfg.seed) for values in statistics]
+        found = bootstrap.compare_pair(samples[0], samples[1], knobs.confidence)
+        scores = [100 * sample.score for sample in samples[::-1]]
         rows.append([role, *(f"{s:.1f}" for s in scores), f"{100 * found['difference']:+.1f}",
                      f"[{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"])  # fmt: skip
     lines = [
-        f"Before: `{before}`; after: `{after}`. {scoring.primary_metric.capitalize()} x 100 on {len(target):,} test rows; "
-        f"paired bootstrap, {knobs.confidence:.0%}; one run each, so the spread over seeds is not in the intervals.",
+        f"Before: `{before}`; after: `{after}`. {scoring.primary_metric.capitalize()} x 100 on {len(target):,} test "
+        f"rows; paired bootstrap, {knobs.confidence:.0%}; one run each, so the intervals lack the spread over seeds.",
         sections.machine([]),
         "",
-        *pipes(COLUMNS, rows),
+        markdown_table(COLUMNS, rows),
     ]
     sections.write("compare.md", f"{after} against {before}", "\n".join(lines))
 

@@ -20,7 +20,7 @@ from decant import distill
 from decant.config import compose
 from decant.core.files import read_json
 from decant.core.stage import keep_memory, quiet, threads
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
 from decant.loss import Loss
 from decant.loss.none import NoDistillation
 from decant.tracking.runs import Run
@@ -34,10 +34,10 @@ class Seconds(Run):
 
     epoch = 0.0
 
-    def metrics(self, values: object, step: int = 0) -> None:
-        """See `Run.metrics`."""
-        if isinstance(values, dict) and "epoch_seconds" in values:
-            self.epoch = float(values["epoch_seconds"])
+    def log_metrics(self, metrics: object, step: int = 0) -> None:
+        """See `Run.log_metrics`."""
+        if isinstance(metrics, dict) and "epoch_seconds" in metrics:
+            self.epoch = float(metrics["epoch_seconds"])
 
 
 def main(words: list[str]) -> None:
@@ -89,7 +89,7 @@ def section(name: str, values: list[str], found: dict[str, list[float]]) -> str:
         "the same in each.",
         sections.machine(values),
         "",
-        *pipes(COLUMNS, rows),
+        markdown_table(COLUMNS, rows),
     ]
     return "\n".join(lines)
 

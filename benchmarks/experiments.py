@@ -18,6 +18,7 @@ from decant.config import compose
 from decant.core import resume
 from decant.core.files import read_json
 from decant.evaluation import report
+from decant.evaluation.summary import sentences
 
 
 def main(words: list[str]) -> None:
@@ -49,11 +50,11 @@ def section(name: str, values: list[str], folder: Path, seconds: dict[str, float
         sections.machine(values),
         f"Seconds: {', '.join(f'{s} {t:.0f}' for s, t in seconds.items())}.",
         "",
-        *report.pipes(report.columns(metrics), report.rows(metrics, timings)),
+        report.markdown_table(report.columns(metrics), report.rows(metrics, timings)),
         "",
         "Differences with paired bootstrap intervals over the test rows:",
         "",
-        *(f"- {line}" for line in report.sentences(metrics)),
+        *(f"- {line}" for line in sentences(metrics)),
     ]
     return "\n".join(lines)
 

@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 
 from decant.core.resume import READS
 from decant.core.stage import GRACE, quiet
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
 
 WAYS = ("SIGKILL", "SIGTERM", "Ctrl-C", "SIGKILL of DVC")
 COLUMNS = ("seed", "killed, how, seconds into the stage", "trainings that went on", "outputs", "runs in MLflow")
@@ -52,7 +52,7 @@ def main(words: list[str]) -> int:
     rows = [[*row[:1], "; ".join(row[1]), *row[2:]] for row in made]
     head = f"{sum(len(row[1]) for row in made)} kills; seeds {seed} to {seed + rounds - 1}."
     changed = f"Experiment: params.yaml with `{' '.join(values)}`. {sections.machine([])}"
-    sections.write("kill.md", " ".join(values), "\n".join([head, changed, "", *pipes(COLUMNS, rows)]))
+    sections.write("kill.md", " ".join(values), "\n".join([head, changed, "", markdown_table(COLUMNS, rows)]))
     return int(any("different" in row[3] or row[4] != "whole" for row in rows))
 
 

@@ -1,6 +1,6 @@
 """`decant predict` on many short texts: rows a second and peak memory, in benchmarks/predict.md.
 
-python benchmarks/predict.py "MiniLM of 2 layers, int8" data/distill [--variant onnx]
+python benchmarks/predict.py "MiniLM of 2 layers, int8" data/distill [--model-format onnx]
 
 The texts are the beginnings of the shipped messages, over and over; the rates include the start of the process.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 import sections
 
 from decant.core.environment import hardware, versions
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
 
 COLUMNS = ("rows", "seconds", "rows/s", "peak memory MB")
 SIZES = (1_000, 10_000, 100_000)
@@ -34,7 +34,7 @@ def main(name: str, model: str, *options: str) -> None:
         f"Texts of {words:.1f} words on average, one run, on {len(os.sched_getaffinity(0))} CPU(s).",
         f"{hardware()}; {versions('onnxruntime', 'tokenizers')}.",
         "",
-        *pipes(COLUMNS, rows),
+        markdown_table(COLUMNS, rows),
     ]
     sections.write("predict.md", name, "\n".join(lines))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from decant.core.environment import processor, versions
 from decant.core.files import read_json
 from decant.evaluation import report
+from decant.evaluation.summary import sentences
 
 ROOT = Path(__file__).parents[1]
 MARKS = re.compile("(<!-- default -->\n).*(<!-- /default -->)", re.DOTALL)
@@ -22,9 +23,9 @@ def main() -> None:
     lines = [
         f"The end of `make experiment` (seed 0, one run, {rows} test messages; {processor()}; {packages}):",
         "",
-        *report.pipes(report.columns(metrics), report.rows(metrics, timings)),
+        report.markdown_table(report.columns(metrics), report.rows(metrics, timings)),
         "",
-        *(f"- {line}" for line in report.sentences(metrics)),
+        *(f"- {line}" for line in sentences(metrics)),
         "",
         "Intervals: paired bootstrap over test messages; the spread over seeds is not in them.",
     ]

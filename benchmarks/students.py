@@ -25,7 +25,8 @@ from decant.core.stage import quiet
 from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import TEACHER
 from decant.evaluation import report
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
+from decant.evaluation.roles import titles
 from decant.models.predictions import read_split
 from decant.task import Task
 
@@ -77,9 +78,9 @@ def section(variant: Variant, study: Study) -> str:
     """The table of one variant."""
     found = [report.read(study.folder(variant, seed) / report.OUT) for seed in study.seeds]
     metrics = found[0][0]
-    head = metrics["figures"]["headline"]
-    title = dict(metrics["figures"]["columns"])[head]
-    rows = [row(role, words, head, found) for role, words in report.titles(metrics).items()]
+    head = metrics["report"]["primary_metric"]
+    title = dict(metrics["report"]["columns"])[head]
+    rows = [row(role, words, head, found) for role, words in titles(metrics).items()]
     shares = closed(found)
     lines = [
         f"`python benchmarks/students.py {command(study)}`",
@@ -91,11 +92,11 @@ def section(variant: Variant, study: Study) -> str:
         sections.machine(study.changes(variant)),
         "Smaller, faster: than the teacher in fp32 PyTorch; p50 of one input at a time, taking turns; median of seeds.",
         f"Retained: of the teacher of the same seed; the lowest of the lower ends of the seeds' paired "
-        f"{metrics['figures']['confidence']:.0%} intervals.",
+        f"{metrics['report']['confidence']:.0%} intervals.",
         f"Gap between student alone and teacher: {len(shares)} of {len(found)} seeds have one"
         + (f", of which the student closes {100 * statistics.mean(shares):.0f} % on average." if shares else "."),
         "",
-        *pipes((COLUMNS[0], title, "each", *COLUMNS[1:]), rows),
+        markdown_table((COLUMNS[0], title, "each", *COLUMNS[1:]), rows),
     ]
     return "\n".join(lines)
 

@@ -1,22 +1,16 @@
-"""What tests share: the project root, small tables, and a way to run a stage as a user does."""
+"""Fixtures that test modules share: projects, small tables, model directories."""
 
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
 import torch
-from finished import image_model, text_model
+from support.model_directories import EXAMPLES, image_model, text_model
+from support.paths import ROOT
 
-from decant.core.errors import UserError
-from decant.data.hub import Hub
-
-ROOT = Path(__file__).parents[1]
+from decant.tracking.runs import Run
 
 
 @pytest.fixture
@@ -66,20 +60,38 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return image_model(tmp_path_factory.mktemp("images"))
 
 
-def stage(name: str, *overrides: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """`python -m decant.<name>` in `cwd`, on this checkout's code."""
-    return subprocess.run(
-        [sys.executable, "-m", f"decant.{name}", *overrides],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model directory for each kind of input, with predictions and a control as `distill` leaves them."""
+    made = {
+        "texts": text_model(tmp_path_factory.mktemp("texts"), int8=True),
+        "pairs": text_model(
+            tmp_path_factory.mktemp("pairs"), pairs=True, id2label={0: "score"}, problem_type="regression"
+        ),
+        "images": image_model(tmp_path_factory.mktemp("images")),
+    }
+    for folder in made.values():
+        (folder / "predictions.parquet").write_bytes(b"rows")
+        (folder / "control").mkdir()
+        (folder / "control/model.safetensors").write_bytes(b"weights")
+    return made
 
 
-def trusted(**given: Any) -> Hub:
-    """A data set of the hub with the digests of what it holds, as the message about their lack gives them."""
-    with pytest.raises(UserError, match="download without a digest") as told:
-        Hub(**given).load()
-    return Hub(**given, sha256=dict(re.findall(r"(\w+): ([0-9a-f]{64})", str(told.value))))
+@pytest.fixture(scope="module")
+def logged_models(
+    model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Path]]:
+    """Each of them as MLflow stores it."""
+    place = tmp_path_factory.mktemp("store")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{place}/mlflow.db")
+    mlflow.set_experiment(experiment_id=mlflow.create_experiment("serve", artifact_location=str(place / "artifacts")))
+    made = {}
+    for name, folder in model_folders.items():
+        with mlflow.start_run() as run:
+            Run(run.info.run_id).log_model("student", folder, EXAMPLES[name])
+            (place / name).mkdir()
+            found = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/student", dst_path=str(place / name))
+            made[name] = Path(found)
+    yield made
+    mlflow.set_tracking_uri(before)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
+from support.paths import ROOT
 
 from decant import distill, fine_tune, prepare, pretrain_load
 from decant.config import compose
@@ -23,7 +23,7 @@ from decant.distillation.export import formats
 from decant.loss import Loss
 from decant.models import directory, predictions
 from decant.models.directory import Head
-from decant.serving import predictor
+from decant.serving.predictor import OnnxPredictor
 from decant.task.classify import Classify
 from decant.tracking.runs import Run
 
@@ -49,8 +49,8 @@ class Noted(Run):
         super().__init__()
         self.kept: dict[str, list[float]] = {}
 
-    def metrics(self, values: Any, step: int = 0) -> None:
-        for key, value in values.items():
+    def log_metrics(self, metrics: Any, step: int = 0) -> None:
+        for key, value in metrics.items():
             self.kept.setdefault(key, []).append(value)
 
 
@@ -300,15 +300,15 @@ def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspa
         f: predictions.read_split(f, "test", read_prepared()) for f in (tmp_path, tmp_path / "onnx", tmp_path / "int8")
     }
     inputs = read_prepared().modality.raw(read_prepared().frames["test"])
-    one_by_one = np.concatenate([predictor.Model(tmp_path, "int8", 1)([text]) for text in inputs[:8]])
+    one_by_one = np.concatenate([OnnxPredictor(tmp_path, "int8", 1)([text]) for text in inputs[:8]])
     assert np.array_equal(stored[tmp_path / "int8"][:8], one_by_one)  # company changes no answer
     np.testing.assert_allclose(stored[tmp_path / "onnx"], stored[tmp_path], atol=1e-4)
-    assert noted.kept["int8/test_accuracy"] == [accuracy(tmp_path / "int8")]
+    assert noted.kept["student_int8/test_accuracy"] == [accuracy(tmp_path / "int8")]
     difference = np.abs(stored[tmp_path / "int8"] - stored[tmp_path]).max()
-    assert noted.kept["int8/largest_difference"] == [pytest.approx(float(difference))]
+    assert noted.kept["student_int8/largest_difference"] == [pytest.approx(float(difference))]
     sizes = [(tmp_path / v / "model.onnx").stat().st_size for v in ("onnx", "int8")]
     assert sizes[1] < 0.3 * sizes[0]
-    served = predictor.Model(tmp_path, "onnx")(read_prepared().modality.raw(read_prepared().frames["test"]))
+    served = OnnxPredictor(tmp_path, "onnx")(read_prepared().modality.raw(read_prepared().frames["test"]))
     np.testing.assert_allclose(served, stored[tmp_path], atol=1e-4)
 
 

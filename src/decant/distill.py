@@ -45,7 +45,7 @@ def main(experiment: Experiment, run: Run) -> None:
             run=run,
         )
         exporter.export(OUT)
-    run.model("student", OUT, prepared.examples())
+    run.log_model("student", OUT, prepared.examples())
 
 
 def student_training(experiment: Experiment, run: Run) -> StudentTraining:
@@ -79,7 +79,7 @@ def train_control(alone: StudentTraining) -> None:
     with alone.run.child("distill control") as run:
         with replacing(OUT / "control") as folder:
             dataclasses.replace(alone, run=run).train(folder, splits=("test",))
-        run.model("control", OUT / "control", alone.prepared.examples())
+        run.log_model("control", OUT / "control", alone.prepared.examples())
 
 
 if __name__ == "__main__":

@@ -1,126 +1,160 @@
-"""Score the linear floor, teacher, student and controls on test: quality, cost, and the difference with its interval.
+"""Score teacher, student, baselines and controls on test: quality with intervals, cost, and paired comparisons.
 
 python -m decant.evaluate [evaluate.resamples=10000]
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from transformers import PreTrainedModel
 
 from decant.config.schema import Evaluate
 from decant.core.files import replacing
-from decant.dataset.prepared import read_prepared
+from decant.dataset.modality import Encoder
+from decant.dataset.prepared import Prepared, read_prepared
 from decant.evaluation import bootstrap, latency, linear_baseline, plots, report, row_scores
-from decant.evaluation.members import scores, together
+from decant.evaluation.members import joint, member_scores
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.models import directory, predictions
 from decant.models.predictions import ensemble_members, read_split
-from decant.serving import predictor
-from decant.task import Scoring
+from decant.serving.model_formats import ONNX_FILE, ModelFormat
+from decant.serving.predictor import OnnxPredictor
+from decant.task import Scoring, Task
 from decant.tracking.runs import Run
 
-MODELS = {
+NETWORKS = {
     "scratch": Path("data/fine_tune/control"),
     "teacher": Path("data/fine_tune"),
-    "alone": Path("data/distill/control"),
+    "student_alone": Path("data/distill/control"),
     "student": Path("data/distill"),
 }
-"""The networks that are scored, by role, beside the linear `floor`."""
-EXPORTED = {role: MODELS["student"] / role for role in ("onnx", "int8")}
+"""Model directories that are scored, by role."""
+FORMATS: dict[str, ModelFormat] = {"student_onnx": "onnx", "student_int8": "int8"}
 """The student's files for ONNX Runtime, by role."""
+EXPORTED = {role: NETWORKS["student"] / name for role, name in FORMATS.items()}
+REQUIRED = ("teacher", "student")
+Loaded = Sequence[tuple[PreTrainedModel, Encoder]]
+"""The members of a model: one, or those of an ensemble."""
 
 
 def main(experiment: Experiment, run: Run) -> None:
-    """Write metrics.json, rows.parquet and plots/ (the same bytes again), and `report.TIMED` (timings differ)."""
-    knobs, task = experiment.evaluate, experiment.task
+    """Write metrics.json, rows.parquet and plots/ (equal bytes each time), and `report.TIMED` (timings differ)."""
+    settings, task = experiment.evaluate, experiment.task
     prepared = read_prepared()
     test = prepared.frames["test"]
-    folders = {r: d for r, d in (MODELS | EXPORTED).items() if d.is_dir() or r in ("teacher", "student")}
-    networks = {
-        r: [directory.load(f, prepared.modality) for f in ensemble_members(d)]
-        for r, d in folders.items()
-        if r in MODELS
-    }
-    linear = linear_baseline.fit(prepared, task.scoring)
-    raw = prepared.modality.raw(test)
-    logits = {"floor": task.scoring.linear_logits(linear, raw)}
+    folders = {r: f for r, f in (NETWORKS | EXPORTED).items() if f.is_dir() or r in REQUIRED}
+    networks = {role: load(folder, prepared) for role, folder in folders.items() if role in NETWORKS}
+    linear, inputs = linear_baseline.fit(prepared, task.scoring), prepared.modality.raw(test)
+    logits = {"linear": task.scoring.linear_logits(linear, inputs)}
     logits |= {role: read_split(folder, "test", prepared) for role, folder in folders.items()}
     target = np.stack(test["target"].to_list())
-    metrics = scored(logits, target, prepared.labels, task.scoring, knobs, experiment.seed)
-    metrics["floor"] |= linear_baseline.size(linear)
+    statistics = {role: task.scoring.sufficient_statistics(v, target) for role, v in logits.items()}
+    metrics = score(logits, target, statistics, prepared.labels, task.scoring, settings, experiment.seed)
+    metrics["report"] = about(task.scoring, settings, prepared)
+    for role, values in costs(linear, networks, folders).items():
+        metrics[role] |= values
     for role, loaded in networks.items():
-        metrics[role] |= {"parameters": parameters(loaded), "size_mb": size(ensemble_members(folders[role]))}
         if len(loaded) > 1:
-            metrics[role]["members"] = scores(folders[role], prepared, task.scoring)
+            metrics[role]["members"] = member_scores(folders[role], prepared, task.scoring)
     for role in EXPORTED.keys() & folders:
-        metrics[role] |= {"parameters": metrics["student"]["parameters"], "size_mb": size([MODELS["student"]], role)}
         metrics[role]["largest_difference"] = float(np.abs(logits[role] - logits["student"]).max())
-    metrics["figures"]["floor"] = prepared.modality.baseline_features
-    answers = {"floor": linear.predict} | {
-        role: together([encoder.predict_fn(network) for network, encoder in loaded], task.objective)
-        for role, loaded in networks.items()
-    }
-    threads = experiment.trainer.threads
-    answers |= {r: predictor.Model(MODELS["student"], r, threads) for r in EXPORTED if r in folders}
-    timings = latency.measure(answers, raw)
-    with replacing(report.OUT / "plots") as folder:
-        plots.headline(metrics, folder)
-        plots.size(metrics, folder)
-        plots.draw(task.scoring.picture(logits["student"], target, prepared.labels), folder)
-        if "per_class" in metrics["student"]:
-            report.per_class(metrics, prepared.labels).to_csv(folder / "per_class.csv", index=False)
-    row_scores.write(
-        report.OUT / row_scores.FILE,
-        test,
-        {r: task.scoring.sufficient_statistics(v, target) for r, v in logits.items()},
-        experiment.seed,
-        experiment.use["task"],
-        prepared,
-    )
+    timings = latency.measure(servers(linear, networks, folders, task, experiment.trainer.threads), inputs)
+    draw(metrics, logits["student"], target, prepared.labels, task.scoring)
     plots.latency(metrics, timings, report.OUT)
+    facts = row_scores.Metadata(experiment.seed, experiment.use["task"], prepared.digests["test"])
+    row_scores.write(report.OUT / row_scores.FILE, test["row_id"].to_list(), statistics, facts)
     report.write(metrics, timings, prepared.labels)
-    run.dataset(test, "test", prepared.digests["test"])
+    run.log_dataset(test, "test", prepared.digests["test"])
     for record in (run, run.parent):
         if record is not None:
             report.log(record, metrics, timings)
-    report.table(metrics, timings)
+    report.print_result(metrics, timings)
 
 
-def scored(
-    logits: dict[str, np.ndarray], target: np.ndarray, labels: list[str], scoring: Scoring, knobs: Evaluate, seed: int
+def load(folder: Path, prepared: Prepared) -> Loaded:
+    """The network of a model directory, or those of an ensemble."""
+    return [directory.load(member, prepared.modality) for member in ensemble_members(folder)]
+
+
+def score(
+    logits: Mapping[str, np.ndarray],
+    target: np.ndarray,
+    statistics: Mapping[str, np.ndarray],
+    labels: list[str],
+    scoring: Scoring,
+    settings: Evaluate,
+    seed: int,
 ) -> dict[str, Any]:
-    """Figures of each role with the interval of the first, comparisons, and what a reader of them has to know."""
-    found: dict[str, Any] = {r: scoring.metrics(v, target, labels, knobs.bins) for r, v in logits.items()}
-    drawn = {role: bootstrap.drawn(v, target, scoring, knobs, seed) for role, v in logits.items()}
-    for role, score in drawn.items():
-        found[role]["interval"] = bootstrap.interval(score, knobs)
-    found["compare"] = bootstrap.compare(logits, drawn, scoring, knobs)
-    if "alone" in logits:
-        found["gap"] = {r: bootstrap.gap(r, drawn, knobs) for r in ("student", *EXPORTED) if r in logits}
-    found["figures"] = {
-        "headline": scoring.primary_metric,
+    """The metrics of each role with the interval of the primary one, and all comparisons."""
+    samples = {role: bootstrap.resample(v, scoring, settings, seed) for role, v in statistics.items()}
+    scores: dict[str, Any] = {role: scoring.metrics(v, target, labels, settings.bins) for role, v in logits.items()}
+    for role in scores:
+        interval = bootstrap.confidence_interval(samples[role].resampled, settings.confidence)
+        scores[role]["interval"] = interval._asdict()
+    scores["compare"] = bootstrap.compare(logits, samples, scoring, settings)
+    if alone := samples.get("student_alone"):
+        students = [role for role in ("student", *EXPORTED) if role in samples]
+        scores["gap"] = {
+            r: bootstrap.gap_closed(samples[r], alone, samples["teacher"], settings.confidence) for r in students
+        }
+    return scores
+
+
+def about(scoring: Scoring, settings: Evaluate, prepared: Prepared) -> dict[str, Any]:
+    """What the report has to know of the metrics."""
+    return {
+        "primary_metric": scoring.primary_metric,
         "columns": list(scoring.metric_titles.items()),
-        "agreeing": scoring.agreement_sentence,
+        "agreement_sentence": scoring.agreement_sentence,
+        "confidence": settings.confidence,
+        "linear_features": prepared.modality.baseline_features,
     }
-    found["figures"]["confidence"] = knobs.confidence
+
+
+def costs(linear: Pipeline, networks: Mapping[str, Loaded], folders: Mapping[str, Path]) -> dict[str, dict[str, float]]:
+    """Parameters and megabytes of each role."""
+    found = {"linear": linear_baseline.size(linear)}
+    for role, loaded in networks.items():
+        parameters = sum(network.num_parameters() for network, _ in loaded)
+        found[role] = {"parameters": parameters, "size_mb": megabytes(ensemble_members(folders[role]))}
+    for role in (r for r in EXPORTED if r in folders):
+        exported_size = megabytes([NETWORKS["student"]], FORMATS[role])
+        found[role] = {"parameters": found["student"]["parameters"], "size_mb": exported_size}
     return found
 
 
-def parameters(networks: Sequence[tuple[PreTrainedModel, Any]]) -> int:
-    """Of all networks together."""
-    return sum(network.num_parameters() for network, _ in networks)
-
-
-def size(folders: Sequence[Path], variant: str | None = None) -> float:
-    """Megabytes of what a server needs, in all folders: weights or the file of a `variant`, config, tokenizer."""
+def megabytes(folders: Sequence[Path], exported: ModelFormat | None = None) -> float:
+    """Size of what a server needs of all folders: weights or the `exported` file, config, tokenizer."""
     files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name != predictions.FILE]
-    if variant:
-        files = [f for f in files if f.suffix != ".safetensors"] + [f / variant / predictor.FILE for f in folders]
+    if exported:
+        files = [f for f in files if f.suffix != ".safetensors"] + [f / exported / ONNX_FILE for f in folders]
     return round(sum(f.stat().st_size for f in files) / 1e6, 3)
+
+
+def servers(
+    linear: Pipeline, networks: Mapping[str, Loaded], folders: Mapping[str, Path], task: Task, threads: int
+) -> dict[str, Callable[[Sequence[Any]], object]]:
+    """{role: a function from raw inputs to predictions}, as a server has it."""
+    models: dict[str, Callable[[Sequence[Any]], object]] = {"linear": linear.predict}
+    for role, loaded in networks.items():
+        models[role] = joint([encoder.predict_fn(network) for network, encoder in loaded], task.objective)
+    for role in (r for r in EXPORTED if r in folders):
+        models[role] = OnnxPredictor(NETWORKS["student"], FORMATS[role], threads)
+    return models
+
+
+def draw(metrics: dict[str, Any], logits: np.ndarray, target: np.ndarray, labels: list[str], scoring: Scoring) -> None:
+    """Write plots/, with the student's logits (N, C) on test."""
+    with replacing(report.OUT / "plots") as folder:
+        plots.primary_metric(metrics, folder)
+        plots.size(metrics, folder)
+        plots.draw(scoring.picture(logits, target, labels), folder)
+        if "per_class" in metrics["student"]:
+            report.per_class(metrics, labels).to_csv(folder / "per_class.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main(experiment: Experiment, run: Run) -> None:
         print("teacher", flush=True)
         with replacing(OUT) as folder:
             train(job, folder, storage=storage)
-        run.model("teacher", OUT, job.prepared.examples())
+        run.log_model("teacher", OUT, job.prepared.examples())
     train_control(job, hparams.control_epochs)
 
 
@@ -77,7 +77,7 @@ def train_control(job: TrainingJob, epochs: int) -> None:
         control = dataclasses.replace(job, init_dir=PRETRAINED / "scratch", hparams=hparams, adapt=Adapt(), run=run)
         with replacing(OUT / "control") as folder:
             train(control, folder, splits=("test",))
-        run.model("control", OUT / "control", job.prepared.examples())
+        run.log_model("control", OUT / "control", job.prepared.examples())
 
 
 def train_ensemble(job: TrainingJob, target: Target, hparams: FineTune, storage: Storage) -> None:
@@ -96,7 +96,7 @@ def train_ensemble(job: TrainingJob, target: Target, hparams: FineTune, storage:
                     seed, rows = job.seed, partial(rows_outside_fold, fold_of_row, number)
                 member = folder / f"{kind}_{number}"
                 train(dataclasses.replace(job, seed=seed, select_rows=rows, run=run), member)
-                run.model("teacher", member, job.prepared.examples())
+                run.log_model("teacher", member, job.prepared.examples())
         if rank() == 0:
             combine_predictions(folder, fold_of_row, job.prepared, job.objective, storage)
 

@@ -36,7 +36,7 @@ def main(experiment: Experiment, run: Run) -> None:
         check_inputs(experiment, role)
         manifest = read_json(OUT / role / "manifest.json")
         print(f"{role}: {experiment.use[role]} ({manifest['origin']})")
-        run.tags({f"{role}.{key}": value for key, value in manifest.items()})
+        run.set_tags({f"{role}.{key}": value for key, value in manifest.items()})
 
 
 def write_backbone(backbone: Backbone, folder: Path) -> None:

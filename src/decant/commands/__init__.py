@@ -1,1 +1,1 @@
-"""What a person types: `decant <command>`, one file each."""
+"""What the commands of `decant` do, one file each; `decant.cli` holds their options and help."""

@@ -1,16 +1,13 @@
-"""Whether one experiment is better than another: differences, intervals and p-values, in words.
+"""`decant compare`: whether one experiment is better than another, with intervals and p-values.
 
-decant compare A B [--confidence 0.95]
-
-A and B are each a git revision or a DVC experiment, an MLflow run (its id) of an invocation or of several seeds, or `.`
-for what lies here; or several of these, with commas between. One of each: their answers on the same rows of test are
-compared, and the spread over seeds is not in what is said. Several: their means over the seeds that both have.
+With one run of each experiment, their predictions for the same test rows are compared; the spread over seeds is not
+included. With several runs, the means over the seeds that both experiments have are compared.
 """
 
-import argparse
 import re
 import subprocess
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -23,75 +20,95 @@ from decant.config.schema import Evaluate
 from decant.core.errors import UserError
 from decant.core.stage import configure_libraries
 from decant.evaluation import bootstrap, report, row_scores
-from decant.evaluation.row_scores import Rows
+from decant.evaluation.roles import TITLES
+from decant.evaluation.row_scores import RowScores
 from decant.experiment.experiment import Experiment
-from decant.task import Scoring, Task
+from decant.task import Scoring
 from decant.tracking import store
 
-WORDS = {"better": "better than", "worse": "worse than", "cannot tell": "not to be told from"}
+PHRASES = {
+    "better": "better than",
+    "worse": "worse than",
+    "cannot tell": "not distinguishable from",
+}
+"""By the verdict on B."""
 COLUMNS = ("model", "A", "B", "B - A", "interval", "p", "B is")
+RUN_ID = re.compile("[0-9a-f]{32}")
+NO_SPREAD = 1e-9
+"""Differences of all seeds within this are equal up to rounding."""
+Pair = tuple[RowScores, RowScores]
+"""The scores of A and of B on the same test rows."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """One model in two experiments."""
+class Comparison:
+    """The primary metric of one model in two experiments."""
 
-    before: float
-    after: float
+    a: float
+    b: float
     difference: float
+    """b - a."""
     low: float
+    """Lower end of the confidence interval of the difference."""
     high: float
     p: float
-    """Two-sided: how often so large a difference comes from chance alone."""
+    """Two-sided p-value: the probability of a difference at least this large by chance."""
 
     def verdict(self, confidence: float) -> str:
-        """Whether the second is better than the first, worse, or one cannot tell."""
+        """Whether B is "better" than A, "worse", or the data "cannot tell"."""
         if self.p >= 1 - confidence or self.low <= 0 <= self.high:
             return "cannot tell"
         return "better" if self.difference > 0 else "worse"
 
 
-def main(words: list[str]) -> None:
-    """The command `decant compare`.
+def run(a: str, b: str, confidence: float | None) -> None:
+    """Compare two experiments and print the result.
+
+    Args:
+        a: git revision, DVC experiment, id of an MLflow run, `.`, or several of these with commas between.
+        b: as `a`.
+        confidence: in (0, 1); default: evaluate.confidence of params.yaml.
 
     Raises:
-        UserError: experiments that cannot be found, or not be compared.
+        UserError: experiments that do not exist, or cannot be compared.
     """
-    plain = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("decant compare", description=__doc__, formatter_class=plain)
-    parser.add_argument("a", metavar="A", help="what is compared with")
-    parser.add_argument("b", metavar="B", help="what may be better")
-    parser.add_argument("--confidence", type=float, help="in (0, 1); default: evaluate.confidence of params.yaml")
     configure_libraries()
-    own = parser.parse_args(words)
-    first, second = (load(name) for name in (own.a, own.b))
-    knobs: Evaluate = Experiment.load().evaluate
-    if own.confidence is not None:
-        knobs = replace(knobs, confidence=own.confidence)
-    show(own.a, own.b, pairs(first, second), knobs)
+    pairs = pair_runs(load(a), load(b))
+    overrides = [f"use.task={pairs[0][0].metadata.task}"]
+    if confidence is not None:
+        overrides.append(f"evaluate.confidence={confidence}")
+    experiment = Experiment.load(overrides)
+    show(a, b, pairs, experiment.task.scoring, experiment.evaluate)
 
 
-def load(name: str) -> list[Rows]:
-    """The experiments that a word of the command line names."""
-    return [rows for one in name.split(",") for rows in (_run(one) if re.fullmatch("[0-9a-f]{32}", one) else _at(one))]
+def load(names: str) -> list[RowScores]:
+    """The row scores of the experiments that an argument names.
+
+    Raises:
+        UserError: one of them does not exist, or has no row scores.
+    """
+    return [
+        rows for name in names.split(",") for rows in (load_run(name) if RUN_ID.fullmatch(name) else [load_rev(name)])
+    ]
 
 
-def _at(name: str) -> list[Rows]:
-    """Of what lies here, or of a revision of git; DVC experiments are such."""
-    from dvc.api import DVCFileSystem  # takes a second to import
+def load_rev(name: str) -> RowScores:
+    """The row scores in this folder (`.`), or of a git revision; DVC experiments are git revisions.
+
+    Raises:
+        UserError: no such revision, its row scores are not in DVC's cache, or this folder is not up to date.
+    """
+    from dvc.api import DVCFileSystem  # slow to import
     from dvc.exceptions import DvcException
     from dvc.scm import RevError
 
-    place = report.OUT / row_scores.FILE
+    file = report.OUT / row_scores.FILE
     try:
         if name == ".":
-            if subprocess.run(["dvc", "status", "--quiet"], capture_output=True, check=False).returncode:
-                raise UserError(
-                    "what lies here is not what params.yaml says now (dvc status); make it first: dvc repro"
-                )
-            return [row_scores.read(BytesIO(place.read_bytes()))]
-        with DVCFileSystem(rev=name).open(str(place), "rb") as file:
-            return [row_scores.read(BytesIO(file.read()))]
+            check_up_to_date()
+            return row_scores.read(BytesIO(file.read_bytes()))
+        with DVCFileSystem(rev=name).open(str(file), "rb") as content:
+            return row_scores.read(BytesIO(content.read()))
     except RevError as error:
         raise UserError(
             f"there is no git revision, DVC experiment or MLflow run {name!r}; dvc exp list names experiments, and "
@@ -99,18 +116,32 @@ def _at(name: str) -> list[Rows]:
         ) from error
     except (DvcException, OSError) as error:
         raise UserError(
-            f"{place} of {name!r} is not here; get it where a remote has it (dvc pull, dvc exp pull), or make it again "
+            f"{file} of {name!r} is not here; get it from a remote (dvc pull, dvc exp pull), or make it again "
             "there: dvc repro"
         ) from error
 
 
-def _run(run_id: str) -> list[Rows]:
-    """Of a run in MLflow; of several seeds, each."""
+def check_up_to_date() -> None:
+    """Refuse a result of other values or code than those in this folder.
+
+    Raises:
+        UserError: dvc status reports changes.
+    """
+    if subprocess.run(["dvc", "status", "--quiet"], capture_output=True, check=False).returncode:
+        raise UserError("the result in this folder is out of date (dvc status); make it first: dvc repro")
+
+
+def load_run(run_id: str) -> list[RowScores]:
+    """The row scores of an MLflow run, or of each seed in it.
+
+    Raises:
+        UserError: the run does not exist, or has no row scores.
+    """
     store.connect()
-    seeds = store.find(f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`decant.invocation` != ''")
+    seed_runs = store.find(f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`decant.invocation` != ''")
+    run_ids = [run.info.run_id for run in seed_runs] or [run_id]
     try:
-        files = [mlflow.artifacts.download_artifacts(run_id=r, artifact_path=row_scores.FILE)
-                 for r in [run.info.run_id for run in seeds] or [run_id]]  # fmt: skip
+        files = [mlflow.artifacts.download_artifacts(run_id=i, artifact_path=row_scores.FILE) for i in run_ids]
     except (MlflowException, OSError) as error:
         raise UserError(
             f"MLflow's run {run_id} has no {row_scores.FILE} here ({error}); expected the run of an invocation that "
@@ -119,79 +150,96 @@ def _run(run_id: str) -> list[Rows]:
     return [row_scores.read(BytesIO(Path(file).read_bytes())) for file in files]
 
 
-def pairs(first: list[Rows], second: list[Rows]) -> list[tuple[Rows, Rows]]:
-    """Of equal seeds; where there is one of each, these two.
+def pair_runs(a: Sequence[RowScores], b: Sequence[RowScores]) -> list[Pair]:
+    """Runs with equal seeds; a single run of each experiment is paired whatever its seed.
 
     Raises:
-        UserError: seeds that none or one have in common, other tasks, other test rows.
+        UserError: fewer than two seeds in common, other tasks, other test rows.
     """
-    for side in (first, second):
-        numbers = [rows.facts["seed"] for rows in side]
-        if len(set(numbers)) < len(numbers):
-            raise UserError(f"the seeds {sorted(numbers)} are not all different; name each experiment once")
-    known = {rows.facts["seed"]: rows for rows in first}
-    both = [(known[rows.facts["seed"]], rows) for rows in second if rows.facts["seed"] in known]
-    if len(first) == len(second) == 1:
-        both = [(first[0], second[0])]
-    elif len(both) < 2:
+    for runs in (a, b):
+        seeds = [rows.metadata.seed for rows in runs]
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"the seeds {sorted(seeds)} are not all different; name each experiment once")
+    by_seed = {rows.metadata.seed: rows for rows in a}
+    pairs = [(by_seed[rows.metadata.seed], rows) for rows in b if rows.metadata.seed in by_seed]
+    if len(a) == len(b) == 1:
+        pairs = [(a[0], b[0])]
+    elif len(pairs) < 2:
         raise UserError(
-            f"A has the seeds {sorted(known)}, B {sorted(r.facts['seed'] for r in second)}; expected two or more that "
+            f"A has the seeds {sorted(by_seed)}, B {sorted(r.metadata.seed for r in b)}; expected two or more that "
             "both have (make experiment SEEDS=5), or one run as A and one as B"
         )
-    for a, b in both:
-        if (a.facts["task"], a.facts["test"]) != (b.facts["task"], b.facts["test"]):
+    check_test_rows(pairs)
+    return pairs
+
+
+def check_test_rows(pairs: Sequence[Pair]) -> None:
+    """Refuse runs with different tasks or test rows.
+
+    Raises:
+        UserError: the first such pair.
+    """
+    for a, b in pairs:
+        if (a.metadata.task, a.metadata.test) != (b.metadata.task, b.metadata.test):
             raise UserError(
-                f"A was tested on other rows than B (seeds {a.facts['seed']} and {b.facts['seed']}, tasks "
-                f"{a.facts['task']} and {b.facts['task']}); another seed cuts another test split: compare equal seeds "
+                f"A was tested on other rows than B (seeds {a.metadata.seed} and {b.metadata.seed}, tasks "
+                f"{a.metadata.task} and {b.metadata.task}); another seed draws another test split: compare equal seeds "
                 "of equal data"
             )
-    return both
 
 
-def compare(both: list[tuple[Rows, Rows]], role: str, scoring: Scoring, knobs: Evaluate) -> Found:
-    """One model: by the rows of one pair, or by the means of several."""
-    first, second = ([rows.sums[role] for rows in side] for side in zip(*both, strict=True))
-    if len(both) == 1:
-        return by_rows(first[0], second[0], scoring, knobs, both[0][0].facts["seed"])
-    before, after = (scoring.primary_metric_from(np.stack([s.sum(0) for s in side])) for side in (first, second))
-    return by_seeds(before, after, knobs)
+def compare(pairs: Sequence[Pair], role: str, scoring: Scoring, settings: Evaluate) -> Comparison:
+    """Compare one model: by the test rows of a single pair, or by the means over several seeds."""
+    a, b = ([rows.statistics[role] for rows in runs] for runs in zip(*pairs, strict=True))
+    if len(pairs) == 1:
+        return compare_rows(a[0], b[0], scoring, settings, pairs[0][0].metadata.seed)
+    scores_a, scores_b = (scoring.primary_metric_from(np.stack([sums.sum(0) for sums in runs])) for runs in (a, b))
+    return compare_seeds(scores_a, scores_b, settings)
 
 
-def by_rows(first: np.ndarray, second: np.ndarray, scoring: Scoring, knobs: Evaluate, seed: int) -> Found:
-    """Of sums (N, K): bootstrap interval and permutation test, both paired."""
-    before, after = (bootstrap.resampled(s, scoring, knobs, seed) for s in (first, second))
-    low, high = bootstrap.ends(after.resamples - before.resamples, knobs.confidence)
-    p = bootstrap.permuted(first, second, scoring, knobs.resamples, seed)
-    return Found(before.exact, after.exact, after.exact - before.exact, low, high, p)
+def compare_rows(a: np.ndarray, b: np.ndarray, scoring: Scoring, settings: Evaluate, seed: int) -> Comparison:
+    """Compare the sufficient statistics (N, K) of test rows: bootstrap interval and permutation test, both paired."""
+    samples_a, samples_b = (bootstrap.resample(statistics, scoring, settings, seed) for statistics in (a, b))
+    low, high = bootstrap.confidence_interval(samples_b.resampled - samples_a.resampled, settings.confidence)
+    p = bootstrap.permutation_p_value(a, b, scoring, settings.resamples, seed)
+    return Comparison(samples_a.score, samples_b.score, samples_b.score - samples_a.score, low, high, p)
 
 
-def by_seeds(first: np.ndarray, second: np.ndarray, knobs: Evaluate) -> Found:
-    """Of headline figures (S,): Student's t-test of the differences of equal seeds."""
-    difference = float((second - first).mean())
-    if np.ptp(second - first) < 1e-9:  # each seed says the same: there is no spread to test by
-        return Found(first.mean(), second.mean(), difference, -np.inf, np.inf, 1.0)
-    found = stats.ttest_rel(second, first)
-    low, high = found.confidence_interval(knobs.confidence)
-    return Found(first.mean(), second.mean(), difference, float(low), float(high), float(found.pvalue))
+def compare_seeds(a: np.ndarray, b: np.ndarray, settings: Evaluate) -> Comparison:
+    """Compare the primary metrics (S,) of equal seeds by a paired t-test."""
+    difference = float((b - a).mean())
+    if np.ptp(b - a) < NO_SPREAD:  # the t-test needs a spread
+        return Comparison(a.mean(), b.mean(), difference, -np.inf, np.inf, 1.0)
+    test = stats.ttest_rel(b, a)
+    low, high = test.confidence_interval(settings.confidence)
+    return Comparison(a.mean(), b.mean(), difference, float(low), float(high), float(test.pvalue))
 
 
-def show(a: str, b: str, both: list[tuple[Rows, Rows]], knobs: Evaluate) -> None:
-    """Print the models that both have, and what the student's figures say in words."""
-    task: Task = Experiment.load([f"use.task={both[0][0].facts['task']}"]).task
-    roles = [r for r in report.TITLES if all(r in rows.sums for pair in both for rows in pair)]
-    found = {role: compare(both, role, task.scoring, knobs) for role in roles}
-    how = f"{len(both)} seeds, t-test of their differences" if len(both) > 1 else "one run each, the same test rows"
-    lines = [
-        [report.TITLES[role], f"{100 * f.before:.2f}", f"{100 * f.after:.2f}", f"{100 * f.difference:+.2f}",
-         f"[{100 * f.low:+.2f}, {100 * f.high:+.2f}]", f"{f.p:.3g}", f.verdict(knobs.confidence)]
-        for role, f in found.items()
-    ]  # fmt: skip
-    report.terminal().print(report.grid(f"{task.scoring.primary_metric} x 100; {how}", COLUMNS, lines))
-    print(f"student: {b} is {WORDS[found['student'].verdict(knobs.confidence)]} {a} at {100 * knobs.confidence:g} %")
-    if len(both) == 1:
+def show(a: str, b: str, pairs: Sequence[Pair], scoring: Scoring, settings: Evaluate) -> None:
+    """Print a table of the models that both experiments have, and the verdict on the student."""
+    roles = [r for r in TITLES if all(r in rows.statistics for pair in pairs for rows in pair)]
+    comparisons = {role: compare(pairs, role, scoring, settings) for role in roles}
+    method = f"{len(pairs)} seeds, paired t-test" if len(pairs) > 1 else "one run each, the same test rows"
+    lines = [table_row(TITLES[role], c, settings.confidence) for role, c in comparisons.items()]
+    report.terminal().print(report.grid(f"{scoring.primary_metric} x 100; {method}", COLUMNS, lines))
+    verdict = PHRASES[comparisons["student"].verdict(settings.confidence)]
+    print(f"student: {b} is {verdict} {a} at {100 * settings.confidence:g} %")
+    if len(pairs) == 1:
+        print("The spread over seeds is not included: seeds of one experiment differ by more than the test rows alone")
         print(
-            "The spread over seeds is not in this: seeds of one experiment differ by more than chance over rows alone"
+            "explain (benchmarks/alarms.md). Before you rely on a small difference, compare runs of make experiment "
+            "SEEDS=5."
         )
-        print(
-            "(benchmarks/alarms.md). Before you believe a small difference, compare what make experiment SEEDS=5 gives."
-        )
+
+
+def table_row(title: str, comparison: Comparison, confidence: float) -> list[str]:
+    """The cells of one model under `COLUMNS`, times 100."""
+    return [
+        title,
+        f"{100 * comparison.a:.2f}",
+        f"{100 * comparison.b:.2f}",
+        f"{100 * comparison.difference:+.2f}",
+        f"[{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]",
+        f"{comparison.p:.3g}",
+        comparison.verdict(confidence),
+    ]

@@ -1,27 +1,23 @@
-"""What MLflow has not been told yet, because its server was away.
-
-decant deliver
-"""
-
-import argparse
+"""`decant deliver`: sends the MLflow events that were queued while the server was away."""
 
 from decant.core.stage import configure_libraries
-from decant.tracking.outbox import ADDRESS, OUTBOX, REFUSED, Outbox, _lines, address, left, ready
+from decant.tracking import outbox
+from decant.tracking.outbox import OUTBOX, REFUSED, STORE, Outbox
+from decant.tracking.store import address
 
 
-def main(words: list[str]) -> None:
-    """The command `decant deliver`.
+def run() -> None:
+    """Send queued events, and print what remains.
 
     Raises:
         UserError: the store cannot be used.
     """
-    plain = argparse.RawDescriptionHelpFormatter
-    argparse.ArgumentParser("decant deliver", description=__doc__, formatter_class=plain).parse_args(words)
     configure_libraries()
-    ready()
-    if (refused := OUTBOX / REFUSED).exists():
-        print(f"{len(_lines(refused))} messages were refused, why stands in each: read {refused}, then delete it")
-    for folder in left():
-        waiting = len(Outbox(folder).waiting)
-        print(f"{waiting} messages wait for {(folder / ADDRESS).read_text()} (MLFLOW_TRACKING_URI is to name it)")
-    print(f"nothing else waits for {address()}" if left() else "nothing waits")
+    outbox.start()
+    if count := outbox.refused_count():
+        print(f"{count} events were refused, each with the reason: read {OUTBOX / REFUSED}, then delete it")
+    folders = outbox.pending_folders()
+    for folder in folders:
+        count = len(Outbox(folder).pending)
+        print(f"{count} events are pending for {(folder / STORE).read_text()}: set MLFLOW_TRACKING_URI to it")
+    print(f"nothing else is pending for {address()}" if folders else "nothing is pending")

@@ -1,10 +1,4 @@
-"""`make experiment`: `dvc exp run`, then the result, also when DVC took all of it from its cache.
-
-python -m decant.experiment [--experiment name] [--seeds count] [arguments of dvc exp run]
-
-`name` is a file of conf/experiment/: every value of params.yaml for one experiment; -S comes on top. With `count`
-seeds, see seeds.py.
-"""
+"""`decant experiment`: `dvc exp run`, then the result, also if DVC restored all of it from its cache."""
 
 import argparse
 import os
@@ -12,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -26,133 +21,165 @@ from decant.evaluation import report
 from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
-from decant.tracking.runs import made_by, parent, recorded
+from decant.tracking.outputs import producer, restore_provenance
+from decant.tracking.runs import parent
+
+TEMPORARY_FOLDER = ("--temp", "--queue", "--run-all")
+"""Arguments with which DVC runs the pipeline in a temporary folder."""
 
 
-def main(words: list[str]) -> int:
-    """Run what the words say, for one seed or several; the exit code is DVC's."""
-    plain = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("decant.experiment", None, __doc__, allow_abbrev=False, formatter_class=plain)
-    parser.add_argument("--experiment", help="make experiment EXPERIMENT=...")
-    parser.add_argument("--seeds", type=int, default=1, help="make experiment SEEDS=...")
-    own, arguments = parser.parse_known_args(words)
-    values = experiment_overrides(own.experiment) if own.experiment else []
-    if lost := [a for a in arguments if a.partition("=")[0] in ("--temp", "--queue", "--run-all")]:
-        raise UserError(
-            f"{', '.join(lost)}: DVC runs that in a folder of its own, and deletes it with the MLflow runs in it; "
-            "leave it out, or run dvc exp run yourself with MLFLOW_TRACKING_URI set to an absolute store"
-        )
-    # told before anything runs, and before DVC writes -S into params.yaml
-    planned = Experiment.load([*values, *changed(arguments)])
+def run(arguments: Sequence[str], experiment: str | None = None, seed_count: int = 1) -> int:
+    """Run an experiment for one seed or several; the exit code is DVC's.
+
+    Args:
+        arguments: of `dvc exp run`.
+        experiment: a file of conf/experiment/.
+        seed_count: runs the seeds 0 to `seed_count` - 1; 1: the seed of the config.
+
+    Raises:
+        UserError: bad arguments or a bad config.
+        KeyboardInterrupt: after DVC stopped.
+    """
+    configure_libraries()
+    try:
+        return check_and_run(arguments, experiment, seed_count)
+    except KeyboardInterrupt:
+        print("decant: stopped; run the same command again to resume from the saved state", file=sys.stderr)
+        raise
+
+
+def check_and_run(arguments: Sequence[str], experiment: str | None, seed_count: int) -> int:
+    """See `run`; everything is checked before DVC writes -S into params.yaml."""
+    values = experiment_overrides(experiment) if experiment else []
+    check_arguments(arguments)
+    overrides = parameter_overrides(arguments)
+    planned = Experiment.load([*values, *overrides])
     check_compatible(planned)
-    arguments = [word for value in values for word in ("-S", value)] + arguments
-    if own.seeds == 1:
-        return one(arguments)
-    if own.seeds < 1 or any(word.startswith("seed=") for word in changed(arguments)):
-        raise UserError(f"SEEDS is {own.seeds}, expected 2 or more, and no -S seed=: the seeds are 0 to SEEDS - 1")
-    seeds.several(own.seeds, planned, lambda seed: one([*arguments, "-S", f"seed={seed}"]))
+    arguments = [word for value in values for word in ("-S", value)] + [*arguments]
+    if seed_count == 1:
+        return run_once(arguments)
+    if any(override.startswith("seed=") for override in overrides):
+        raise UserError(f"SEEDS is {seed_count}, expected no -S seed= with it: the seeds are 0 to SEEDS - 1")
+    seeds.run_seeds(seed_count, planned, lambda seed: run_once([*arguments, "-S", f"seed={seed}"]))
     return 0
 
 
-def one(arguments: list[str]) -> int:
-    """Run one experiment, and show what came out; the exit code is DVC's."""
+def check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse arguments with which the MLflow runs would be lost.
+
+    Raises:
+        UserError: with all of them.
+    """
+    if refused := [a for a in arguments if a.partition("=")[0] in TEMPORARY_FOLDER]:
+        raise UserError(
+            f"{', '.join(refused)}: DVC runs that in a temporary folder, and deletes it with the MLflow runs in it; "
+            "leave it out, or run dvc exp run yourself with MLFLOW_TRACKING_URI set to an absolute store"
+        )
+
+
+def run_once(arguments: Sequence[str]) -> int:
+    """Run one experiment, and show its result; the exit code is DVC's."""
     os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
-    code = patiently(["dvc", "exp", "run", *arguments])
-    config = Experiment.load().config  # what -S made of it; where DVC failed, it may say why
+    code = wait_for(["dvc", "exp", "run", *arguments])
+    config = Experiment.load().config  # with the values that -S wrote; if DVC failed, this may explain why
     if code or "--dry" in arguments:
         return code
     if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
-        print("Not every stage is up to date, so there is no result to show; dvc status says which.")
+        print("Not every stage is up to date, so there is no result to show; dvc status lists them.")
         return code
-    outbox.ready()
-    with parent(config) as whole:  # in either case: dvc.lock is whole only now
-        if not made_now():
-            print("evaluate did not have to run: its result was made before, and is restored.")
+    outbox.start()
+    with parent(config) as invocation:  # dvc.lock is complete only now, so this is recorded in either case
+        if not evaluate_ran():
+            print("evaluate did not have to run: its result is restored.")
             restore_timings()
             metrics, timings = report.read()
-            report.log(whole, metrics, timings)
-            report.table(metrics, timings)
-    outbox.close()
-    recorded()
-    if made := made_by("distill"):
-        print(f"The student, as MLflow serves it: runs:/{made.info.run_id}/student")
+            report.log(invocation, metrics, timings)
+            report.print_result(metrics, timings)
+    outbox.finish()
+    restore_provenance()
+    if distill_run := producer("distill"):
+        print(f"The student as an MLflow model: runs:/{distill_run.info.run_id}/student")
     return code
 
 
-def patiently(command: list[str]) -> int:
-    """Run to the end, and give the exit code: Ctrl-C is for DVC, which has git's branch and index to put back.
+def wait_for(command: Sequence[str]) -> int:
+    """Run a command to its end, and return its exit code; Ctrl-C is left to the command.
 
-    `subprocess.run` would kill it a quarter of a second after. SIGTERM, at which DVC would leave them as they are, does
-    what Ctrl-C does.
+    DVC has to restore git's branch and index, and `subprocess.run` would kill it a quarter of a second after Ctrl-C.
+    SIGTERM, at which DVC would not restore them, is turned into Ctrl-C.
 
     Raises:
-        KeyboardInterrupt: afterwards.
+        KeyboardInterrupt: afterwards, if the command failed after a signal.
     """
-    heard: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    background = before[signal.SIGINT] == signal.SIG_IGN  # then DVC and its stages do not hear Ctrl-C either
-    for number in (signal.SIGTERM,) if background else before:
-        signal.signal(number, lambda number, _: heard.append(number))
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    background = handlers[signal.SIGINT] == signal.SIG_IGN  # then DVC and its stages ignore Ctrl-C, too
+    for number in (signal.SIGTERM,) if background else handlers:
+        signal.signal(number, lambda number, _: received.append(number))
     try:
         process = subprocess.Popen(command, preexec_fn=partial(signal.signal, signal.SIGTERM, signal.SIG_IGN))
-        code, told = None, False
-        while code is None:
-            with suppress(subprocess.TimeoutExpired):
-                code = process.wait(1)
-            if signal.SIGTERM in heard and not told:
-                stop(signal.SIGTERM if background else signal.SIGINT)
-                told = not background  # DVC would take a second Ctrl-C for haste; a stage may have begun just now
+        code = wait_and_forward(process, received, signal.SIGTERM if background else signal.SIGINT)
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-    if code and heard:
+    if code and received:
         raise KeyboardInterrupt
     return code
 
 
-def stop(number: int) -> None:
+def wait_and_forward(process: subprocess.Popen[bytes], received: Sequence[int], forward: signal.Signals) -> int:
+    """Wait for a process; when SIGTERM was received, signal all processes below this one with `forward`."""
+    code, forwarded = None, False
+    while code is None:
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(1)
+        if signal.SIGTERM in received and not forwarded:
+            signal_descendants(forward)
+            # DVC takes a second Ctrl-C as a demand to stop at once; SIGTERM is repeated for stages that began just now
+            forwarded = forward == signal.SIGINT
+    return code
+
+
+def signal_descendants(number: int) -> None:
     """Send a signal to all processes below this one."""
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
 
 
-def changed(arguments: list[str]) -> list[str]:
-    """The overrides of params.yaml that arguments of dvc exp run hold; DVC changes other files, too."""
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+def parameter_overrides(arguments: Sequence[str]) -> list[str]:
+    """The overrides of params.yaml among the arguments of dvc exp run; DVC changes other files, too.
+
+    Raises:
+        UserError: -S without a value.
+    """
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False, exit_on_error=False)
     parser.add_argument("-S", "--set-param", action="append", default=[])
-    words = [w.removeprefix("params.yaml:") for w in parser.parse_known_args(arguments)[0].set_param]
-    return [w for w in words if ":" not in w.partition("=")[0]]
+    try:
+        options, _ = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}, such as -S distill.epochs=8") from error
+    overrides = [value.removeprefix("params.yaml:") for value in options.set_param]
+    return [override for override in overrides if ":" not in override.partition("=")[0]]
 
 
-def made_now() -> bool:
-    """Whether evaluate ran, and so showed the result itself."""
+def evaluate_ran() -> bool:
+    """Whether evaluate ran in this invocation, and so showed the result itself."""
     key = os.environ["DECANT_INVOCATION"]
     return bool(store.find(f"tags.`decant.invocation` = '{key}' and metrics.`student/parameters` >= 0"))
 
 
 def restore_timings() -> None:
-    """Bring back latency.json and report.md, which DVC does not keep, from the run that made metrics.json.
+    """Restore latency.json and report.md, which DVC does not cache, from the run that made metrics.json.
 
     Raises:
-        UserError: no such run in this store.
+        UserError: this store has no such run.
     """
-    made = made_by("evaluate")
-    if made is None:
+    evaluate_run = producer("evaluate")
+    if evaluate_run is None:
         raise UserError(
             "data/evaluate/metrics.json is restored, but no MLflow run of this store made it, so its timings are "
             "not known here; measure them with: dvc repro --force --single-item evaluate"
         )
     for name in report.TIMED:
-        mlflow.MlflowClient().download_artifacts(made.info.run_id, name, str(report.OUT))
-
-
-if __name__ == "__main__":
-    configure_libraries()
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit("decant: stopped; the same command goes on from what was kept")
-    except UserError as error:
-        print(*(f"decant: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
-        sys.exit(2)
+        mlflow.MlflowClient().download_artifacts(evaluate_run.info.run_id, name, str(report.OUT))

@@ -1,1 +1,1 @@
-"""From raw inputs to answers with ONNX Runtime: free of torch, shipped with every logged model."""
+"""Inference with ONNX Runtime, from raw inputs to predictions: without PyTorch, shipped with every logged model."""

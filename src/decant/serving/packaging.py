@@ -1,4 +1,4 @@
-"""A model directory as a model of MLflow's: what a server needs of it, and no more."""
+"""Logs a model directory as an MLflow model: the files and the code that a server needs, and no more."""
 
 import json
 import shutil
@@ -14,72 +14,90 @@ import pandas as pd
 from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types.schema import AnyType, ColSpec, Schema
 
-ANSWERS: dict[str | None, dict[str, list[Any]]] = {
+from decant.serving.model_formats import ONNX_FILE, exported_formats
+
+OUTPUT_EXAMPLES: dict[str | None, dict[str, list[Any]]] = {
     None: {"label": ["a"], "score": [0.5]},
     "single_label_classification": {"label": ["a"], "score": [0.5]},
     "multi_label_classification": {"labels": [["a", "b"]], "scores": [[0.9, 0.8]]},
     "regression": {"score": [0.5]},
 }
-"""What a served model gives, by the `problem_type` in its config."""
+"""Example output of a served model by the `problem_type` in its config.json."""
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = (
     *("__init__.py", "core/__init__.py", "core/errors.py"),
-    *(f"serving/{name}.py" for name in ("__init__", "predictor", "preprocessing", "pixels")),
+    *(f"serving/{name}.py" for name in ("__init__", "model_formats", "pixels", "predictor", "preprocessing")),
 )
-RUNTIME = ["mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers"]
-"""What `pyfunc.py` imports, of decant's and of others'."""
+"""The files of decant that `pyfunc.py` imports."""
+REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")
+"""The distributions that `pyfunc.py` imports."""
 
 
-def log(run_id: str, name: str, folder: Path, examples: list[Any]) -> None:
-    """Log a model directory to a run; `examples` of its inputs: texts, pairs, bytes of images."""
+def log_model(run_id: str, name: str, folder: Path, examples: list[Any]) -> None:
+    """Log a model directory to a run; `examples`: inputs, i.e. texts, pairs of texts, or the bytes of images."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    with TemporaryDirectory() as place:
-        exported = served(folder, Path(place, "model"))
-        training = ["torch", "transformers"] + ["timm", "torchvision"] * ("pretrained_cfg" in config)
-        whole = "architecture_module" in config and not exported  # transformers does not know it
-        Model.log(  # as mlflow.pyfunc.log_model does, which takes the run that is open
+    exported = bool(exported_formats(folder))
+    with TemporaryDirectory() as temporary:
+        copy_model(folder, Path(temporary, "model"))
+        code = PACKAGE if needs_whole_package(config, exported) else Path(temporary, "decant")
+        if code != PACKAGE:
+            copy_files(PACKAGE, code, SHIPPED)
+        Model.log(  # what mlflow.pyfunc.log_model calls; that function logs to the active run
             artifact_path=None,
             name=name,
             flavor=mlflow.pyfunc,
             run_id=run_id,
             python_model=str(PACKAGE / "serving/pyfunc.py"),
-            artifacts={"model": str(Path(place, "model"))},
-            code_paths=[str(PACKAGE if whole else copied(PACKAGE, Path(place, "decant"), SHIPPED))],
-            signature=signature(examples, ANSWERS[config.get("problem_type")]),
+            artifacts={"model": str(Path(temporary, "model"))},
+            code_paths=[str(code)],
+            signature=model_signature(examples, OUTPUT_EXAMPLES[config.get("problem_type")]),
             input_example=examples,
-            pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in RUNTIME + training * (not exported)],
+            pip_requirements=requirements(config, exported),
         )
 
 
-def exists(run_id: str, name: str) -> bool:
-    """Whether a run has a model of that name."""
-    found = mlflow.search_logged_models(
+def has_model(run_id: str, name: str) -> bool:
+    """Whether a run has a logged model of that name."""
+    models = mlflow.search_logged_models(
         filter_string=f"source_run_id = '{run_id}' and name = '{name}'", output_format="list"
     )
-    return any(model.status == "READY" for model in found)
+    return any(model.status == "READY" for model in models)
 
 
-def signature(examples: list[Any], answer: dict[str, list[Any]]) -> ModelSignature:
-    """Of a served model; inputs are of any type, for MLflow would make a text of a number: `Server` refuses it."""
-    given = infer_signature(None, pd.DataFrame(answer), {"top_k": 0})
-    names = list(examples[0]) if isinstance(examples[0], dict) else [None]
-    return ModelSignature(Schema([ColSpec(AnyType(), name) for name in names]), given.outputs, given.params)
+def needs_whole_package(config: dict[str, Any], exported: bool) -> bool:
+    """Whether loading the model imports the module of an architecture that transformers does not know."""
+    return "architecture_module" in config and not exported
 
 
-def served(folder: Path, place: Path) -> bool:
-    """Copy to `place` what a server needs of a model directory; whether ONNX Runtime serves it."""
-    variant = next((v for v in ("int8", "onnx") if (folder / v / "model.onnx").exists()), None)
-    left = {folder / "predictions.parquet"} | ({folder / "model.safetensors"} if variant else set())
-    copied(folder, place, sorted(f.name for f in {*folder.iterdir()} - left if f.is_file()))
-    if variant:
-        copied(folder / variant, place / variant, ["model.onnx"])
-    return bool(variant)
+def requirements(config: dict[str, Any], exported: bool) -> list[str]:
+    """Pinned distributions that a server needs: PyTorch only for a model without ONNX files."""
+    torch = ("torch", "transformers") if not exported else ()
+    timm = ("timm", "torchvision") if not exported and "pretrained_cfg" in config else ()
+    return [f"{name}=={version(name).partition('+')[0]}" for name in (*REQUIREMENTS, *torch, *timm)]
 
 
-def copied(folder: Path, place: Path, names: Iterable[str]) -> Path:
-    """`place`, with copies of the named files of `folder`."""
-    place.mkdir()
+def model_signature(examples: list[Any], output: dict[str, list[Any]]) -> ModelSignature:
+    """The signature of a served model.
+
+    Inputs are of any type: MLflow would convert a number to a text, which `ServedModel` has to refuse.
+    """
+    inferred = infer_signature(None, pd.DataFrame(output), {"top_k": 0})
+    columns = list(examples[0]) if isinstance(examples[0], dict) else [None]
+    return ModelSignature(Schema([ColSpec(AnyType(), name) for name in columns]), inferred.outputs, inferred.params)
+
+
+def copy_model(folder: Path, target: Path) -> None:
+    """Copy the files of a model directory that a server needs: the preferred ONNX file, else the weights."""
+    formats = exported_formats(folder)
+    excluded = {"predictions.parquet"} | ({"model.safetensors"} if formats else set())
+    copy_files(folder, target, sorted(f.name for f in folder.iterdir() if f.is_file() and f.name not in excluded))
+    for name in formats[:1]:
+        copy_files(folder / name, target / name, [ONNX_FILE])
+
+
+def copy_files(folder: Path, target: Path, names: Iterable[str]) -> None:
+    """Copy the named files of `folder` to the new folder `target`."""
+    target.mkdir()
     for name in names:
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(folder / name, place / name)
-    return place
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / name, target / name)

@@ -1,48 +1,48 @@
-"""From a picture that was opened to the square of pixels that a network sees; the same in prepare and in a server."""
+"""From an opened image to the square of pixels that a network reads; prepare and the served model share this code."""
 
 import numpy as np
 from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-MOST_PIXELS = 64_000_000
-"""A larger image is refused from its header: a small file can claim to need all the memory there is."""
-GAP = 2
-"""A cheap reduction comes first, down to this many times the wanted side; the rest is done well."""
+IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+MAX_PIXELS = 64_000_000
+"""Larger images are refused from their header: a small file can claim to need all available memory."""
+REDUCING_GAP = 2
+"""Pillow first reduces an image cheaply to this many times the requested size, then resamples it properly."""
 
 
 class BadImage(ValueError):
-    """Bytes that give no picture, or not just one; the message is a short reason."""
+    """Bytes that hold no image, or more than one; the message is a short reason."""
 
 
-def check(image: Image.Image) -> None:
-    """Refuse too many pixels or frames.
+def check_image(image: Image.Image) -> None:
+    """Check the number of pixels and frames.
 
     Raises:
-        BadImage: it has.
+        BadImage: too many of either.
     """
-    if image.width * image.height > MOST_PIXELS:
-        raise BadImage(f"more than {MOST_PIXELS} pixels")
-    # MPO is the JPEG of a phone with a second view behind it: the first picture is the photo
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage(f"more than {MAX_PIXELS} pixels")
+    # MPO is the JPEG of a phone with a second view behind it: the first image is the photo
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise BadImage("several frames or pages: which of them is meant would be a guess")
 
 
-def rgb(image: Image.Image) -> Image.Image:
-    """In colour, 8 bits; transparent parts become white.
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image to RGB with 8 bits per channel; transparent parts become white.
 
     Raises:
-        BadImage: values of unknown range.
+        BadImage: pixel values of an unknown range.
     """
     if image.mode[0] in "IF":  # I, I;16, I;16B, F
-        return eight_bits(image).convert("RGB")
+        return to_eight_bits(image).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bit (0 to 65535), or floats (0 to 1, or 0 to 255)."""
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Rescale 16-bit grey (0 to 65535) or floats (0 to 1, or 0 to 255) to 8 bits."""
     values = np.asarray(image)
     low, high = values.min(), values.max()
     top = 65535 if image.mode[0] == "I" else 1 if high <= 1 else 255
@@ -51,10 +51,10 @@ def eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(values * np.float32(255 / top)).astype(np.uint8))
 
 
-def square(image: Image.Image, size: int) -> Image.Image:
-    """The middle, `size` pixels a side: the shorter side is kept whole."""
+def center_square(image: Image.Image, size: int) -> Image.Image:
+    """The center crop as a square of `size` pixels a side; no part of the shorter side is cropped."""
     side = min(image.size)
     # whole pixels: half a pixel would blur an image that needs no resizing
     left, top = (image.width - side) // 2, (image.height - side) // 2
     box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=GAP)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=REDUCING_GAP)

@@ -1,7 +1,7 @@
-"""Raw inputs to answers, by ONNX Runtime: all that a server of a finished model directory needs.
+"""Predictions of a model directory for raw inputs: the shared part, and the predictor that runs ONNX Runtime.
 
-Here and in `inputs.py` nothing is imported but the standard library, numpy, onnxruntime, tokenizers, Pillow and
-`decant.UserError`: a logged model ships these files in place of the training code.
+This module and the modules that it imports use the standard library, NumPy, ONNX Runtime, tokenizers, Pillow and
+`decant.core.errors` only: a logged model ships them in place of the training code.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -12,146 +12,148 @@ import numpy as np
 import onnxruntime
 
 from decant.core.errors import UserError
-from decant.serving.preprocessing import Arrays, Images, Inputs, Texts, read_json
+from decant.serving.model_formats import ModelFormat, onnx_file
+from decant.serving.preprocessing import Arrays, ImagePreprocessor, Preprocessor, TextPreprocessor, read_json
 
-BATCH = 32
-"""Inputs of a forward pass."""
-VARIANTS = ("int8", "onnx")
-"""Folders of a model directory that may hold a `FILE`, the preferred first."""
-FILE = "model.onnx"
-Engine = Callable[[Arrays], np.ndarray]
-"""From the inputs of a network, by name, to its logits (B, C)."""
+BATCH_SIZE = 32
+"""Inputs per forward pass."""
+Forward = Callable[[Arrays], np.ndarray]
+"""A forward pass: from the inputs of a network, by name, to its logits (B, C)."""
+UNNAMED_LABELS = {"0": "LABEL_0", "1": "LABEL_1"}
+"""transformers does not write its default, two classes without names, to config.json."""
 
 
-class Answerer:
-    """What every engine shares: raw inputs to the arrays of a network, and its logits to answers.
+class Predictor:
+    """Predicts for raw inputs: preprocessing, forward passes in batches, and readable records.
 
-    `names`: the inputs that the network takes.
+    Args:
+        folder: a model directory.
+        forward: runs its network.
+        input_names: the inputs that the network takes.
+        texts_per_input: the accepted numbers of texts in an input; 2: pairs.
     """
 
-    def __init__(self, folder: Path, engine: Engine, names: Collection[str], sides: Collection[int] = (1, 2)) -> None:
+    def __init__(
+        self, folder: Path, forward: Forward, input_names: Collection[str], texts_per_input: Collection[int] = (1, 2)
+    ) -> None:
         self.config = read_json(folder / "config.json")
-        self.engine, self.alone = engine, False
-        self.images = (folder / "preprocessor_config.json").exists()
-        """Whether inputs are images, in place of texts."""
-        self.inputs: Inputs = Images(folder) if self.images else Texts(folder, "token_type_ids" in names, sides)
-        # transformers leaves its default, two classes without names, out of the file
-        named = self.config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})
-        self.labels = [named[str(i)] for i in range(len(named))]
+        self.forward = forward
+        self.one_by_one = False
+        """Whether each forward pass takes a single input, whatever batch size the caller asks for."""
+        self.takes_images = (folder / "preprocessor_config.json").exists()
+        """Whether inputs are images instead of texts."""
+        self.preprocessor: Preprocessor = (
+            ImagePreprocessor(folder)
+            if self.takes_images
+            else TextPreprocessor(folder, "token_type_ids" in input_names, texts_per_input)
+        )
+        names = self.config.get("id2label", UNNAMED_LABELS)
+        self.labels = [names[str(i)] for i in range(len(names))]
 
-    def __call__(self, inputs: Sequence[Any], batch_size: int = BATCH) -> np.ndarray:
-        """Logits (N, C), float32, of raw inputs in their order; like lengths share a batch.
+    def __call__(self, inputs: Sequence[Any], batch_size: int = BATCH_SIZE) -> np.ndarray:
+        """Logits (N, C), float32, of raw inputs in their order; inputs of similar length share a batch.
 
         Args:
             inputs: texts; pairs of texts as (a, b) or {"text": a, "text_pair": b}; Pillow images, or the bytes of image
-                files, as they are or in base64.
-            batch_size: inputs of a forward pass; of texts in 8 bits it is 1.
+                files, plain or in base64.
+            batch_size: inputs per forward pass; always 1 for texts with the int8 format.
 
         Raises:
-            BadInput: the first input that is none of them.
+            BadInput: the first input that is none of these.
         """
-        batch_size = 1 if self.alone else batch_size
-        items = self.inputs.read(inputs)
-        order = self.inputs.order(items)
+        batch_size = 1 if self.one_by_one else batch_size
+        items = self.preprocessor.encode(inputs)
+        order = self.preprocessor.batch_order(items)
         logits = np.empty((len(items), len(self.labels)), np.float32)
         for start in range(0, len(items), batch_size):
-            part = order[start : start + batch_size]
-            logits[part] = self.engine(self.inputs.batch([items[i] for i in part]))
+            batch = order[start : start + batch_size]
+            logits[batch] = self.forward(self.preprocessor.collate([items[i] for i in batch]))
         return logits
 
     def records(self, logits: np.ndarray, top_k: int = 0) -> list[dict[str, Any]]:
-        """What a user is told of each row of logits (N, C).
+        """A readable prediction for each row of logits (N, C).
 
-        Of classes, `label` and its probability `score`; of any number of labels, `labels` above the model's
-        threshold and their `scores`, the surest first; of regression, the number `score`. With `top_k`, of classes or
-        labels, `probabilities` too: {name: probability} of the `top_k` surest, the surest first.
+        Single-label classification: `label` and its probability `score`. Multi-label classification: `labels` above
+        the model's threshold and their `scores`, in descending order. Regression: the number `score`. With `top_k`,
+        classification adds `probabilities`: {name: probability} of the `top_k` most probable, in descending order.
 
         Raises:
-            UserError: `top_k` below 0, or of regression.
+            UserError: `top_k` is negative, or given for a regression.
         """
-        kind = self.config.get("problem_type")
-        if top_k < 0 or (top_k and kind == "regression"):
+        problem_type = self.config.get("problem_type")
+        if top_k < 0 or (top_k and problem_type == "regression"):
             raise UserError(f"top_k is {top_k}, expected {'0: a number has no classes' if top_k > 0 else '0 or more'}")
-        if kind == "regression":
+        if problem_type == "regression":
             return [{"score": score} for score in logits[:, 0].tolist()]
-        several = kind == "multi_label_classification"
-        scores = sigmoid(logits) if several else softmax(logits)
-        answers = self._several(scores) if several else self._single(scores)
+        multi_label = problem_type == "multi_label_classification"
+        scores = sigmoid(logits) if multi_label else softmax(logits)
+        records = self._multi_label_records(scores) if multi_label else self._single_label_records(scores)
         if top_k:
-            for answer, row, best in zip(answers, scores, np.argsort(-scores, axis=1, kind="stable"), strict=True):
-                answer["probabilities"] = {self.labels[i]: float(row[i]) for i in best[:top_k]}
-        return answers
+            for record, row, ranking in zip(records, scores, np.argsort(-scores, axis=1, kind="stable"), strict=True):
+                record["probabilities"] = {self.labels[i]: float(row[i]) for i in ranking[:top_k]}
+        return records
 
-    def _single(self, scores: np.ndarray) -> list[dict[str, Any]]:
+    def _single_label_records(self, scores: np.ndarray) -> list[dict[str, Any]]:
         best = zip(scores.argmax(1).tolist(), scores.max(1).tolist(), strict=True)
         return [{"label": self.labels[i], "score": score} for i, score in best]
 
-    def _several(self, scores: np.ndarray) -> list[dict[str, Any]]:
+    def _multi_label_records(self, scores: np.ndarray) -> list[dict[str, Any]]:
         threshold = self.config["decision_threshold"]
-        chosen = [[i for i in np.argsort(-row, kind="stable") if row[i] > threshold] for row in scores]
+        predicted = [[i for i in np.argsort(-row, kind="stable") if row[i] > threshold] for row in scores]
         return [
-            {"labels": [self.labels[i] for i in some], "scores": row[some].tolist()}
-            for row, some in zip(scores, chosen, strict=True)
+            {"labels": [self.labels[i] for i in positions], "scores": row[positions].tolist()}
+            for row, positions in zip(scores, predicted, strict=True)
         ]
 
 
-class Model(Answerer):
-    """A model directory with ONNX files.
+class OnnxPredictor(Predictor):
+    """Predicts with the ONNX file of a model directory.
 
     Args:
         folder: as `distill` writes it: config.json, tokenizer or preprocessor_config.json, onnx/, int8/.
-        variant: `int8` or `onnx`; default: int8 where there is one.
-        threads: of a forward pass; default: one per core.
+        model_format: `int8` or `onnx`; default: int8 if the folder holds it.
+        threads: per forward pass; default: one per core.
 
     Raises:
-        UserError: a folder without the files, or with unreadable ones.
+        UserError: the folder lacks the files, or they cannot be read.
     """
 
-    def __init__(self, folder: Path, variant: str | None = None, threads: int | None = None) -> None:
-        session = opened(found(folder, variant), threads)
-        names = [i.name for i in session.get_inputs()]
+    def __init__(self, folder: Path, model_format: ModelFormat | None = None, threads: int | None = None) -> None:
+        file = onnx_file(folder, model_format)
+        session = create_session(file, threads)
+        input_names = [i.name for i in session.get_inputs()]
         config = read_json(folder / "config.json")
-        segments = config.get("body", config).get("type_vocab_size", 0) > 1
-        # a network that knows segments was exported with them where it learned from pairs
-        sides = (2,) if "token_type_ids" in names else (1,) if segments else (1, 2)
-        super().__init__(folder, lambda arrays: session.run(["logits"], arrays)[0], names, sides)
-        # activations are rounded by the range of a whole batch: in company, an answer would depend on the others
-        self.alone = found(folder, variant).parent.name == "int8" and not self.images
+        takes_segments = config.get("body", config).get("type_vocab_size", 0) > 1
+        # a network with segment embeddings was exported with token_type_ids only if it was trained on pairs
+        texts_per_input = (2,) if "token_type_ids" in input_names else (1,) if takes_segments else (1, 2)
+        super().__init__(folder, lambda arrays: session.run(["logits"], arrays)[0], input_names, texts_per_input)
+        # dynamic quantisation scales activations by the range of the batch: a prediction would depend on its neighbours
+        self.one_by_one = file.parent.name == "int8" and not self.takes_images
 
 
-def found(folder: Path, variant: str | None = None) -> Path:
-    """The `FILE` of a variant; None: of the preferred one.
+def create_session(file: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session for a file, on the CPU.
 
     Raises:
-        UserError: there is none.
+        UserError: the file cannot be read.
     """
-    there = [name for name in VARIANTS if (folder / name / FILE).is_file()]
-    if not there:
-        raise UserError(f"{folder} holds neither of {', '.join(f'{v}/{FILE}' for v in VARIANTS)}; run dvc repro")
-    if variant not in (None, *there):
-        raise UserError(f"{folder} holds no {variant}/{FILE}; choose among {', '.join(there)}")
-    return folder / (variant or there[0]) / FILE
-
-
-def opened(file: Path, threads: int | None) -> onnxruntime.InferenceSession:
-    """The network of a file, on the CPU."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # its warnings are of the optimiser, not of the answer
+    options.log_severity_level = 3  # its warnings are about the optimiser, not about the result
     if threads:
         options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # a class for each of its status codes, without a common one
-        again = "make it again: dvc repro --force distill"
-        raise UserError(f"ONNX Runtime cannot read {file} ({error}); {again}") from error
+    except Exception as error:  # one class per status code, without a common base class
+        remedy = "make it again: dvc repro --force distill"
+        raise UserError(f"ONNX Runtime cannot read {file} ({error}); {remedy}") from error
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of classes that exclude each other (N, C)."""
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
+    """Probabilities (N, C) of mutually exclusive classes."""
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of each label by itself (N, C)."""
+    """Probabilities (N, C) of independent labels."""
     return 0.5 * (1 + np.tanh(logits / 2))  # without overflow

@@ -1,6 +1,6 @@
-"""Rows of files, one after the other, in constant memory: lines, CSV, TSV, JSON lines, Parquet, image files.
+"""Streams the rows of files in constant memory: lines of text, CSV, TSV, JSON lines, Parquet, image files.
 
-Nothing of the training code is imported: `decant predict` starts with this.
+Imports nothing of the training code: `decant predict` should start at once.
 """
 
 import codecs
@@ -15,66 +15,70 @@ from typing import Any, BinaryIO, NamedTuple
 
 from decant.core.errors import UserError
 
-PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
-"""Files of a folder that count as images."""
-TEXT, FILE = "text", "file"
-"""The columns of a line of plain text, and of an image file."""
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
+"""The files in a folder that are read as images."""
+TEXT_COLUMN, FILE_COLUMN = "text", "file"
+"""The column of a line of plain text, and of an image file."""
+PARQUET_BATCH = 1024
+"""Rows of a Parquet file in memory."""
 
 
 class Row(NamedTuple):
     """One row of a file."""
 
     values: dict[str, Any]
-    place: str
-    """Where it stands, for a message: the file; `line`: the line in it, from 1; 0: the whole of it."""
+    source: str
+    """The file, for messages."""
     line: int
+    """From 1; 0: the row is the whole file."""
     size: int
-    """Bytes of the file that it took."""
+    """The bytes of the file that the row took."""
 
-    def where(self) -> str:
+    def location(self) -> str:
         """File and line, at the start of a message."""
-        return f"{self.place}, line {self.line}" if self.line else self.place
+        return f"{self.source}, line {self.line}" if self.line else self.source
 
 
-def rows(name: str, images: bool) -> Iterator[Row]:
+def read_rows(name: str, images: bool) -> Iterator[Row]:
     """The rows of a file or folder; `-` is the standard input.
 
     Args:
-        name: as the command line has it; what it holds is told by its ending, and is lines of text where that says
-            nothing, or JSON lines on the standard input where the first begins with a brace.
-        images: whether files are images, but for tables, and lines are their paths.
+        name: as given on the command line. Its suffix decides the format; without a known suffix a file holds lines of
+            text, and the standard input holds JSON lines if it starts with a brace.
+        images: whether inputs are images: then files are images, except tables, and lines of text are paths.
 
     Raises:
-        UserError: what cannot be read, by file and line, when its turn comes.
+        UserError: a part that cannot be read, by file and line, when it is reached.
     """
     path = Path(name)
     if name == "-":
-        yield from piped(images)
-    elif path.suffix.lower() in PICTURES and not images:
+        yield from stdin_rows(images)
+    elif path.suffix.lower() in IMAGE_SUFFIXES and not images:
         raise UserError(f"{name} is an image by its name, but the model takes texts; give it texts, or another --model")
     elif path.is_dir() and images:
-        yield from pictures(path)
+        yield from image_rows(path)
     elif read := READERS.get(path.suffix.lower()):
         yield from read(name)
     elif images and path.suffix.lower() != ".txt":
-        with reading(name):
-            yield Row({FILE: name}, name, 0, path.stat().st_size)
+        with open_binary(name):
+            yield Row({FILE_COLUMN: name}, name, 0, path.stat().st_size)
     else:
-        with reading(name) as file:
-            yield from plain(Lines(file, name), images)
+        with open_binary(name) as file:
+            yield from text_rows(Lines(file, name), images)
 
 
-def pictures(folder: Path) -> Iterator[Row]:
-    """The image files of a folder and of those in it, by name."""
-    found = sorted(f for f in folder.rglob("*") if f.suffix.lower() in PICTURES)
-    if not found:
-        raise UserError(f"{folder} holds no images, expected files that end in {', '.join(sorted(PICTURES))}")
-    for file in found:
-        yield Row({FILE: str(file)}, str(file), 0, file.stat().st_size)
+def image_rows(folder: Path) -> Iterator[Row]:
+    """The image files of a folder and its sub-folders, sorted by path."""
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        expected = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise UserError(f"{folder} holds no images, expected files that end in {expected}")
+    for file in files:
+        yield Row({FILE_COLUMN: str(file)}, str(file), 0, file.stat().st_size)
 
 
 class Lines:
-    """The lines of a file in UTF-8, with or without a byte order mark; counts them and their bytes."""
+    """The lines of a UTF-8 file, with or without a byte order mark; counts lines and bytes."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.file, self.name = file, name
@@ -87,10 +91,10 @@ class Lines:
             try:
                 yield content.decode("utf-8-sig" if self.number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise UserError(f"{self.where()}: not UTF-8; convert it: iconv -f WINDOWS-1252 -t UTF-8") from error
+                raise UserError(f"{self.location()}: not UTF-8; convert it: iconv -f WINDOWS-1252 -t UTF-8") from error
 
-    def where(self) -> str:
-        """The last line, at the start of a message."""
+    def location(self) -> str:
+        """File and number of the last line, at the start of a message."""
         return f"{self.name}, line {self.number}"
 
     def row(self, values: dict[str, Any]) -> Row:
@@ -100,91 +104,105 @@ class Lines:
 
 
 @contextmanager
-def reading(name: str) -> Iterator[BinaryIO]:
-    """A file, opened."""
+def open_binary(name: str) -> Iterator[BinaryIO]:
+    """Open a file for reading.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
     try:
-        file = Path(name).open("rb")  # noqa: SIM115 - an error of the reader's is another error
+        file = Path(name).open("rb")  # noqa: SIM115 - an OSError of the caller's block is not one of opening
     except OSError as error:
         raise UserError(f"{name} cannot be read: {error.strerror}") from error
     with file:
         yield file
 
 
-def plain(lines: Lines, images: bool = False) -> Iterator[Row]:
-    """Each line is an input, an empty one too."""
+def text_rows(lines: Lines, images: bool = False) -> Iterator[Row]:
+    """Each line is an input, also an empty line."""
     for line in lines:
-        yield lines.row({FILE if images else TEXT: line.rstrip("\r\n")})
+        yield lines.row({FILE_COLUMN if images else TEXT_COLUMN: line.rstrip("\r\n")})
 
 
-def piped(images: bool) -> Iterator[Row]:
-    """The standard input."""
+def stdin_rows(images: bool) -> Iterator[Row]:
+    """The standard input: JSON lines if it starts with a brace, else lines of text."""
     with open(sys.stdin.fileno(), "rb", closefd=False) as file:
         lines = Lines(file, "standard input")
-        objects = file.peek(1).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
-        yield from tagged(lines) if objects else plain(lines, images)
+        starts_with_brace = file.peek(1).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
+        yield from json_rows(lines) if starts_with_brace else text_rows(lines, images)
 
 
-def tagged(lines: Lines) -> Iterator[Row]:
-    """JSON lines: objects, or texts."""
+def json_rows(lines: Lines) -> Iterator[Row]:
+    """JSON lines of objects or texts."""
     for line in lines:
         if not line.strip():
             continue
         try:
             values = json.loads(line)
         except ValueError as error:
-            raise UserError(f"{lines.where()}: not JSON ({error})") from error
+            raise UserError(f"{lines.location()}: not JSON ({error})") from error
         if not isinstance(values, dict | str):
-            raise UserError(f"{lines.where()}: {type(values).__name__}, expected an object or a text")
-        yield lines.row(values if isinstance(values, dict) else {TEXT: values})
+            raise UserError(f"{lines.location()}: {type(values).__name__}, expected an object or a text")
+        yield lines.row(values if isinstance(values, dict) else {TEXT_COLUMN: values})
 
 
-def json_lines(name: str) -> Iterator[Row]:
+def read_json_lines(name: str) -> Iterator[Row]:
     """A file of JSON lines."""
-    with reading(name) as file:
-        yield from tagged(Lines(file, name))
+    with open_binary(name) as file:
+        yield from json_rows(Lines(file, name))
 
 
-def delimited(name: str, separator: str) -> Iterator[Row]:
-    """A table with a header."""
-    csv.field_size_limit(2**31 - 1)  # a text may be longer than the 128 kB that the module allows
-    with reading(name) as file:
+def read_csv(name: str, delimiter: str) -> Iterator[Row]:
+    """A CSV or TSV file with a header."""
+    csv.field_size_limit(2**31 - 1)  # a text may be longer than the module's limit of 128 kB
+    with open_binary(name) as file:
         lines = Lines(file, name)
-        table = csv.reader(lines, delimiter=separator, strict=True)
+        table = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
             header = next(table, [])
-            if len(header) == 1 and (by := next((c for c in ";\t|" if c in header[0]), "")):
-                raise UserError(f"{name} looks separated by {by!r}, expected {separator!r}; save it so")
+            check_delimiter(name, header, delimiter)
             for fields in filter(None, table):
                 if len(fields) != len(header):
-                    raise UserError(f"{lines.where()}: {len(fields)} fields, expected {len(header)} as in the header")
+                    expected = f"expected {len(header)} as in the header"
+                    raise UserError(f"{lines.location()}: {len(fields)} fields, {expected}")
                 yield lines.row(dict(zip(header, fields, strict=True)))
         except csv.Error as error:
-            raise UserError(f"{lines.where()}: {error}") from error
+            raise UserError(f"{lines.location()}: {error}") from error
 
 
-def parquet(name: str) -> Iterator[Row]:
-    """A Parquet file, a thousand rows in memory at a time; its rows are counted as lines, from 1."""
-    import pyarrow as pa
+def check_delimiter(name: str, header: list[str], delimiter: str) -> None:
+    """Refuse a file that uses another delimiter.
+
+    Raises:
+        UserError: the header is a single column whose name contains another delimiter.
+    """
+    if len(header) == 1 and (used := next((d for d in ";\t|" if d in header[0]), "")):
+        raise UserError(f"{name} looks separated by {used!r}, expected {delimiter!r}; save it so")
+
+
+def read_parquet(name: str) -> Iterator[Row]:
+    """A Parquet file, `PARQUET_BATCH` rows at a time; rows count as lines, from 1."""
+    import pyarrow as pa  # slow to import, and needed for Parquet only
     import pyarrow.parquet as pq
 
-    pa.set_memory_pool(pa.system_memory_pool())  # mimalloc and its threads keep tens of MB more, by the rows read
-    with reading(name) as file:
+    pa.set_memory_pool(pa.system_memory_pool())  # mimalloc and its threads hold tens of MB more, growing with the rows
+    with open_binary(name) as file:
         try:
             table = pq.ParquetFile(file)
-            share = Path(name).stat().st_size // max(table.metadata.num_rows, 1)
+            bytes_per_row = Path(name).stat().st_size // max(table.metadata.num_rows, 1)
             line = 0
-            for batch in table.iter_batches(1024, use_threads=False):
-                for line, values in enumerate(batch.to_pylist(), line + 1):  # noqa: B020 - counts on
-                    yield Row(values, name, line, share)
+            for batch in table.iter_batches(PARQUET_BATCH, use_threads=False):
+                for line, values in enumerate(batch.to_pylist(), line + 1):  # noqa: B020 - continues the count
+                    yield Row(values, name, line, bytes_per_row)
         except (pa.ArrowException, UnicodeDecodeError) as error:
             raise UserError(f"{name} cannot be read as Parquet: {error}; get it again") from error
 
 
 READERS: dict[str, Callable[[str], Iterator[Row]]] = {
-    ".csv": partial(delimited, separator=","),
-    ".tsv": partial(delimited, separator="\t"),
-    ".jsonl": json_lines,
-    ".ndjson": json_lines,
-    ".parquet": parquet,
+    ".csv": partial(read_csv, delimiter=","),
+    ".tsv": partial(read_csv, delimiter="\t"),
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".parquet": read_parquet,
 }
-"""By the ending of a file's name."""
+"""By the suffix of a file name."""

@@ -1,1 +1,1 @@
-"""What MLflow is sent, and what waits on disk while its server is away."""
+"""Runs in MLflow: what is logged, where it is stored, and the queue on disk while the MLflow server is unavailable."""

@@ -1,125 +1,248 @@
-"""What MLflow can be told of a run; each word may come late, and twice."""
+"""Events of a run, one class per kind: what each sends to MLflow.
 
-import re
-from collections.abc import Callable
+An event may be delivered late, after an outage, and twice, after a crash during its delivery: a second delivery
+changes nothing. Times are in milliseconds since the epoch.
+"""
+
+import base64
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
 
 from decant.serving import packaging
-from decant.tracking.store import experiment, find
+from decant.tracking import run_ids
+from decant.tracking.outputs import with_digest
+from decant.tracking.store import PARENT_TAG, experiment, find
 
-GIVEN: dict[str, str] = {}
-"""By the name that a run goes by before MLflow has heard of it: the id that MLflow gave it."""
-MARK = "decant.run"
-"""The tag that holds this name."""
-LATE = re.compile("late-[0-9a-f-]{36}")
-"""Such a name."""
+MAX_PARAMS = 100
+"""MLflow's limit on the parameters of one request."""
 
 
-def tell(word: str, run_id: str, **values: Any) -> None:
-    """Tell one.
+@dataclass(frozen=True)
+class Event(ABC):
+    """Something to record in MLflow about one run."""
+
+    run_id: str
+    """MLflow's id, or a provisional id."""
+
+    @abstractmethod
+    def deliver(self) -> None:
+        """Send it to MLflow.
+
+        Raises:
+            MlflowException: MLflow refuses it, or the store is unavailable; a client library may raise its own error.
+        """
+
+    def redeliver(self) -> None:
+        """Send an event that may have been delivered before, in whole or in part."""
+        self.deliver()
+
+    def to_json(self) -> str:
+        """One line; see `parse`."""
+        return json.dumps({"kind": type(self).__name__, **vars(self)}, default=_encode)
+
+
+@dataclass(frozen=True)
+class StartRun(Event):
+    """Create a run, or continue the run that `query` finds."""
+
+    name: str
+    tags: Mapping[str, str]
+    start_time: int
+    query: str | None = None
+
+    def deliver(self) -> None:
+        """See `Event.deliver`."""
+        tags = {k: run_ids.resolve_in(v) for k, v in self.tags.items()}
+        found = find(run_ids.resolve_in(self.query)) if self.query else []
+        if found:
+            self._continue(found[0].info.run_id, tags)
+        elif run_ids.resolve(self.run_id) == self.run_id:
+            self._create(tags)
+
+    def _continue(self, run_id: str, tags: Mapping[str, str]) -> None:
+        run_ids.assign(self.run_id, run_id)
+        mlflow.MlflowClient().update_run(run_id, status="RUNNING")
+        SetTags(run_id, tags).deliver()
+
+    def _create(self, tags: Mapping[str, str]) -> None:
+        run: Run = mlflow.MlflowClient().create_run(
+            experiment().experiment_id,
+            start_time=self.start_time,
+            run_name=self.name,
+            tags=resolve_tags({**tags, run_ids.TAG: self.run_id}),
+        )
+        run_ids.assign(self.run_id, run.info.run_id)
+
+
+@dataclass(frozen=True)
+class LogMetrics(Event):
+    """Log metrics as one batch."""
+
+    metrics: Mapping[str, float]
+    timestamp: int
+    step: int
+
+    def deliver(self) -> None:
+        """See `Event.deliver`."""
+        batch = [Metric(name, value, self.timestamp, self.step) for name, value in self.metrics.items()]
+        mlflow.MlflowClient().log_batch(run_ids.resolve(self.run_id), metrics=batch)
+
+    def redeliver(self) -> None:
+        """Send the metrics that the run does not have: MLflow would store a second point for the others."""
+        logged = logged_metrics(run_ids.resolve(self.run_id))
+        missing = {name: value for name, value in self.metrics.items() if (name, self.step) not in logged}
+        replace(self, metrics=missing).deliver()
+
+
+@dataclass(frozen=True)
+class LogParams(Event):
+    """Log the parameters that the run does not have yet: MLflow refuses to change one."""
+
+    params: Mapping[str, str]
+
+    def deliver(self) -> None:
+        """See `Event.deliver`."""
+        client, run_id = mlflow.MlflowClient(), run_ids.resolve(self.run_id)
+        known = client.get_run(run_id).data.params
+        missing = [Param(name, value) for name, value in self.params.items() if name not in known]
+        for start in range(0, len(missing), MAX_PARAMS):
+            client.log_batch(run_id, params=missing[start : start + MAX_PARAMS])
+
+
+@dataclass(frozen=True)
+class SetTags(Event):
+    """Set tags."""
+
+    tags: Mapping[str, str]
+
+    def deliver(self) -> None:
+        """See `Event.deliver`."""
+        tags = [RunTag(name, value) for name, value in self.tags.items()]
+        mlflow.MlflowClient().log_batch(run_ids.resolve(self.run_id), tags=tags)
+
+
+@dataclass(frozen=True)
+class FileEvent(Event):
+    """An event with a file or folder; the outbox keeps a copy of it until the event is delivered."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class LogArtifact(FileEvent):
+    """Upload a file, or the content of a folder, to `artifact_path` of the run."""
+
+    artifact_path: str | None = None
+
+    def deliver(self) -> None:
+        """See `Event.deliver`."""
+        client = mlflow.MlflowClient()
+        log = client.log_artifacts if Path(self.path).is_dir() else client.log_artifact
+        log(run_ids.resolve(self.run_id), self.path, self.artifact_path)
+
+
+@dataclass(frozen=True)
+class LogDataset(Event):
+    """Record a dataset as an input of the run."""
+
+    dataset: Mapping[str, str]
+    """Fields of `mlflow.entities.Dataset`."""
+    split: str
+
+    def deliver(self) -> None:
+        """See `Event.deliver`."""
+        dataset = DatasetInput(Dataset(**self.dataset), [InputTag("mlflow.data.context", self.split)])
+        mlflow.MlflowClient().log_inputs(run_ids.resolve(self.run_id), datasets=[dataset])
+
+
+@dataclass(frozen=True)
+class LogModel(FileEvent):
+    """Log a model directory as an MLflow model, unless the run has a model of that name."""
+
+    name: str
+    examples: Sequence[str | bytes | Mapping[str, str]]
+    """Inputs of the model: texts, pairs of texts, or the bytes of image files."""
+
+    def deliver(self) -> None:
+        """See `Event.deliver`."""
+        run_id = run_ids.resolve(self.run_id)
+        if not packaging.has_model(run_id, self.name):
+            packaging.log_model(run_id, self.name, Path(self.path), list(self.examples))
+
+
+@dataclass(frozen=True)
+class DescribeInvocation(Event):
+    """Link the run of an invocation to the runs, of this invocation or an earlier one, that produced the outputs."""
+
+    digests: Mapping[str, str]
+    """The digest of each stage's output."""
+
+    def deliver(self) -> None:
+        """See `Event.deliver`."""
+        run_id = run_ids.resolve(self.run_id)
+        producers = {stage: run for stage, value in self.digests.items() if (run := with_digest(value))}
+        rows = [_row(stage, run, run_id) for stage, run in producers.items()]
+        tags = {f"produced_by.{stage}": run.info.run_id for stage, run in producers.items()}
+        note = "\n".join(["| stage | produced by |", "|---|---|", *rows])
+        data_digest = self.digests.get("prepare", "none")
+        SetTags(run_id, {**tags, "mlflow.note.content": note, "data.digest": data_digest}).deliver()
+
+
+@dataclass(frozen=True)
+class EndRun(Event):
+    """Close the run."""
+
+    status: str
+    """`FINISHED`, `FAILED` or `KILLED`."""
+    end_time: int
+
+    def deliver(self) -> None:
+        """See `Event.deliver`."""
+        mlflow.MlflowClient().set_terminated(run_ids.resolve(self.run_id), self.status, self.end_time)
+
+
+_KINDS = (StartRun, LogMetrics, LogParams, SetTags, LogArtifact, LogDataset, LogModel, DescribeInvocation, EndRun)
+KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in _KINDS}
+"""Event classes by `kind`, as `parse` reads it."""
+
+
+def parse(line: str | bytes) -> Event:
+    """The event that `Event.to_json` wrote.
 
     Raises:
-        MlflowException: refused, or the store is away.
+        ValueError: not JSON, an unknown kind, or other fields than that kind has.
     """
-    WORDS[word](run_id if word == "begin" else real(run_id), **values)
+    try:
+        fields = json.loads(line, object_hook=_decode)
+        return KINDS[fields.pop("kind")](**fields)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an event of this version of decant: {error!r}") from error
 
 
-def anew(message: dict[str, Any]) -> dict[str, Any]:
-    """A message that may have been heard in part, without what was."""
-    if message["word"] != "metrics":
-        return message
-    seen = logged(real(message["run_id"]))
-    return message | {"values": [v for v in message["values"] if (v[0], v[3]) not in seen]}
-
-
-def logged(run_id: str) -> set[tuple[str, int]]:
+def logged_metrics(run_id: str) -> set[tuple[str, int]]:
     """Name and step of every metric that a run has."""
     client = mlflow.MlflowClient()
     names = client.get_run(run_id).data.metrics
-    return {(name, m.step) for name in names for m in client.get_metric_history(run_id, name)}
+    return {(name, metric.step) for name in names for metric in client.get_metric_history(run_id, name)}
 
 
-def real(run_id: str) -> str:
-    """MLflow's id of a run."""
-    if LATE.fullmatch(run_id) and run_id not in GIVEN:
-        for run in find(f"tags.`{MARK}` = '{run_id}'"):
-            GIVEN[run_id] = run.info.run_id
-    return GIVEN.get(run_id, run_id)
+def _row(stage: str, producer: Run, parent_id: str) -> str:
+    link = f"#/experiments/{producer.info.experiment_id}/runs/{producer.info.run_id}"
+    restored = "" if producer.data.tags.get(PARENT_TAG) == parent_id else ", restored"
+    return f"| {stage} | [{producer.info.run_name}]({link}){restored} |"
 
 
-def begin(run_id: str, name: str, tags: dict[str, str], start: int, query: str | None) -> None:
-    """Make a run, unless there is one that `query` finds: then it goes on."""
-    client = mlflow.MlflowClient()
-    tags = {k: LATE.sub(lambda name: real(name[0]), v) for k, v in tags.items()}
-    query = query and LATE.sub(lambda name: real(name[0]), query)
-    if found := find(query) if query else []:
-        GIVEN[run_id] = found[0].info.run_id
-        client.update_run(GIVEN[run_id], status="RUNNING")
-        client.log_batch(GIVEN[run_id], tags=[RunTag(k, v) for k, v in tags.items()])
-    elif real(run_id) == run_id:
-        whole = resolve_tags({**tags, MARK: run_id})
-        made = client.create_run(experiment().experiment_id, start_time=start, run_name=name, tags=whole)
-        GIVEN[run_id] = made.info.run_id
+def _encode(value: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(value).decode()}
 
 
-def metrics(run_id: str, values: list[tuple[str, float, int, int]]) -> None:
-    """Log name, value, time and step of each."""
-    mlflow.MlflowClient().log_batch(run_id, metrics=[Metric(*v) for v in values])
-
-
-def params(run_id: str, values: dict[str, str]) -> None:
-    """Log those that the run does not have: one that changed is an error of MLflow's."""
-    known = mlflow.MlflowClient().get_run(run_id).data.params
-    fresh = [Param(k, v) for k, v in values.items() if k not in known]
-    for start in range(0, len(fresh), 100):  # MLflow's limit per call
-        mlflow.MlflowClient().log_batch(run_id, params=fresh[start : start + 100])
-
-
-def tags(run_id: str, values: dict[str, str]) -> None:
-    """Set tags."""
-    mlflow.MlflowClient().log_batch(run_id, tags=[RunTag(k, v) for k, v in values.items()])
-
-
-def artifact(run_id: str, path: str, folder: str | None) -> None:
-    """Copy a file or the content of a folder to the run."""
-    log = "log_artifacts" if Path(path).is_dir() else "log_artifact"
-    getattr(mlflow.MlflowClient(), log)(run_id, path, folder)
-
-
-def dataset(run_id: str, values: dict[str, str], split: str) -> None:
-    """Name data as an input of the run."""
-    given = DatasetInput(Dataset(**values), [InputTag("mlflow.data.context", split)])
-    mlflow.MlflowClient().log_inputs(run_id, datasets=[given])
-
-
-def model(run_id: str, path: str, name: str, examples: list[Any]) -> None:
-    """Log a model directory as an MLflow model, unless that was done."""
-    if not packaging.exists(run_id, name):
-        packaging.log(run_id, name, Path(path), examples)
-
-
-def made(run_id: str, digests: dict[str, str]) -> None:
-    """Describe the run of an invocation: which run made the output of each stage, in it or in an earlier one."""
-    lines, by = ["| stage | made by |", "|---|---|"], {}
-    for stage, digest in digests.items():
-        for run in find(f"tags.`decant.digest` = '{digest}'")[:1]:
-            link = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-            earlier = run.data.tags.get("mlflow.parentRunId") != run_id
-            lines.append(f"| {stage} | [{run.info.run_name}]({link}){', restored' if earlier else ''} |")
-            by[f"made.{stage}"] = run.info.run_id
-    tags(run_id, {**by, "mlflow.note.content": "\n".join(lines), "data.digest": digests.get("prepare", "none")})
-
-
-def end(run_id: str, status: str, time: int) -> None:
-    """Close the run."""
-    mlflow.MlflowClient().set_terminated(run_id, status, time)
-
-
-WORDS: dict[str, Callable[..., None]] = {
-    f.__name__: f for f in (begin, metrics, params, tags, artifact, dataset, model, made, end)
-}
+def _decode(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value

@@ -1,12 +1,9 @@
-"""What a stage tells MLflow: at once; or, while its server is away, kept on disk and told when it is back.
+"""Delivery of events to MLflow: at once, or from a queue on disk while the store is unavailable.
 
-decant deliver      tells what is left of stages that have ended
-
-A message is one of the words of messages.py, the run it is about, and values. Those that wait lie in
-.state/outbox/<process>/, in their order.
+Training survives an MLflow outage: events are queued in .state/outbox/<process>/ and replayed in their order by the
+process itself, by the next stage, or by the command `decant deliver`.
 """
 
-import base64
 import json
 import os
 import shutil
@@ -15,216 +12,203 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
 
-import mlflow
 from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
 from decant.core.errors import redacted
-from decant.tracking import events
-from decant.tracking.store import close_dead, connect, experiment, experiment_name
+from decant.tracking import store
+from decant.tracking.events import Event, FileEvent, SetTags, parse
 
-Answer = TypeVar("Answer")
 OUTBOX = Path(".state/outbox")
-PATIENCE = 15.0
-"""Seconds before a server that was away is tried again: each try costs a step of training its time."""
-AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
-"""What MLflow says where a message was not at fault."""
-CLIENTS = ("boto3", "botocore", "requests", "sqlalchemy", "urllib3")
-"""Of stores: their errors are of the way there."""
-ADDRESS, MESSAGES, TOLD, LOCK = "address", "messages.jsonl", "told", "lock"
-"""Files of a process's messages: which store, what, how many of them it has heard; locked while the process lives."""
+RETRY_SECONDS = 15.0
+"""Time before an unavailable store is tried again: each attempt blocks training."""
+STORE, EVENTS, DELIVERED, LOCK = "store", "events.jsonl", "delivered", "lock"
+"""Files of a process's outbox: its store, its events, the number delivered, and a lock held while the process lives."""
 REFUSED = "refused.jsonl"
-"""Beside them: what MLflow would not take when it was back."""
+"""In `OUTBOX`: events that could not be delivered although the store was available, each with the reason."""
+EVENT_ERRORS = (MlflowException, FileNotFoundError, LookupError, TypeError, ValueError, AttributeError)
+"""Errors of an event itself: MLflow refuses it, or its content is not what its kind needs."""
 
 
 class Outbox:
-    """The messages of one process, in its `folder`."""
+    """The queue of one process, in `folder`, which exists only while events are pending."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        lines = _lines(folder / MESSAGES)
-        self.told = int(*_lines(folder / TOLD))
-        self.waiting = [json.loads(line, object_hook=_decoded) for line in lines[self.told :]]
-        self.kept = len(lines)
-        self.next_try = 0.0
-        self.reason = ""
-        """Why the last one was not heard."""
+        lines = read_lines(folder / EVENTS)
+        self.written, self.delivered = len(lines), int(*read_lines(folder / DELIVERED))
+        self.pending = lines[self.delivered :]
+        self.next_attempt = 0.0
+        self.failure = ""
+        """Why the last attempt failed; empty while the store is available."""
 
-    def say(self, word: str, run_id: str, **values: Any) -> None:
-        """Tell now; or keep, where one that came before waits, or the server is away."""
-        message = {"word": word, "run_id": run_id, **values}
-        if not self.waiting and self.heard(message):
-            return
-        self.keep(message)
-        if time.monotonic() >= self.next_try:
-            self.flush()
-
-    def heard(self, message: dict[str, Any], again: bool = False) -> bool:
-        """Tell it, or, where it may have been heard in part, `again`; whether MLflow heard it.
+    def send(self, event: Event) -> None:
+        """Deliver an event; queue it while others are pending or the store is unavailable.
 
         Raises:
-            MlflowException: it heard, and refused.
+            MlflowException: MLflow refuses it.
         """
-        try:
-            events.tell(**(events.anew(message) if again else message))
-        except Exception as error:
-            if not is_away(error):
-                raise
-            if not self.reason:
-                print("decant: MLflow is away; what it has to hear is kept meanwhile", file=sys.stderr)
-            self.reason = redacted(str(error)).partition("\n")[0][:200]
-            self.next_try = time.monotonic() + PATIENCE
-            return False
-        return True
-
-    def keep(self, message: dict[str, Any]) -> None:
-        """Write it down, with a copy of the file or folder it is about."""
-        if not self.folder.exists():
-            fresh = self.folder.with_name(f"fresh {self.folder.name}")
-            fresh.mkdir(parents=True)
-            (fresh / ADDRESS).write_text(address())
-            fresh.rename(self.folder)  # never without its address
-            self.lock = FileLock(self.folder / LOCK)
-            self.lock.acquire()
-        if "path" in message:
-            message["path"] = str(_copied(Path(message["path"]), self.folder / str(self.kept)))
-        with (self.folder / MESSAGES).open("ab") as file:
-            file.write(json.dumps(message, default=_encoded).encode() + b"\n")
-            os.fsync(file.fileno())
-        self.kept += 1
-        self.waiting.append(message)
+        if not self.pending and self._attempt(event.deliver):
+            return
+        self._queue(event)
+        if time.monotonic() >= self.next_attempt:
+            self.flush()
 
     def flush(self) -> None:
-        """Tell what waits, as far as MLflow hears it; then nothing is left on disk."""
-        late, runs = len(self.waiting), set()
-        while self.waiting:
-            heard = self.retold(self.waiting[0])
-            if heard is None:
-                return
-            runs |= {self.waiting[0]["run_id"]} if heard else set()
-            self.waiting.pop(0)
-            self.told += 1
-            (self.folder / TOLD).write_text(f"{self.told}\n")
-        for run_id in runs:
-            said = {"decant.told_late": "some of this run, for its server had been away"}
-            self.retold({"word": "tags", "run_id": run_id, "values": said})
+        """Deliver pending events until the store is unavailable; remove the folder when none is left."""
+        late: list[str] = []
+        while self.pending:
+            try:
+                event = parse(self.pending[0])
+                if not self._redeliver(event):
+                    return
+                late.append(event.run_id)
+            except EVENT_ERRORS as error:
+                self._refuse(self.pending[0], error)
+            self._remove_first()
+        for run_id in dict.fromkeys(late):
+            self._tag_late(run_id)
         if self.folder.exists():
             shutil.rmtree(self.folder)
         if late:
-            print(f"decant: MLflow is back; {late} messages that had waited were told", file=sys.stderr)
-        self.told, self.kept, self.reason = 0, 0, ""
+            print(f"decant: MLflow is available again; {len(late)} queued events were delivered", file=sys.stderr)
+        self.delivered, self.written, self.failure = 0, 0, ""
 
-    def retold(self, message: dict[str, Any]) -> bool | None:
-        """Whether MLflow heard it, or refused it: then it is set aside; none: it is away."""
+    def _attempt(self, deliver: Callable[[], None]) -> bool:
+        """Whether `deliver` reached the store.
+
+        Raises:
+            MlflowException: it did, and MLflow refuses the event.
+        """
         try:
-            for _ in range(2):  # a server that is just coming back may fail one that is good
-                if self.heard(message, again=True):
-                    return True
-                if not answers():
-                    return None
-        except MlflowException as error:  # its run was deleted, say
-            self.reason = redacted(str(error))
-        with (self.folder.parent / REFUSED).open("ab") as file:
-            file.write(json.dumps({**message, "reason": self.reason}, default=_encoded).encode() + b"\n")
-        print(f"decant: MLflow refuses {message['word']} ({self.reason}): it is in {REFUSED}", file=sys.stderr)
-        return False
+            deliver()
+        except Exception as error:
+            if not store.is_unavailable(error):
+                raise
+            if not self.failure:
+                print("decant: MLflow is unavailable; events are queued until it is back", file=sys.stderr)
+            self.failure = redacted(str(error)).partition("\n")[0][:200]
+            self.next_attempt = time.monotonic() + RETRY_SECONDS
+            return False
+        return True
+
+    def _redeliver(self, event: Event) -> bool:
+        """Whether an event that may have been delivered in part reached the store.
+
+        Raises:
+            MlflowException: MLflow refuses it, or delivery fails although the store is available.
+        """
+        for _ in range(2):  # a server that is just starting may fail on a valid event
+            if self._attempt(event.redeliver):
+                return True
+            if not store.answers():
+                return False
+        raise MlflowException(self.failure)
+
+    def _queue(self, event: Event) -> None:
+        """Append an event to the file, with a copy of the file or folder that it is about."""
+        if not self.folder.exists():
+            self._create_folder()
+        if isinstance(event, FileEvent):
+            event = replace(event, path=str(_copy(Path(event.path), self.folder / str(self.written))))
+        line = event.to_json().encode()
+        with (self.folder / EVENTS).open("ab") as file:
+            file.write(line + b"\n")
+            os.fsync(file.fileno())
+        self.written += 1
+        self.pending.append(line)
+
+    def _create_folder(self) -> None:
+        fresh = self.folder.with_name(f"fresh {self.folder.name}")
+        fresh.mkdir(parents=True)
+        (fresh / STORE).write_text(store.address())
+        fresh.rename(self.folder)  # a folder never lacks the file that names its store
+        self.lock = FileLock(self.folder / LOCK)
+        self.lock.acquire()
+
+    def _remove_first(self) -> None:
+        self.pending.pop(0)
+        self.delivered += 1
+        (self.folder / DELIVERED).write_text(f"{self.delivered}\n")
+
+    def _refuse(self, line: bytes, error: Exception) -> None:
+        """Move an event to the file of refused events."""
+        reason, file = redacted(str(error)), self.folder.parent / REFUSED
+        with file.open("a") as refused:
+            refused.write(json.dumps({"event": line.decode(errors="replace"), "reason": reason}) + "\n")
+        print(f"decant: an event for MLflow was refused ({reason}); it was moved to {file}", file=sys.stderr)
+
+    def _tag_late(self, run_id: str) -> None:
+        tag = SetTags(run_id, {"decant.delivered_late": "some events of this run, after an outage of MLflow"})
+        with suppress(*EVENT_ERRORS):  # its other events were delivered, and the tag is only a remark
+            self._redeliver(tag)
 
 
-@cache
-def outbox(root: Path) -> Outbox:
-    """That of this process for a project; their names sort by time."""
-    return Outbox(root / OUTBOX / f"{time.time_ns()}-{uuid.uuid4()}")
+def send(event: Event) -> None:
+    """Deliver or queue an event of this process; see `Outbox.send`."""
+    _outbox(Path.cwd()).send(event)
 
 
-def mine() -> Outbox:
-    """That of this process."""
-    return outbox(Path.cwd())
-
-
-def ready() -> None:
-    """Connect to the store, tell it what ended processes left, and close the runs that they could not.
+def start() -> None:
+    """Connect to the store, deliver what ended processes left, and close their runs.
 
     Raises:
         UserError: the store cannot be used.
     """
-    connect()
-    late()
-    close_dead()
+    store.connect()
+    deliver_abandoned()
+    store.close_dead()
 
 
-def close() -> None:
-    """Try once more to tell what waits, and say what is left; for the end of a stage."""
-    box = mine()
-    box.flush()
-    if box.waiting:
+def finish() -> None:
+    """Try once more to deliver what is pending, and report what is left."""
+    outbox = _outbox(Path.cwd())
+    outbox.flush()
+    if outbox.pending:
         print(
-            f"decant: MLflow does not answer ({box.reason}): {len(box.waiting)} messages wait in {box.folder}; the "
-            "next stage tells them, or, when the server is back: decant deliver",
+            f"decant: MLflow does not answer ({outbox.failure}): {len(outbox.pending)} events are pending in "
+            f"{outbox.folder}; the next stage delivers them, or, when the server is back, run: decant deliver",
             file=sys.stderr,
         )
 
 
-def late() -> None:
-    """Tell this store what processes that have ended left."""
-    for folder in left():
-        # its process lives, or another tells it
+def deliver_abandoned() -> None:
+    """Deliver to this store the events of processes that have ended."""
+    for folder in pending_folders():
+        # skipped if its process lives, or another one delivers it now
         with suppress(Timeout, FileNotFoundError), FileLock(folder / LOCK).acquire(blocking=False):
-            if (folder / ADDRESS).read_text() == address():
+            if (folder / STORE).read_text() == store.address():
                 Outbox(folder).flush()
 
 
-def left() -> list[Path]:
-    """The folders of all messages that wait."""
-    return sorted(file.parent.absolute() for file in OUTBOX.glob(f"*/{ADDRESS}"))
+def pending_folders() -> list[Path]:
+    """The folders of all processes with pending events, oldest first."""
+    return sorted(file.parent.absolute() for file in OUTBOX.glob(f"*/{STORE}"))
 
 
-def answers() -> bool:
-    """Whether the store answers a question that nothing can be wrong with."""
-    return asked(experiment, None) is not None
+def refused_count() -> int:
+    """The number of refused events."""
+    return len(read_lines(OUTBOX / REFUSED))
 
 
-def asked(question: Callable[[], Answer], otherwise: Answer) -> Answer:
-    """What the store says; `otherwise`, while it is away."""
-    try:
-        return question()
-    except Exception as error:
-        if not is_away(error):
-            raise
-        return otherwise
-
-
-def is_away(error: Exception) -> bool:
-    """Whether it is the store that failed, as far as one can tell, not what it was told."""
-    if isinstance(error, MlflowException):
-        return error.error_code in AWAY
-    return isinstance(error, ConnectionError | TimeoutError) or type(error).__module__.partition(".")[0] in CLIENTS
-
-
-def address() -> str:
-    """Of the store and the experiment in it, without credentials."""
-    return f"{redacted(mlflow.get_tracking_uri())} {experiment_name()}"
-
-
-def _lines(file: Path) -> list[bytes]:
-    """The lines of a file, without a last one that is torn; none: it is not there."""
+def read_lines(file: Path) -> list[bytes]:
+    """The lines of a file, without an incomplete last one; empty if there is no file."""
     content = file.read_bytes() if file.exists() else b""
     return content.split(b"\n")[:-1]
 
 
-def _copied(path: Path, folder: Path) -> Path:
+@cache
+def _outbox(root: Path) -> Outbox:
+    """The outbox of this process for a project; folder names sort by time."""
+    return Outbox(root / OUTBOX / f"{time.time_ns()}-{uuid.uuid4()}")
+
+
+def _copy(source: Path, folder: Path) -> Path:
     folder.mkdir()
-    copy = shutil.copytree if path.is_dir() else shutil.copy
-    copy(path, folder / path.name)
-    return folder / path.name
-
-
-def _encoded(value: bytes) -> dict[str, str]:
-    return {"base64": base64.b64encode(value).decode()}
-
-
-def _decoded(value: dict[str, Any]) -> Any:
-    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
+    copy = shutil.copytree if source.is_dir() else shutil.copy
+    copy(source, folder / source.name)
+    return folder / source.name

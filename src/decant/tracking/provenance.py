@@ -1,4 +1,4 @@
-"""Which code, data and machine made a run; where the outputs in dvc.lock were made first, in provenance.json."""
+"""Which code, data and machine produced a run; provenance.json records where the outputs in dvc.lock came from."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from decant.core.environment import hardware, processor_model, versions
 from decant.core.errors import UserError
 
 FILE = Path("provenance.json")
-DECIDING = (
+LIBRARIES = (
     *("torch", "torchvision", "torchmetrics", "transformers", "pytorch-lightning", "tokenizers", "safetensors"),
     *("peft", "timm", "kornia", "pillow", "datasets"),
     *("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "matplotlib", "onnx", "onnxruntime", "onnxscript"),
@@ -24,10 +24,10 @@ DECIDING = (
 """Libraries whose version may change the bytes of an output."""
 
 
-def provenance() -> dict[str, str]:
-    """Tags that say which code, on which machine, made a run."""
+def run_tags() -> dict[str, str]:
+    """Tags that say which code, on which machine, produced a run."""
     lock = Path("dvc.lock")
-    experiment = os.environ.get("DVC_EXP_NAME")  # stages have it; what runs after them must not wipe it out
+    experiment = os.environ.get("DVC_EXP_NAME")  # only stages have it: without it, the tag that they set must stay
     return {
         "git.commit": _git("rev-parse", "HEAD"),
         "git.dirty": str(bool(_git("status", "--porcelain"))),
@@ -40,43 +40,46 @@ def provenance() -> dict[str, str]:
 
 
 def environment(trainer: Mapping[str, Any]) -> dict[str, str]:
-    """What decides the bytes of an output, beside what dvc.lock holds: equal here, equal there."""
+    """What decides the bytes of an output in addition to dvc.lock: equal environments produce equal bytes.
+
+    `trainer`: the section of that name in the resolved config.
+    """
     devices = torch.cuda.device_count() if trainer["accelerator"] != "cpu" else 0
     return {
         "processor": f"{processor_model()}, {torch.backends.cpu.get_cpu_capability()}",
         "bfloat16": str(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()),
         "accelerator": f"{devices} x {torch.cuda.get_device_name(0)}, {torch.version.cuda}" if devices else "none",
         "python": platform.python_version(),
-        **{f"trainer.{key!s}": str(value) for key, value in trainer.items() if key != "save_minutes"},
-        **{name: _version(name) for name in DECIDING},
+        **{f"trainer.{key}": str(value) for key, value in trainer.items() if key != "save_minutes"},
+        **{name: _version(name) for name in LIBRARIES},
     }
 
 
-def record(stage: str, made: str, where: dict[str, str]) -> None:
-    """Write down the environment in which the output of a stage was made; equal bytes stay where they were first.
+def record(stage: str, digest: str, environment: Mapping[str, str]) -> None:
+    """Record in which environment a stage produced an output; an output of the same bytes keeps its first record.
 
-    `made` is the digest of the output.
+    `digest`: of the output.
     """
-    known = recorded()
-    if known.get(stage, {}).get("digest") != made:
-        known[stage] = {"digest": made, **where}
+    records = read()
+    if records.get(stage, {}).get("digest") != digest:
+        records[stage] = {"digest": digest, **environment}
         fresh = FILE.with_suffix(".fresh")
-        fresh.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        fresh.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n")
         fresh.replace(FILE)
 
 
-def recorded(root: Path = Path()) -> dict[str, dict[str, str]]:
-    """Environment and `digest` of each stage, as they were written down under `root`; empty: they were not.
+def read(root: Path = Path()) -> dict[str, dict[str, str]]:
+    """Environment and output `digest` of each stage, from provenance.json under `root`; empty without that file.
 
     Raises:
-        UserError: it cannot be read, after a merge, say.
+        UserError: the file is not JSON, for example after a merge.
     """
     file = root / FILE
     try:
         return json.loads(file.read_text()) if file.exists() else {}
     except ValueError as error:
         raise UserError(
-            f"{file} cannot be read: {error}; take one side of it (git checkout --ours {FILE}), or delete it"
+            f"{file} cannot be read: {error}; take one side of the merge (git checkout --ours {FILE}), or delete it"
         ) from error
 
 
@@ -87,8 +90,8 @@ def _version(name: str) -> str:
         return "none"
 
 
-def _git(*words: str) -> str:
+def _git(*arguments: str) -> str:
     try:
-        return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
     except OSError:
-        return ""  # a machine without git
+        return ""  # git is not installed

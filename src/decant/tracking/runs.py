@@ -1,11 +1,10 @@
-"""What a person sees in MLflow: one parent run per invocation of the pipeline, a nested run per stage."""
+"""Runs as the MLflow UI shows them: one parent run per invocation of the pipeline, a nested run per stage."""
 
 import json
 import os
 import platform
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,80 +18,89 @@ from decant.core import resume
 from decant.core.errors import redacted
 from decant.core.hashing import digest
 from decant.core.processes import dvc_process, process_id, rank
-from decant.tracking import events, outbox, provenance
-from decant.tracking.store import find
+from decant.tracking import events, outbox, outputs, provenance, run_ids, store
+from decant.tracking.store import PARENT_TAG
 
 SEEDS_RUN = "DECANT_SEEDS_RUN"
-"""The variable that holds the id of a run of several seeds, while those run."""
+"""The environment variable with the id of the run over several seeds, while those run."""
+MAX_PARAM_LENGTH = 6000
+"""MLflow's limit on the characters of a parameter."""
 
 
 class Run:
-    """A run in the store; every method does nothing without one (`run_id` None: ranks above 0)."""
+    """A run in MLflow; without a `run_id` (ranks above 0) every method does nothing."""
 
     def __init__(
-        self, run_id: str | None = None, parent: "Run | None" = None, state: Path | None = None, again: bool = False
+        self,
+        run_id: str | None = None,
+        parent: "Run | None" = None,
+        state_dir: Path | None = None,
+        resumed: bool = False,
     ) -> None:
         self.run_id, self.parent = run_id, parent
-        self.state = state
-        """Where what it trains is kept meanwhile; none: nowhere."""
-        self.again = again
-        """Whether it goes on with a run that was killed."""
-        self.seen: set[tuple[str, int]] = set()
-        if again:  # while the store is away, `messages.anew` looks for them
-            self.seen = outbox.asked(lambda: events.logged(str(run_id)), self.seen)
+        self.state_dir = state_dir
+        """Where training saves its resume state; None: nowhere."""
+        self.resumed = resumed
+        """Whether this continues a run that was interrupted."""
+        self._logged: set[tuple[str, int]] = set()
+        # an id is provisional while the store is unavailable: then `LogMetrics.redeliver` looks for them
+        if run_id and resumed and not run_ids.is_provisional(run_id):
+            self._logged = store.ask(lambda: events.logged_metrics(run_id), self._logged)
 
-    def say(self, word: str, **values: Any) -> None:
-        """Tell MLflow (see deliver.py)."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics as one batch; those that were logged before an interruption stay as they are."""
         if self.run_id:
-            outbox.mine().say(word, self.run_id, **values)
+            values = {name: float(v) for name, v in metrics.items() if (name, step) not in self._logged}
+            outbox.send(events.LogMetrics(self.run_id, values, milliseconds(), step))
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log `values` as one batch; those that were logged before a kill stay as they are."""
-        now = milliseconds()
-        self.say("metrics", values=[(k, float(v), now, step) for k, v in values.items() if (k, step) not in self.seen])
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log a nested mapping as parameters with dotted names."""
+        if self.run_id:
+            outbox.send(events.LogParams(self.run_id, flatten(params)))
 
-    def params(self, values: Any) -> None:
-        """Log a config as dotted parameters."""
-        self.say("params", values=flatten(values))
-
-    def tags(self, values: Mapping[str, Any]) -> None:
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags."""
-        self.say("tags", values={k: str(v) for k, v in values.items()})
+        if self.run_id:
+            outbox.send(events.SetTags(self.run_id, {name: str(value) for name, value in tags.items()}))
 
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file or the content of a folder to the run."""
-        self.say("artifact", path=str(path), folder=folder)
+    def log_artifact(self, path: Path, artifact_path: str | None = None) -> None:
+        """Upload a file, or the content of a folder, to `artifact_path` of the run."""
+        if self.run_id:
+            outbox.send(events.LogArtifact(self.run_id, str(path), artifact_path))
 
-    def dataset(self, frame: pd.DataFrame, split: str, sha256: str) -> None:
-        """Name a split as an input of the run; `sha256` of its table says which data."""
-        # a path would say which machine; MLflow's own digest leaves out images, and takes 36 characters at most
+    def log_dataset(self, frame: pd.DataFrame, split: str, sha256: str) -> None:
+        """Record a split as an input of the run; `sha256`: of its table."""
+        if not self.run_id:
+            return
+        # a path as the source would differ between machines
         source = mlflow.data.code_dataset_source.CodeDatasetSource({"decant.split": split})
+        # MLflow's own digest ignores images; it takes at most 36 characters
         data = mlflow.data.from_pandas(frame, source=source, targets="target", name=split, digest=sha256[:32])
-        self.say("dataset", values=dict(data._to_mlflow_entity()), split=split)
+        outbox.send(events.LogDataset(self.run_id, dict(data._to_mlflow_entity()), split))
 
-    def model(self, name: str, folder: Path, examples: list[Any]) -> None:
-        """Log the model directory as an MLflow model, with `examples` of inputs, unless that was done before a kill."""
-        self.say("model", path=str(folder), name=name, examples=examples)
+    def log_model(self, name: str, folder: Path, examples: Sequence[Any]) -> None:
+        """Log a model directory, with `examples` of inputs, unless that was done before an interruption."""
+        if self.run_id:
+            outbox.send(events.LogModel(self.run_id, str(folder), name, examples))
 
     @contextmanager
     def child(self, name: str) -> Iterator["Run"]:
-        """A run nested in this one, closed when the block ends, however it ends."""
-        kept = self.state and self.state / name.replace(" ", "_")
+        """A run nested in this one, closed at the end of the block, also after an error."""
+        state_dir = self.state_dir and self.state_dir / name.replace(" ", "_")
         if not self.run_id:
-            yield Run(parent=self, state=kept)
+            yield Run(parent=self, state_dir=state_dir)
             return
-        query = f"tags.`mlflow.parentRunId` = '{self.run_id}' and attributes.run_name = '{name}'"
-        with opened(name, {"mlflow.parentRunId": self.run_id}, query if self.again else None) as run_id:
-            yield Run(run_id, self, kept, again=self.again)
+        query = f"tags.`{PARENT_TAG}` = '{self.run_id}' and attributes.run_name = '{name}'"
+        with open_run(name, {PARENT_TAG: self.run_id}, query if self.resumed else None) as run_id:
+            yield Run(run_id, self, state_dir, self.resumed)
 
 
 @contextmanager
-def opened(name: str, tags: Mapping[str, str], query: str | None = None) -> Iterator[str]:
-    """The id of a run, closed when the block ends, however it ends: a new one, or the one that `query` finds."""
-    run_id = f"late-{uuid.uuid4()}"
-    run = Run(run_id)
-    run.say("begin", name=name, tags={**tags, "decant.process": process_id()}, start=milliseconds(), query=query)
-    run_id = events.GIVEN.get(run_id, run_id)
+def open_run(name: str, tags: Mapping[str, str], query: str | None = None) -> Iterator[str]:
+    """The id of a new run, or of the run that `query` finds; closed at the end of the block, also after an error."""
+    run_id = run_ids.provisional()
+    outbox.send(events.StartRun(run_id, name, {**tags, "decant.process": process_id()}, milliseconds(), query))
+    run_id = run_ids.assigned(run_id)
     status = "FAILED"
     try:
         yield run_id
@@ -101,129 +109,116 @@ def opened(name: str, tags: Mapping[str, str], query: str | None = None) -> Iter
         status = "KILLED"
         raise
     finally:
-        run.say("end", status=status, time=milliseconds())
-
-
-def milliseconds() -> int:
-    """Now, as MLflow has times."""
-    return int(time.time() * 1000)
+        outbox.send(events.EndRun(run_id, status, milliseconds()))
 
 
 @contextmanager
 def stage(name: str, config: Mapping[str, Any], state_dir: Path) -> Iterator[Run]:
     """The nested run of a stage, inside the parent run of this invocation.
 
+    `config`: the whole resolved config. `state_dir`: where the stage saves its resume state.
+
     Raises:
-        UserError: a store that cannot be used, before any work.
+        UserError: the store cannot be used, or provenance.json cannot be read; both before any work.
     """
-    kept = state_dir
     if rank():
-        yield Run(state=kept)
+        yield Run(state_dir=state_dir)
         return
-    provenance.recorded()  # a file that cannot be read costs no work
-    outbox.ready()
-    known = killed(kept)
-    resume.open_state(kept)
+    provenance.read()
+    outbox.start()
+    interrupted = interrupted_run(state_dir)
+    resume.open_state(state_dir)
     try:
-        with parent(config, known) as whole, stage_run(name, whole, known, kept) as run:
-            run.params({k: config[k] for k in (name, "use", "seed", "trainer") if k in config})
+        with parent(config, interrupted) as parent_run, _stage_run(name, parent_run, interrupted, state_dir) as run:
+            run.log_params({key: config[key] for key in (name, "use", "seed", "trainer") if key in config})
             yield run
-            made, where = digest(output(name)), provenance.environment(config["trainer"])
-            run.tags({"decant.digest": made, "decant.environment": json.dumps(where)})
-            if "DVC_STAGE" in os.environ:  # by hand it is no part of what dvc.lock records
-                provenance.record(name, made, where)
+            _record_output(run, name, provenance.environment(config["trainer"]))
     finally:
-        outbox.close()
-    if name == "evaluate" or "DVC_STAGE" not in os.environ:  # by hand there is nobody who would still take the output
+        outbox.finish()
+    if name == "evaluate" or not _under_dvc():  # without DVC, the output is final as soon as the stage ends
         resume.clear_states()
 
 
 @contextmanager
-def stage_run(name: str, whole: Run, known: Any, kept: Path) -> Iterator[Run]:
-    """That of a stage, new or `known`; its state finds it from its first moment: it may be killed in the next."""
-    tags = {"mlflow.parentRunId": str(whole.run_id), "decant.stage": name, "decant.state": resume.state_id(kept)}
-    query = f"attributes.run_id = '{known.info.run_id}'" if known else None
-    with opened(name.replace("_", "-"), tags, query) as run_id:
-        yield Run(run_id, whole, kept, again=known is not None)
+def parent(config: Mapping[str, Any], interrupted: mlflow.entities.Run | None = None) -> Iterator[Run]:
+    """The run of this invocation, created or continued; RUNNING only inside the block. `outbox.start` comes first.
 
-
-def killed(kept: Path) -> Any:
-    """The run of a stage that was killed, whose state is kept there; None: there is none in this store."""
-    found = find(f"tags.`decant.state` = '{resume.state_id(kept)}'") if kept.exists() else []
-    return found[0] if found else None
-
-
-@contextmanager
-def parent(config: Mapping[str, Any], killed: Any = None) -> Iterator[Run]:
-    """The run of this invocation, found or made; RUNNING only while a stage is. `deliver.ready` comes before.
-
-    `killed`: the run of a stage, of an earlier invocation, that goes on in this one, and its parent with it.
+    `interrupted`: a stage's run of an earlier invocation; its parent becomes the run of this invocation.
     """
     key = invocation()
     query = f"tags.`decant.invocation` = '{key}'"
-    if killed and "mlflow.parentRunId" in killed.data.tags and not find(query):
-        mlflow.MlflowClient().set_tag(killed.data.tags["mlflow.parentRunId"], "decant.invocation", key)
-    with opened(title(config), {"decant.invocation": key, **above()}, query) as run_id:
+    if interrupted and PARENT_TAG in interrupted.data.tags and not store.find(query):
+        mlflow.MlflowClient().set_tag(interrupted.data.tags[PARENT_TAG], "decant.invocation", key)
+    with open_run(title(config), {"decant.invocation": key, **_seeds_tag()}, query) as run_id:
         run = Run(run_id)
-        run.params(config)
-        run.tags(provenance.provenance())
+        run.log_params(config)
+        run.set_tags(provenance.run_tags())
         try:
             yield run
         finally:
-            run.say("made", digests={s: digest(output(s)) for s in resume.UPSTREAM if output(s).exists()})
+            outbox.send(events.DescribeInvocation(run_id, outputs.digests()))
 
 
 def title(config: Mapping[str, Any]) -> str:
-    """An experiment in a few words: the name of its run."""
+    """The name of an experiment's run: its data, models and loss."""
     use = config["use"]
     return f"{use['data']}: {use['teacher']} > {use['student']}, {use['loss']}"
 
 
-def above() -> dict[str, str]:
-    """The tag of a run that holds several invocations, if there is one: `SEEDS_RUN` says which."""
-    run_id = os.environ.get(SEEDS_RUN)
-    return {"mlflow.parentRunId": run_id} if run_id else {}
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}} → {"a.b": "1"}; credentials in URIs are left out."""
-    if not isinstance(value, dict):
-        return {prefix: redacted(str(value))[:6000]}
-    return {
-        k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}.{key}" if prefix else str(key)).items()
-    }  # fmt: skip
+def interrupted_run(state_dir: Path) -> mlflow.entities.Run | None:
+    """The run whose resume state is in `state_dir`; None: there is no state, or no such run in this store."""
+    runs = store.find(f"tags.`decant.state` = '{resume.state_id(state_dir)}'") if state_dir.exists() else []
+    return runs[0] if runs else None
 
 
 def invocation() -> str:
-    """What tells one invocation of the pipeline from another.
+    """The key of this invocation of the pipeline.
 
-    `DECANT_INVOCATION` (`make experiment` sets it), else the DVC process above this one, else this process.
+    `DECANT_INVOCATION` (`make experiment` sets it), else the DVC process that started this one, else this process.
     """
-    if given := os.environ.get("DECANT_INVOCATION"):
-        return given
-    top = dvc_process() or psutil.Process()
-    return f"{platform.node()} {top.pid} {top.create_time()}"
+    if key := os.environ.get("DECANT_INVOCATION"):
+        return key
+    process = dvc_process() or psutil.Process()
+    return f"{platform.node()} {process.pid} {process.create_time()}"
 
 
-def output(name: str) -> Path:
-    """What stands for the output of a stage: its folder, or the part of it that is the same bytes again."""
-    return Path("data/evaluate/metrics.json") if name == "evaluate" else Path("data") / name
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """{"a": {"b": 1}} → {"a.b": "1"}; without the credentials in URIs."""
+    if not isinstance(value, Mapping):
+        return {prefix: redacted(str(value))[:MAX_PARAM_LENGTH]}
+    names = {key: f"{prefix}.{key}" if prefix else str(key) for key in value}
+    return {name: text for key, item in value.items() for name, text in flatten(item, names[key]).items()}
 
 
-def made_by(name: str) -> Any:
-    """The run that made the output of stage `name` that lies here now; None: not a run of this store."""
-    if not output(name).exists():
-        return None
-    found = find(f"tags.`decant.digest` = '{digest(output(name))}'")
-    return found[0] if found else None
+def milliseconds() -> int:
+    """The current time in milliseconds since the epoch."""
+    return int(time.time() * 1000)
 
 
-def recorded() -> None:
-    """Bring provenance.json up to outputs that DVC restored, by the runs that made them."""
-    known = provenance.recorded()
-    for name in resume.UPSTREAM:
-        if output(name).exists() and known.get(name, {}).get("digest") != digest(output(name)):
-            made = made_by(name)
-            if made is not None and "decant.environment" in made.data.tags:
-                where = json.loads(made.data.tags["decant.environment"])
-                provenance.record(name, made.data.tags["decant.digest"], where)
+@contextmanager
+def _stage_run(name: str, parent_run: Run, interrupted: mlflow.entities.Run | None, state_dir: Path) -> Iterator[Run]:
+    """The run of a stage, new or continued.
+
+    The tag that links it to its resume state is set when the run is created: it may be killed right after.
+    """
+    tags = {PARENT_TAG: str(parent_run.run_id), "decant.stage": name, "decant.state": resume.state_id(state_dir)}
+    query = f"attributes.run_id = '{interrupted.info.run_id}'" if interrupted else None
+    with open_run(name.replace("_", "-"), tags, query) as run_id:
+        yield Run(run_id, parent_run, state_dir, resumed=interrupted is not None)
+
+
+def _record_output(run: Run, name: str, environment: Mapping[str, str]) -> None:
+    output_digest = digest(outputs.output_path(name))
+    run.set_tags({"decant.digest": output_digest, outputs.ENVIRONMENT_TAG: json.dumps(environment)})
+    if _under_dvc():  # else it is not an output that dvc.lock records
+        provenance.record(name, output_digest, environment)
+
+
+def _under_dvc() -> bool:
+    return "DVC_STAGE" in os.environ
+
+
+def _seeds_tag() -> dict[str, str]:
+    """The parent tag of an invocation that is one of several seeds."""
+    run_id = os.environ.get(SEEDS_RUN)
+    return {PARENT_TAG: run_id} if run_id else {}

@@ -1,73 +1,81 @@
-"""Where MLflow keeps runs: which store, whether it can be used, and the runs that dead processes left open."""
+"""The MLflow store: where runs are kept, whether it answers, and runs that dead processes left open."""
 
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import mlflow
+import mlflow.telemetry
 import requests
 from filelock import FileLock
+from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from decant.core.errors import UserError, redacted
 from decant.core.processes import is_alive
 
+Answer = TypeVar("Answer")
+PARENT_TAG = "mlflow.parentRunId"
+"""MLflow's tag for the parent of a nested run."""
 REQUESTS = {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "30"}
-"""Of MLflow's client: it would try for minutes, and a training wait for it (see deliver.py)."""
+"""Limits on requests of MLflow's client, which otherwise retries for minutes while training waits (see outbox.py)."""
+UNAVAILABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+"""MLflow's error codes for a failure of the store itself, not of the request."""
+CLIENT_LIBRARIES = ("boto3", "botocore", "requests", "sqlalchemy", "urllib3")
+"""Libraries that connect to stores: their exceptions are about the connection."""
 
 
 def connect(root: Path | None = None) -> str:
     """Point MLflow at `MLFLOW_TRACKING_URI` or <root>/mlflow.db and its experiment; return the URI.
 
     Raises:
-        UserError: a `file:` store, a server that does not answer, a place that cannot be written.
+        UserError: a `file:` store, a server that does not answer, a path that cannot be written.
     """
+    disable_telemetry()
     root = (root or Path()).resolve()
-    os.environ.pop("MLFLOW_RUN_ID", None)  # it would win over the parent given here
+    os.environ.pop("MLFLOW_RUN_ID", None)  # it would take precedence over the parent run that tags name
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+    _check_uri(uri, root)
+    mlflow.set_tracking_uri(uri)
+    try:
+        with FileLock(_lock_file(uri, root)):  # several processes that create one SQLite file at once corrupt it
+            _select_experiment(uri, root)
+    except (OSError, MlflowException, ImportError, SQLAlchemyError) as error:  # a database's driver may be missing
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"the MLflow store {uri} cannot be used: {reason}; correct MLFLOW_TRACKING_URI (a database needs its "
+            f"driver), or unset it to use {root / 'mlflow.db'}; if that file is damaged, move it away"
+        ) from error
+    return uri
+
+
+def disable_telemetry() -> None:
+    """Turn off MLflow's usage reports, unless `MLFLOW_DISABLE_TELEMETRY` says otherwise.
+
+    MLflow read the variable when it was imported; the call makes it read the variable again.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    mlflow.telemetry.set_telemetry_client()
+
+
+def _check_uri(uri: str, root: Path) -> None:
     if uri.startswith(("http://", "https://")):
         for name, value in REQUESTS.items():
             os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
-        _reach(uri)
+        _check_server(uri)
     elif not uri.startswith(("sqlite:////", "postgresql", "mysql", "databricks")):
         raise UserError(
             f"MLFLOW_TRACKING_URI is {redacted(uri)!r}; MLflow no longer writes to folders. Expected an absolute "
             f"sqlite:////path/mlflow.db or the http:// address of a server; unset it to use {root / 'mlflow.db'}"
         )
-    mlflow.set_tracking_uri(uri)
-    name = experiment_name()
+
+
+def _check_server(uri: str) -> None:
     try:
-        # several processes that meet a fresh SQLite file destroy it
-        with FileLock(lock(uri, root)):
-            if mlflow.get_experiment_by_name(name) is None:
-                artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
-                # else the UI opens on its page for language-model traces, which stays empty
-                kind = {"mlflow.experimentKind": "custom_model_development"}
-                mlflow.create_experiment(name, artifact_location=artifacts, tags=kind)
-            mlflow.set_experiment(name)
-    except (OSError, MlflowException, ImportError, SQLAlchemyError) as error:  # a database's driver may be missing
-        reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"the MLflow store {uri} cannot be used: {reason}; correct MLFLOW_TRACKING_URI (a database needs its "
-            f"driver), or unset it to use {root / 'mlflow.db'}; where that is damaged, move it away"
-        ) from error
-    return uri
-
-
-def lock(uri: str, root: Path) -> Path:
-    """The file that is locked while a store may be made: beside a SQLite file, which other projects may share."""
-    if uri.startswith("sqlite:"):
-        file = Path(uri.removeprefix("sqlite:///").partition("?")[0])
-        return file.with_name(f"{file.name}.lock")
-    (root / ".state").mkdir(exist_ok=True)
-    return root / ".state/mlflow.lock"
-
-
-def _reach(uri: str) -> None:
-    try:
-        # by hand: MLflow's own client retries for minutes before it says so
+        # not through MLflow's client, which retries for minutes before it fails
         requests.get(f"{uri.rstrip('/')}/health", timeout=10).raise_for_status()
     except requests.RequestException as error:
         raise UserError(
@@ -76,24 +84,71 @@ def _reach(uri: str) -> None:
         ) from error
 
 
+def _lock_file(uri: str, root: Path) -> Path:
+    """The file to lock while a store may be created: next to a SQLite file, which several projects may share."""
+    if uri.startswith("sqlite:"):
+        file = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+        return file.with_name(f"{file.name}.lock")
+    (root / ".state").mkdir(exist_ok=True)
+    return root / ".state/mlflow.lock"
+
+
+def _select_experiment(uri: str, root: Path) -> None:
+    name = experiment_name()
+    if mlflow.get_experiment_by_name(name) is None:
+        artifacts = (root / "mlartifacts").as_uri() if uri.startswith("sqlite") else None
+        # without the tag, the UI opens on its empty page for language-model traces
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        mlflow.create_experiment(name, artifact_location=artifacts, tags=kind)
+    mlflow.set_experiment(name)
+
+
 def experiment_name() -> str:
-    """Of MLflow's experiment that runs are kept in."""
+    """The name of the MLflow experiment that holds the runs."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME", "decant")
 
 
-def experiment() -> Any:
-    """MLflow's experiment of that name."""
+def experiment() -> Experiment:
+    """The MLflow experiment that holds the runs."""
     return mlflow.get_experiment_by_name(experiment_name())
 
 
-def find(query: str) -> list[Any]:
-    """Runs of the experiment that match, newest first."""
-    place = [experiment().experiment_id]
-    return mlflow.MlflowClient().search_runs(place, query, order_by=["attributes.start_time DESC"])
+def find(query: str) -> list[Run]:
+    """Runs of the experiment that match a search string of MLflow, newest first."""
+    ids = [experiment().experiment_id]
+    return mlflow.MlflowClient().search_runs(ids, query, order_by=["attributes.start_time DESC"])
+
+
+def address() -> str:
+    """The URI of the store and the experiment in it, without credentials."""
+    return f"{redacted(mlflow.get_tracking_uri())} {experiment_name()}"
+
+
+def answers() -> bool:
+    """Whether the store answers a request that is certainly valid."""
+    return ask(experiment, None) is not None
+
+
+def ask(question: Callable[[], Answer], default: Answer) -> Answer:
+    """The store's answer; `default` while the store is unavailable."""
+    try:
+        return question()
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        return default
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether the store failed, as far as one can tell, and not the request."""
+    if isinstance(error, MlflowException):
+        return error.error_code in UNAVAILABLE
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, ConnectionError | TimeoutError) or library in CLIENT_LIBRARIES
 
 
 def close_dead() -> None:
-    """Close the runs of processes of this machine that were killed without a chance to do so."""
+    """Mark runs as KILLED whose process, on this machine, ended without closing them."""
     for run in find("attributes.status = 'RUNNING'"):
         host, pid, started = (run.data.tags.get("decant.process", "? 0 0")).split()
         if host == platform.node() and not is_alive(int(pid), float(started)):

@@ -51,7 +51,7 @@ class RunLogger(Logger):
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # noqa: D102
         if metrics := {f"{self.prefix}{k}": v for k, v in metrics.items() if k != "epoch"}:
-            self.run.metrics(metrics, step or 0)
+            self.run.log_metrics(metrics, step or 0)
 
 
 def fit(learner: Learner, data: DataModule, job: TrainingJob, prefix: str = "") -> PreTrainedModel:
@@ -65,7 +65,7 @@ def fit(learner: Learner, data: DataModule, job: TrainingJob, prefix: str = "") 
     network, objective = learner.network, job.objective
     best = BestWeights(network, objective.monitor, lambda score: objective.standard_error(score, len(data.validation)))
     timer = EpochTimer()
-    state_dir = job.run.state
+    state_dir = job.run.state_dir
     checkpoint = ResumeCheckpoint(state_dir / f"{prefix}fit", job.trainer.save_minutes) if state_dir else None
     averages = [EMAWeightAveraging(network, job.hparams.ema)] if job.hparams.ema else []
     progress = RichProgressBar() if sys.stdout.isatty() else EpochSummary()
@@ -85,7 +85,7 @@ def fit(learner: Learner, data: DataModule, job: TrainingJob, prefix: str = "") 
     network.load_state_dict(best.weights)
     metrics = {f"best/{objective.monitor}": best.score, "best/epoch": best.epoch + 1}
     metrics |= {"epoch_seconds": statistics.median(timer.seconds)}
-    job.run.metrics({f"{prefix}{k}": v for k, v in metrics.items()})
+    job.run.log_metrics({f"{prefix}{k}": v for k, v in metrics.items()})
     return network.to(trainer.strategy.root_device)
 
 
@@ -119,7 +119,8 @@ def divergence_advice(hparams: Training, prefix: str = "") -> str:
     if prefix:
         return f"lower the lr of the {prefix.strip('/')} (now {hparams.lr:g}) in conf/adapt/"
     name = hparams.section
-    return f"lower {name}.lr (now {hparams.lr:g}) or {name}.clip (now {hparams.clip:g}) in params.yaml, which starts the training over"
+    values = f"{name}.lr (now {hparams.lr:g}) or {name}.clip (now {hparams.clip:g})"
+    return f"lower {values} in params.yaml, which starts the training over"
 
 
 def trainer_arguments(trainer: Trainer) -> dict[str, Any]:

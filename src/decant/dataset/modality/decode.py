@@ -8,7 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from decant.serving.pixels import FORMATS, GAP, MOST_PIXELS, BadImage, check, rgb, square
+from decant.serving.pixels import (
+    IMAGE_FORMATS,
+    MAX_PIXELS,
+    REDUCING_GAP,
+    BadImage,
+    center_square,
+    check_image,
+    to_rgb,
+)
 
 THREADS = 4
 """Pillow releases the interpreter lock while it decodes and resizes."""
@@ -24,7 +32,7 @@ def decode(content: bytes, size: int) -> np.ndarray:
     Not thread-safe (it sets warning filters); see `decode_all`.
 
     Raises:
-        BadImage: unknown format, damaged, more than `MOST_PIXELS`, several frames, values of unknown range.
+        BadImage: unknown format, damaged, more than `MAX_PIXELS`, several frames, values of unknown range.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about metadata that does not matter here, and sizes that `check` refuses
@@ -55,17 +63,17 @@ def _pixels_or_reason(content: bytes, size: int) -> bytes | str:
 
 def _decode(content: bytes, size: int) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            check(image)
-            image.draft(None, (GAP * size, GAP * size))
+        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
+            check_image(image)
+            image.draft(None, (REDUCING_GAP * size, REDUCING_GAP * size))
             ImageOps.exif_transpose(image, in_place=True)
-            return np.array(square(rgb(image), size))
+            return np.array(center_square(to_rgb(image), size))
     except BadImage:
         raise
     except UnidentifiedImageError as error:
-        raise BadImage(f"not an image in a format that is read here ({', '.join(FORMATS)})") from error
+        raise BadImage(f"not an image in a format that is read here ({', '.join(IMAGE_FORMATS)})") from error
     except Image.DecompressionBombError as error:
-        raise BadImage(f"more than {MOST_PIXELS} pixels") from error
+        raise BadImage(f"more than {MAX_PIXELS} pixels") from error
     except Exception as error:
         # on damaged bytes the decoders raise a dozen unrelated classes
         raise BadImage(f"damaged ({type(error).__name__}: {error})") from error

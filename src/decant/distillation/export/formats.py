@@ -14,7 +14,8 @@ from decant.distillation.export.onnx import export_onnx
 from decant.distillation.export.quantisation import quantise
 from decant.models import directory, predictions
 from decant.models.predictions import read_split
-from decant.serving.predictor import FILE, Model
+from decant.serving.model_formats import ONNX_FILE, ModelFormat
+from decant.serving.predictor import OnnxPredictor
 from decant.task import Scoring
 from decant.tracking.runs import Run
 
@@ -25,8 +26,8 @@ Metrics = dict[str, float]
 class Exporter:
     """Writes onnx/ and, if asked for, int8/ to a model directory: model.onnx and predictions.parquet in each.
 
-    They are scored as they are served, from raw inputs. Nothing is chosen by the scores on test, except whether the files
-    are accepted.
+    They are scored as they are served, from raw inputs. The scores on test decide nothing, except whether the files are
+    accepted.
     """
 
     prepared: Prepared
@@ -42,14 +43,15 @@ class Exporter:
             UserError: a file that loses more of the primary metric on test than `max_metric_drop`, or a network that
                 cannot be exported.
         """
-        metrics = {name: self.score(folder, file) for name, file in self.write(folder).items()}
+        metrics: dict[str, Metrics] = {name: self.score(folder, name) for name in self.write(folder)}
         check_metric_drop(metrics, self.scoring.primary_metric, self.settings.max_metric_drop)
 
-    def write(self, folder: Path) -> dict[str, Path]:
+    def write(self, folder: Path) -> dict[ModelFormat, Path]:
         """The exported files by format."""
         network, encoder = directory.load(folder, self.prepared.modality)
         rows = encoder.rows(self.prepared.frames)
-        files = {name: folder / name / FILE for name in ("onnx", *(("int8",) if self.settings.int8 else ()))}
+        formats: list[ModelFormat] = ["onnx", "int8"] if self.settings.int8 else ["onnx"]
+        files = {name: folder / name / ONNX_FILE for name in formats}
         for file in files.values():
             file.parent.mkdir()
         export_onnx(network, encoder, rows["validation"][:2], files["onnx"])
@@ -58,13 +60,13 @@ class Exporter:
             quantise(network, encoder, calibration, files["onnx"], files["int8"])
         return files
 
-    def score(self, folder: Path, file: Path) -> Metrics:
-        """Write the predictions of an exported file on test, and compare them with those of the model in `folder`."""
-        name, prepared = file.parent.name, self.prepared
-        logits = Model(folder, name, self.threads)(prepared.modality.raw(prepared.frames["test"]))
+    def score(self, folder: Path, name: ModelFormat) -> Metrics:
+        """Write the predictions of an exported format on test, and compare them with those of the model in `folder`."""
+        file, prepared = folder / name / ONNX_FILE, self.prepared
+        logits = OnnxPredictor(folder, name, self.threads)(prepared.modality.raw(prepared.frames["test"]))
         predictions.write(file.parent, {"test": (prepared.ids("test"), logits)}, prepared.digests)
         metrics = metric_drop(folder, file.parent, prepared, self.scoring) | {"mb": file.stat().st_size / 1e6}
-        report_metrics(name, metrics, self.run)
+        report_metrics(f"student_{name}", metrics, self.run)
         return metrics
 
 
@@ -88,7 +90,7 @@ def metric_drop(before: Path, after: Path, prepared: Prepared, scoring: Scoring)
 def report_metrics(name: str, metrics: Metrics, run: Run) -> None:
     """Print and log metrics of one format."""
     print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in metrics.items()), flush=True)
-    run.metrics({f"{name}/{k}": v for k, v in metrics.items()})
+    run.log_metrics({f"{name}/{k}": v for k, v in metrics.items()})
 
 
 def check_metric_drop(metrics: Mapping[str, Metrics], metric: str, limit: float) -> None:

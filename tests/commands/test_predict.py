@@ -1,0 +1,304 @@
+"""`decant predict` as a user runs it."""
+
+import csv
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from support.model_directories import picture
+from support.paths import ROOT
+
+from decant.serving.predictor import OnnxPredictor
+
+COMMAND = [sys.executable, "-m", "decant.cli", "predict"]
+ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+TEXTS = ["where is my parcel", "", "Ärger \U0001f600, \"quoted\"; 'so'", "a " * 300, "it's late"]
+
+
+def predict(model: Path, *words: str, cwd: Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*COMMAND, "--model", str(model), *words], cwd=cwd, env=ENV, input=given, capture_output=True, check=False
+    )
+
+
+def found(done: subprocess.CompletedProcess[bytes]) -> list[dict]:
+    """The rows of an output that went well."""
+    assert (done.returncode, done.stderr) == (0, b"")
+    return [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]
+
+
+def wanted(model: Path, inputs: list, top_k: int = 0, model_format: str | None = None) -> list[dict]:
+    """The answers of the model itself."""
+    local = OnnxPredictor(model, model_format)
+    return local.records(local(inputs), top_k)
+
+
+def rounded(rows: list[dict]) -> list[dict]:
+    return json.loads(json.dumps(rows), parse_float=lambda x: round(float(x), 4))
+
+
+def test_the_start_imports_no_training_code(texts: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from decant.cli import main\n"
+        f"sys.argv[1:] = ['predict', '--model', {str(texts)!r}]\n"
+        "assert main() == 0\n"
+        "assert not {'torch', 'transformers', 'mlflow', 'pandas', 'pyarrow', 'sklearn', 'rich'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=ENV, input=b"a\n", capture_output=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["text"] == "a"
+
+
+def test_each_line_of_the_standard_input_is_answered_in_order(texts: Path, tmp_path: Path) -> None:
+    answers = [{"text": t, **a} for t, a in zip(TEXTS, wanted(texts, TEXTS), strict=True)]
+    for given in ("\n".join(TEXTS), "\r\n".join(TEXTS) + "\r\n", "\ufeff" + "\n".join(TEXTS) + "\n"):
+        assert rounded(found(predict(texts, cwd=tmp_path, given=given.encode()))) == rounded(answers)
+
+
+def test_nothing_has_no_answers(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("")
+    assert found(predict(texts, "-", "empty.csv", cwd=tmp_path)) == []
+
+
+def write(form: str, file: Path, table: pd.DataFrame) -> None:
+    if form in ("csv", "tsv"):
+        table.to_csv(file, index=False, sep="\t" if form == "tsv" else ",")
+    elif form == "parquet":
+        table.to_parquet(file)
+    else:
+        table.to_json(file, orient="records", lines=True)
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+def test_tables_keep_their_columns(form: str, texts: Path, tmp_path: Path) -> None:
+    lines = ["one\ntwo", *TEXTS]
+    table = pd.DataFrame({"id": range(6), "message": lines, "label": list("abcabc")})
+    write(form, tmp_path / f"t.{form}", table)
+    rows = found(
+        predict(texts, f"t.{form}", "--column", "message", "--model-format", "onnx", "--top-k", "2", cwd=tmp_path)
+    )
+    answers = wanted(texts, lines, 2, "onnx")
+    assert [r["message"] for r in rows] == lines
+    assert [int(r["id"]) for r in rows] == list(range(6))
+    assert [r["label"] for r in rows] == list("abcabc")  # what the table had
+    assert [r["predicted_label"] for r in rows] == [a["label"] for a in answers]
+    assert rounded([r["probabilities"] for r in rows]) == rounded([a["probabilities"] for a in answers])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_json_lines_on_the_standard_input_are_told_from_text(encoding: str, texts: Path, tmp_path: Path) -> None:
+    given = "\n".join(json.dumps({"text": t, "n": i}) for i, t in enumerate(TEXTS))
+    rows = found(predict(texts, cwd=tmp_path, given=given.encode(encoding)))
+    assert [(r["text"], r["n"]) for r in rows] == [(t, i) for i, t in enumerate(TEXTS)]
+
+
+def test_csv_can_be_read_back(texts: Path, tmp_path: Path) -> None:
+    done = predict(texts, "--format", "csv", "--top-k", "2", cwd=tmp_path, given="\n".join(TEXTS).encode())
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode(), newline="")))
+    assert [r["text"] for r in rows] == TEXTS
+    assert [json.loads(r["probabilities"])[r["label"]] for r in rows] == [float(r["score"]) for r in rows]
+
+
+def test_the_ending_of_the_output_says_its_format(texts: Path, tmp_path: Path) -> None:
+    for words in (["--output", "a.csv"], ["--output", "b.csv", "--format", "jsonl"], ["--output", "c.txt"]):
+        assert predict(texts, *words, cwd=tmp_path, given=b"one\n").returncode == 0
+    heads = [(tmp_path / name).read_text()[:5] for name in ("a.csv", "b.csv", "c.txt")]
+    assert heads == ["text,", '{"tex', '{"tex']
+
+
+def test_several_files_are_one_output(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    (tmp_path / "b.csv").write_text("text,n\nthree,3\n")
+    done = predict(texts, "a.txt", "b.csv", "--output", "out.jsonl", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert [json.loads(r)["text"] for r in (tmp_path / "out.jsonl").read_text().splitlines()] == ["one", "two", "three"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["a.txt", "b.csv", "out.jsonl"]
+
+
+def test_a_file_can_be_its_own_output(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+    assert predict(texts, "a.jsonl", "--output", "a.jsonl", cwd=tmp_path).returncode == 0
+    assert set(json.loads((tmp_path / "a.jsonl").read_text())) == {"text", "label", "score"}
+
+
+def test_pairs_are_two_columns(pairs: Path, tmp_path: Path) -> None:
+    table = pd.DataFrame({"text": ["a", "b c"], "text_pair": ["d", "e"], "z": [1, 2]})
+    write("csv", tmp_path / "usual.csv", table)
+    write("csv", tmp_path / "named.csv", table.rename(columns={"text": "one", "text_pair": "two"}))
+    scores = [a["score"] for a in wanted(pairs, [("a", "d"), ("b c", "e")])]
+    for words in (["usual.csv"], ["named.csv", "--column", "one", "--column", "two"]):
+        rows = found(predict(pairs, *words, cwd=tmp_path))
+        assert [r["score"] for r in rows] == pytest.approx(scores, abs=1e-5)
+
+
+def test_images_come_from_files_folders_lists_and_tables(images: Path, tmp_path: Path) -> None:
+    files = {f"shots/{h}.png": picture(h) for h in (30, 50)} | {"shots/deep/60.jpg": picture(60, form="JPEG")}
+    (tmp_path / "shots/deep").mkdir(parents=True)
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "shots/notes.txt").write_text("no image")
+    (tmp_path / "list.txt").write_text("\n".join(files))
+    write("csv", tmp_path / "t.csv", pd.DataFrame({"image": list(files), "id": range(3)}))
+    pd.DataFrame({"image": [{"bytes": c, "path": None} for c in files.values()]}).to_parquet(tmp_path / "a.parquet")
+    pd.DataFrame({"image": list(files.values()), "id": range(3)}).to_parquet(tmp_path / "b.parquet")
+    scores = [a["score"] for a in wanted(images, list(files.values()))]
+    for words in (["shots"], list(files), ["list.txt"], ["t.csv"], ["a.parquet"], ["b.parquet"]):
+        rows = found(predict(images, *words, cwd=tmp_path))
+        assert [r["score"] for r in rows] == pytest.approx(scores, abs=1e-5), words
+        assert ("image" in rows[0]) == (words == ["t.csv"])  # but for the bytes
+    assert [r["file"] for r in found(predict(images, "shots", cwd=tmp_path))] == list(files)
+
+
+# --- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words", "message"),
+    [
+        ("t.csv", "id,message,n\n1,a,2\n", ["--column", "mesage"],
+         "t.csv has no column 'mesage' (did you mean 'message'?); its columns are: id, message, n"),
+        ("t.csv", "id,message\n1,a\n", [],
+         "t.csv has the columns id, message; say which holds the input: --column NAME"),
+        ("t.csv", "text,n\na,1\nb\n", [], "t.csv, line 3: 1 fields, expected 2 as in the header"),
+        ("t.csv", 'text,n\na,1\n"b,2\n', [], "t.csv, line 3: unexpected end of data"),
+        ("t.jsonl", '{"text": "a"}\n\n{"text"\n', [], "t.jsonl, line 3: not JSON"),
+        ("t.jsonl", '{"text": "a"}\n[1]\n', [], "t.jsonl, line 2: list, expected an object or a text"),
+        ("t.jsonl", '{"text": "a"}\n{"texts": "a"}\n', [],
+         "t.jsonl, line 2: no column 'text', which the first row has"),
+        ("t.jsonl", '{"text": "a"}\n{"text": null}\n', [], "t.jsonl, line 2: None (NoneType), expected a text"),
+        ("t.jsonl", '{"text": "a"}\n{"text": "\\ud83d"}\n', [],
+         "t.jsonl, line 2: a text with half of a surrogate pair"),
+        ("t.jsonl", '{"text": "a"}\n{"text": "b", "n": 1}\n', ["--format", "csv"],
+         "a row has columns that the first one lacks"),
+        ("t.parquet", "PAR1", [], "t.parquet cannot be read as Parquet"),
+        ("t.txt", "a\n", ["--output", "no/out"], "there is no folder no for the output"),
+        ("t.txt", "a\n", ["--output", "o.parquet"], "o.parquet cannot be written as .parquet; choose .csv or .jsonl"),
+        ("t.txt", "a\n", ["absent.txt", "gone.csv"],
+         "there is no file absent.txt; give the path of one, or - for the standard input\n"
+         "decant: there is no file gone.csv"),
+        ("t.txt", "a\n", ["."], ". cannot be read: Is a directory"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_answered_is_named(
+    name: str, content: str, words: list[str], message: str, texts: Path, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    done = predict(texts, name, *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith(f"decant: {message}"), done.stderr
+
+
+def test_bytes_that_are_no_text_are_named_by_line(texts: Path, tmp_path: Path) -> None:
+    done = predict(texts, cwd=tmp_path, given="a\ncafé\n".encode("latin-1"))
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"decant: standard input, line 2: not UTF-8; convert it")
+
+
+def test_a_bad_image_is_named(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture())
+    (tmp_path / "b.png").write_bytes(picture()[:300])
+    done = predict(images, "a.png", "b.png", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"decant: b.png: no image (300 bytes), expected one of JPEG")
+    done = predict(images, cwd=tmp_path, given=b"a.png\nc.png\n")
+    assert done.stderr == b"decant: standard input, line 2: c.png cannot be read: No such file or directory\n"
+
+
+def test_a_failure_leaves_the_last_good_output(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("good\n")
+    assert predict(texts, "--output", "out.jsonl", cwd=tmp_path, given=b"\xff").returncode == 2
+    assert [f.name for f in tmp_path.iterdir()] == ["out.jsonl"]
+    assert (tmp_path / "out.jsonl").read_text() == "good\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["predct"], 2, "decant: No such command 'predct'. Did you mean 'predict'? See decant --help."),
+        (["predict", "--model", "absent"], 2, "decant: there is no folder absent; --model names"),
+        (["--help"], 0, ""),
+    ],
+)
+def test_the_command_line_explains_itself(words: list[str], code: int, message: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "decant.cli", *words],
+        env=ENV, cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert done.stderr.startswith(message)
+    assert code or "predict" in done.stdout
+
+
+def test_a_reader_that_leaves_early_is_no_error(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "many.txt").write_text("a\n" * 20_000)
+    done = subprocess.run(
+        ["bash", "-c", '"$@" | head -n 1', "bash", *COMMAND, "--model", str(texts), "many.txt"],
+        env=ENV, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["text"] == "a"
+    assert done.stderr == ""
+
+
+def test_ctrl_c_is_quiet_and_leaves_nothing_half_written(texts: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "--model", str(texts), "--output", "out.jsonl"],
+        env=ENV, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # in the background it is ignored
+    )  # fmt: skip
+    for _ in range(600):
+        if list(tmp_path.glob("*.part")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bar_is_shown_on_a_terminal_alone(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [*COMMAND, "--model", str(texts), "a.txt"],
+        env={**ENV, "TERM": "xterm"}, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs, check=False,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = os.read(ours, 100_000)
+    os.close(ours)
+    assert b"predict" in shown
+    assert [json.loads(r)["text"] for r in done.stdout.splitlines()] == ["one", "two"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["txt", "csv", "jsonl", "parquet"])
+def test_memory_does_not_grow_with_the_rows(form: str, texts: Path, tmp_path: Path) -> None:
+    peaks = []
+    for count in (10_000, 60_000):
+        table = pd.DataFrame({"text": [f"message number {n} about a parcel" for n in range(count)]})
+        if form == "txt":
+            (tmp_path / "t.txt").write_text("\n".join(table["text"]))
+        else:
+            write(form, tmp_path / f"t.{form}", table)
+        command = [*COMMAND, "--model", str(texts), f"t.{form}", "--output", "out.jsonl"]
+        process = subprocess.Popen(command, env=ENV, cwd=tmp_path)
+        peaks.append(0)
+        while process.poll() is None:  # ru_maxrss would begin with the memory of pytest, which forked it
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peaks[-1] = max(peaks[-1], *(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line), 0)
+            time.sleep(0.02)
+        assert process.returncode == 0
+        with (tmp_path / "out.jsonl").open() as lines:
+            assert sum(1 for _ in lines) == count
+    assert 0 < peaks[1] < 1.1 * peaks[0], peaks

@@ -1,0 +1,146 @@
+"""Whatever a user gets wrong is said in a sentence, before any training, and costs nothing that was made before."""
+
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from support.bad_inputs import GOOD, HERE, MINE, TABLE, Bad, Content
+from support.commands import STAGES, Done, forked, run_stage
+from support.paths import ROOT
+
+from decant.core.hashing import digest
+
+SECRET = "s3cret"
+ENV = {"HF_TOKEN": f"hf_{SECRET}", "AWS_SECRET_ACCESS_KEY": SECRET, "MLFLOW_TRACKING_PASSWORD": SECRET}
+SMALL = {"epochs": 1, "control_epochs": 1, "max_length": 16, "batch_size": 16}
+DATA = """_target_: decant.data.table.Table
+train: data/raw/mine.csv
+input: text
+target: intent
+"""
+PICTURES = """_target_: decant.data.folder.Folder
+path: data/raw/pictures
+size: 8
+"""
+WEIGHTS = """_target_: decant.backbone.huggingface.HuggingFace
+path: data/raw/weights
+"""
+ENTRIES = [pytest.param(bad, id=f"{kind}: {bad.name}") for kind, entries in TABLE.items() for bad in entries]
+
+
+def test_the_table_is_long_and_its_names_are_unique() -> None:
+    names = [entry.id for entry in ENTRIES]
+    assert len(names) == len(set(names)) >= 100
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project with all that four stages write, pieces of its own, and weights in a folder."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")  # read by what is imported once for all
+        patch.setenv("PYTHONPATH", str(ROOT / "src"))
+        make(folder)
+        yield folder
+
+
+def make(folder: Path) -> None:
+    shutil.copytree(ROOT / "conf", folder / "conf")
+    for kind, name, text in (("data", "mine", DATA), ("data", "pictures", PICTURES), ("backbone", "weights", WEIGHTS)):
+        (folder / "conf" / kind / f"{name}.yaml").write_text(text)
+    shutil.copytree(ROOT / "data/raw/support", folder / "data/raw/support")
+    for name in ("test", "unlabelled"):  # fewer rows, for speed
+        file = folder / f"data/raw/support/{name}.csv"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:200]))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["use"] |= {"data": "toy", "teacher": "tiny", "student": "tiny", "scratch": "tiny"}
+    for section in ("fine_tune", "distill"):
+        params[section] |= SMALL
+    params["evaluate"]["resamples"] = 10
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    for name in STAGES[:-1]:  # nothing reads what evaluate writes
+        done = forked([name], folder, {}, folder)
+        assert done.code == 0, done.err
+    shutil.copytree(folder / "data/fine_tune", folder / "data/raw/weights")
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the finished project, for a test to spoil."""
+    folder = Path(shutil.copytree(finished, tmp_path / "project"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def put(path: Path, content: Content) -> None:
+    """Make what is at `path` as an entry says."""
+    if callable(content):
+        content = content(path.read_bytes())
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if content is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def arrange(bad: Bad, project: Path) -> None:
+    for name, content in bad.files.items():
+        if name.endswith("/"):
+            (project / name).mkdir()
+        else:
+            put(project / name, content)
+
+
+def check(bad: Bad, done: Done) -> None:
+    assert done.code == 2, done
+    assert bad.culprit in done.err
+    assert bad.remedy in done.err
+    assert "Traceback" not in done.err
+    assert SECRET not in done.out + done.err
+    assert "epoch" not in done.out
+
+
+@pytest.mark.parametrize("bad", ENTRIES)
+def test_what_is_bad_is_named_with_a_remedy_before_training_and_costs_nothing(
+    bad: Bad, project: Path, tmp_path: Path
+) -> None:
+    arrange(bad, project)
+    before = digest(project / "data")
+    done = forked(shlex.split(bad.command), project, ENV | bad.env, tmp_path)
+    check(bad, done)
+    assert digest(project / "data") == before
+    assert not list((project / ".state").rglob("*.ckpt"))
+
+
+TWICE = ("data: no file", "config: section misspelt", "environment: fine-tune without prepare",
+         "command line: experiment with a key misspelt", "command line: predict from no column")  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", [entry for entry in ENTRIES if entry.id in TWICE])
+def test_a_process_of_its_own_says_the_same_as_a_fork(bad: Bad, project: Path, tmp_path: Path) -> None:
+    arrange(bad, project)
+    fork = forked(shlex.split(bad.command), project, ENV | bad.env, tmp_path)
+    module, *words = shlex.split(bad.command)
+    done = run_stage(module, *words, cwd=project, **ENV, **bad.env)
+    assert (done.returncode, done.stdout, done.stderr) == fork
+
+
+@pytest.mark.parametrize(("command", "cleared"), [("prepare", False), ("distill", True)])
+def test_dvc_checkout_is_the_advice_where_dvc_cleared_outputs_away(
+    command: str, cleared: bool, project: Path, tmp_path: Path
+) -> None:
+    done = forked([command, "fine_tune.warmup=2"], project, {"DVC_STAGE": command}, tmp_path)
+    assert done.code == 2
+    assert ("dvc checkout" in done.err) == cleared
+
+
+def test_inputs_with_different_labels_are_counted_by_prepare(project: Path, tmp_path: Path) -> None:
+    put(project / MINE, GOOD + "message 0,b\n")
+    done = forked([*HERE.split(), "prepare.test=0.1"], project, {}, tmp_path)
+    assert done.code == 0, done.err
+    assert "1 inputs stand there with different labels" in done.out

@@ -1,0 +1,223 @@
+"""What a stage runs out of, or into: a loss that is no number, memory, disk; it is told, and nothing good is lost."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.commands import run_stage
+from support.paths import ROOT
+from support.tiny_project import BACKBONES, RUN_OVERRIDES, STAGE_OVERRIDES, RecordedRun, write_prepared, write_teacher
+from transformers import AutoModel
+
+from decant.adapt.full import Full
+from decant.config import compose
+from decant.config.compose import settings
+from decant.core.errors import UserError
+from decant.core.files import read_json, write_json
+from decant.core.hashing import digest
+from decant.core.stage import explained
+from decant.fine_tune import FineTuner
+from decant.models import dropout
+from decant.training import checkpoint, trainer
+from decant.training.train import train
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:The number of training batches"),
+    pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable"),
+]
+TINY = ["use.data=toy", *(f"use.{role}=tiny" for role in ("teacher", "student", "scratch"))]
+
+
+@pytest.fixture
+def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(checkpoint, "SECOND", 0.0)  # epochs here are short
+    write_prepared("text", 3)
+    write_teacher(BACKBONES["text"])
+    return project
+
+
+def tuned(project: Path, learner: Any, *words: str) -> Path:
+    cfg = compose.load([*RUN_OVERRIDES, *STAGE_OVERRIDES, *words])
+    knobs = settings(cfg, "fine_tune")
+    start, folder = Path("data/pretrain_load/teacher"), project / "found"
+    train(cfg, knobs, start, folder, RecordedRun(project / ".state"), learner, Full())
+    return folder
+
+
+class Spoilt(FineTuner):
+    """Its loss is multiplied from the second epoch on."""
+
+    factor = 1.0
+
+    def terms(self, logits: torch.Tensor, batch: Any) -> dict[str, torch.Tensor]:
+        late = self.trainer.training and self.current_epoch > 0
+        return {"loss": super().terms(logits, batch)["loss"] * (self.factor if late else 1.0)}
+
+
+class Nan(Spoilt):
+    factor = float("nan")
+
+
+class Exploding(Spoilt):
+    factor = 1e4
+
+
+@pytest.mark.parametrize(
+    ("learner", "figure"), [(Nan, r"the loss is nan in epoch 2"), (Exploding, r"the loss is 1.\d+e\+04 in epoch 2")]
+)
+def test_a_loss_that_is_lost_stops_the_run_and_the_last_good_state_is_kept(
+    learner: type, figure: str, tiny: Path
+) -> None:
+    with pytest.raises(UserError, match=figure) as caught:
+        tuned(tiny, learner, "trainer.save_minutes=60")
+    said = str(caught.value)
+    assert "and was 1.1 in the first" in said
+    assert "lower fine_tune.lr (now 0.01) or fine_tune.clip (now 1) in params.yaml, which starts anew" in said
+    (kept,) = (tiny / ".state").rglob("*.ckpt")
+    assert f"the last good state is kept in {kept}" in said
+    state = torch.load(kept, weights_only=True)
+    assert state["epoch"] == 0
+    assert all(value.isfinite().all() for value in state["state_dict"].values())
+    assert not (tiny / "found").exists()
+
+
+class Broken(Spoilt):
+    """Its weights are lost between two looks at the loss."""
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.global_step == 4:
+            next(iter(self.network.parameters())).data.fill_(float("inf"))
+
+
+def test_a_state_is_kept_only_if_all_in_it_is_finite(tiny: Path) -> None:
+    with pytest.raises(UserError, match="weights are not finite in epoch 2"):
+        tuned(tiny, Broken, "trainer.save_minutes=0")
+    (kept,) = (tiny / ".state").rglob("*.ckpt")
+    assert all(value.isfinite().all() for value in torch.load(kept, weights_only=True)["state_dict"].values())
+
+
+def test_the_knob_of_a_probe_is_where_it_stands() -> None:
+    knobs = settings(compose.load([], ROOT), "fine_tune")
+    assert trainer.advice(knobs, "probe/") == "lower the lr of the probe (now 0.0002) in conf/adapt/"
+
+
+def test_a_rate_that_is_absurd_is_named(tiny: Path) -> None:
+    with pytest.raises(UserError, match=r"lower fine_tune.lr \(now 1e\+20\)"):
+        tuned(tiny, FineTuner, "fine_tune.lr=1e20")
+
+
+def test_a_batch_in_parts_trains_as_the_whole_does(tiny: Path) -> None:
+    file = Path("data/pretrain_load/teacher/config.json")
+    write_json(file, dropout.with_dropout(read_json(file), 0.0))  # each part would drop others
+    weights = []
+    for parts in (1, 2, 4):
+        shutil.rmtree(tiny / ".state", ignore_errors=True)
+        folder = tuned(tiny, FineTuner, f"trainer.accumulate={parts}", "fine_tune.ema=0.5", "fine_tune.lr=1e-3")
+        weights.append(AutoModel.from_pretrained(folder).state_dict())
+        shutil.rmtree(folder)
+    for name, value in weights[0].items():
+        for other in weights[1:]:
+            torch.testing.assert_close(other[name], value, atol=2e-5, rtol=1e-4)
+
+
+def test_parts_that_a_batch_does_not_have_are_refused(tiny: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot share evenly in 3 parts each; choose a multiple of 3 .* accumulate"):
+        tuned(tiny, FineTuner, "trainer.accumulate=3")
+
+
+def of_memory(kind: str) -> None:
+    if kind == "torch":
+        torch.empty(2**48)
+    if kind == "cuda":
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    bytearray(2**62)
+
+
+@pytest.mark.parametrize("kind", ["torch", "cuda", "python"])
+def test_where_memory_ends_the_knobs_are_named(kind: str) -> None:
+    with pytest.raises(UserError, match=r"not enough memory") as caught, explained("distill"):
+        of_memory(kind)
+    assert "raise accumulate in conf/trainer/" in str(caught.value)
+    assert "lower distill.batch_size or distill.max_length in params.yaml" in str(caught.value)
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(ZeroDivisionError), explained("distill"):
+        1 / 0  # noqa: B018
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 300 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here: that needs root")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_named_costs_no_earlier_output_and_the_stage_runs_when_there_is_room(small_disk: Path) -> None:
+    project = small_disk / "project"
+    (project / "data").mkdir(parents=True)
+    (project / "conf").symlink_to(ROOT / "conf")
+    (project / "data/raw").symlink_to(ROOT / "data/raw")
+    shutil.copy(ROOT / "params.yaml", project)
+    words = [*TINY, "fine_tune.batch_size=8", "fine_tune.epochs=1", "fine_tune.control_epochs=1"]
+    for name in ("prepare", "pretrain_load", "fine_tune"):
+        done = run_stage(name, *words, cwd=project, TMPDIR=str(small_disk))
+        assert done.returncode == 0, done.stderr
+    before = digest(project / "data")
+    room = shutil.disk_usage(small_disk).free
+    with (small_disk / "filler").open("wb") as file:
+        file.write(bytes(room - 3_000_000))
+    done = run_stage("fine_tune", *words, "fine_tune.lr=1e-3", cwd=project, TMPDIR=str(small_disk))
+    assert done.returncode == 2, done.stderr
+    assert "the disk is full" in done.stderr
+    assert "run the same again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert digest(project / "data") == before
+    (small_disk / "filler").unlink()
+    done = run_stage("fine_tune", *words, "fine_tune.lr=1e-3", cwd=project, TMPDIR=str(small_disk))
+    assert done.returncode == 0, done.stderr
+    assert digest(project / "data") != before
+
+
+def test_credentials_are_in_no_log_and_no_file(project: Path) -> None:
+    secrets = {"SHOP_TOKEN": "tok-98hgf7dk2", "AWS_SECRET_ACCESS_KEY": "aws/85hf73hfj29", "HF_TOKEN": "hf_jf83hfA83jf"}
+    (project / "conf").unlink()
+    shutil.copytree(ROOT / "conf", project / "conf")
+    source = "http://reader:pw-hg73hf82@127.0.0.1:9/rows.csv?x=1&token=${oc.env:SHOP_TOKEN}"
+    yaml = f"_target_: decant.data.table.Table\ntrain: {source}\ninput: ${{oc.env:HF_TOKEN}}\ntarget: b\n"
+    (project / "conf/data/mine.yaml").write_text(yaml)
+    done = run_stage("prepare", "use.data=mine", cwd=project, **secrets)
+    assert done.returncode == 2
+    files = [f.read_bytes() for f in project.rglob("*") if f.is_file() and f.name != "mine.yaml"]
+    said = (done.stdout + done.stderr).encode()
+    assert b"127.0.0.1:9" in said
+    for secret in (*secrets.values(), "pw-hg73hf82"):
+        assert not any(secret.encode() in content for content in [said, *files]), secret
+
+
+def test_a_traceback_holds_no_credentials() -> None:
+    script = (
+        "from decant.core import stage; stage.quiet()\n"
+        "raise ValueError('postgresql://me:hunter22@db and tok-98hgf7dk2')"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "SHOP_TOKEN": "tok-98hgf7dk2"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert "ValueError: postgresql://db and ***" in done.stderr
+    assert "hunter22" not in done.stderr
