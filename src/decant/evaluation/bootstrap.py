@@ -82,7 +82,8 @@ def compare_pair(first: BootstrapSamples, second: BootstrapSamples, confidence: 
     A percentile bootstrap over test rows, the same rows for both models (Efron & Tibshirani 1993; Koehn 2004 for its
     use on test sets).
     """
-    retained, retained_interval = None, (None, None)
+    retained: float | None = None
+    retained_interval: Interval | tuple[None, None] = (None, None)
     if second.score > 0:
         retained = first.score / second.score
     if second.resampled.min() > 0:

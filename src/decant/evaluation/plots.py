@@ -15,7 +15,7 @@ matplotlib.use("Agg")  # no screen
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-PNG = {"metadata": {"Software": None}, "dpi": 120}
+PNG: dict[str, Any] = {"metadata": {"Software": None}, "dpi": 120}
 """Without matplotlib's version in the file."""
 BLUE = "#4c72b0"
 GREY = "#aaaaaa"

@@ -160,7 +160,7 @@ def mlflow_metrics(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str
 
 def retained_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """What each student retains of its teacher."""
-    flat = {}
+    flat: dict[str, float] = {}
     for role in ("student", *EXPORTED):
         compared = metrics["compare"].get(comparison(role, "teacher"), {})
         flat |= {f"{role}/{k}": compared[k] for k in (*RETAINED, "agreement") if compared.get(k) is not None}
@@ -177,7 +177,7 @@ def member_metrics(metrics: dict[str, Any]) -> dict[str, float]:
 
 def export_metrics(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, float]:
     """How much faster and smaller than the teacher the exported files are."""
-    flat = {}
+    flat: dict[str, float] = {}
     for role in (r for r in EXPORTED if comparison(r, "student") in metrics["compare"]):
         flat[f"{role}/speedup"] = timings["teacher"]["latency_ms_p50"] / timings[role]["latency_ms_p50"]
         flat[f"{role}/shrinkage"] = metrics["teacher"]["size_mb"] / metrics[role]["size_mb"]
