@@ -9,7 +9,7 @@ from decant.models.directory import Head
 
 
 class MLPHead(HeadOnly):
-    """`HeadOnly` with a layer of `hidden` units (None: no such layer) and, with `one_logit`, a sigmoid for two classes."""
+    """`HeadOnly` with a hidden layer of `hidden` units (None: without), and with `one_logit` a single logit."""
 
     def __init__(self, epochs: int, lr: float, batch_size: int, hidden: int | None, one_logit: bool) -> None:
         super().__init__(epochs, lr, batch_size)

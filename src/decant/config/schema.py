@@ -10,7 +10,7 @@ SplitShare = Annotated[float, Field(gt=0, le=0.5)]
 Count = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Precision = Literal[
-    *("auto", "32-true", "32", "bf16-mixed", "bf16", "16-mixed", "16", "bf16-true", "16-true", "64-true", "64")
+    "auto", "32-true", "32", "bf16-mixed", "bf16", "16-mixed", "16", "bf16-true", "16-true", "64-true", "64"
 ]
 
 
@@ -97,7 +97,7 @@ class Distill(Training):
     init_from: Literal["pretrained", "teacher"]
     """Initial weights of the student: its own `pretrained` ones, or the same layers of the fine-tuned `teacher`."""
     vocabulary: Literal["all", "used"]
-    """`all` tokens of the student's tokenizer, or the ones `used` by train and unlabelled texts, and single characters."""
+    """`all` tokens of the student's tokenizer, or those `used` by train and unlabelled texts, and single characters."""
     dropout: Share | None
     """Dropout of the student when a teacher helps it. null, and always for the control: that of its architecture."""
     online_teacher: bool

@@ -42,7 +42,7 @@ def fingerprint(stage: str, config: Mapping[str, Any]) -> str:
 
 
 def state_id(folder: Path) -> str:
-    """The id of the run whose state is in `folder`, empty if none; another project may have a state at the same path."""
+    """The id of the state in `folder`, empty if there is none; another project may have a state at the same path."""
     file = folder / "name"
     return file.read_text() if file.exists() else ""
 

@@ -41,9 +41,9 @@ TRAINING = ("pretrain_load", "fine_tune", "distill")
 def stage_process(name: str) -> Iterator[None]:
     """Run the block as the process of stage `name`; errors become messages and exit codes.
 
-    Exit code 2 for errors that the user can put right, 1 for errors of decant (with a traceback), 143 after SIGTERM, 130
-    after Ctrl-C (1 in the middle of training). Where DVC is killed, the stage ends too: with code 1 if it has not ended
-    by itself after `GRACE_SECONDS`.
+    Exit code 2 for errors that the user can put right, 1 for errors of decant (with a traceback), 143 after SIGTERM,
+    130 after Ctrl-C (1 in the middle of training). When DVC is killed, the stage ends too: with code 1 if it has not
+    ended by itself after `GRACE_SECONDS`.
     """
     configure_libraries()
     signal.signal(signal.SIGTERM, _terminate)
@@ -92,10 +92,10 @@ def exhaustion_explained(name: str) -> Iterator[None]:
     except Exception as error:
         reason = str(error).partition("\n")[0]
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or DISK_FULL.search(str(error)):
+            free = shutil.disk_usage(".").free / 1e6
             raise UserError(
-                f"the disk is full ({shutil.disk_usage('.').free / 1e6:.0f} MB are free here): {reason}; free some (dvc "
-                "gc --workspace clears old outputs from DVC's cache) and run the same command again: the saved state "
-                "of a training is not lost"
+                f"the disk is full ({free:.0f} MB are free here): {reason}; free some (dvc gc --workspace clears old "
+                "outputs from DVC's cache) and run the same command again: the saved state of a training is not lost"
             ) from error
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or OUT_OF_MEMORY.search(str(error)):
             smaller = f"lower {name}.batch_size or {name}.max_length in params.yaml"

@@ -43,4 +43,4 @@ def pruning_masks(network: nn.Module, share: float) -> dict[str, torch.Tensor]:
     layers = {n: m for n, m in pruned.named_modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d)}
     weights = [(layer, "weight") for layer in layers.values()]
     prune.global_unstructured(weights, prune.L1Unstructured, amount=share)
-    return {f"{name}.weight": layer.weight_mask for name, layer in layers.items()}
+    return {f"{name}.weight": layer.get_buffer("weight_mask") for name, layer in layers.items()}

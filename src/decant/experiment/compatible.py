@@ -29,7 +29,9 @@ def data_problems(experiment: Experiment) -> Iterator[str]:
     backbones = {"teacher": experiment.teacher, "student": experiment.student, "scratch": experiment.scratch}
     for role, backbone in backbones.items():
         if backbone.modality != kind:
-            yield f"{role} {use[role]} is for {backbone.modality} data, but data {use['data']} is {kind}; choose another"
+            yield (
+                f"{role} {use[role]} is for {backbone.modality} data, but data {use['data']} is {kind}; choose another"
+            )
         elif backbone.pairs and not data.pairs:
             yield (
                 f"{role} {use[role]} compares two texts, but an input of data {use['data']} is one; choose another "

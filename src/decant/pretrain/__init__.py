@@ -4,13 +4,16 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from decant.core.errors import UserError
 from decant.task import Task
-from decant.training.job import TrainingJob
+
+if TYPE_CHECKING:  # slow to start: prepare builds these components and trains nothing
+    from decant.training.job import TrainingJob
 
 
 def replace_weights(body: PreTrainedModel, folder: Path) -> None:
@@ -55,5 +58,5 @@ class Pretrain(ABC):
     """What a target of the source data is."""
 
     @abstractmethod
-    def train(self, job: TrainingJob) -> None:
+    def train(self, job: "TrainingJob") -> None:
         """Train the backbone in `job.init_dir` on the source tables; its weights there are replaced."""

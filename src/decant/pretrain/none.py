@@ -1,7 +1,11 @@
 """No pretraining: the teacher's weights are those that its yaml names."""
 
+from typing import TYPE_CHECKING
+
 from decant.pretrain import Pretrain
-from decant.training.job import TrainingJob
+
+if TYPE_CHECKING:  # slow to start
+    from decant.training.job import TrainingJob
 
 
 class NoPretraining(Pretrain):
@@ -9,5 +13,5 @@ class NoPretraining(Pretrain):
 
     needs_source = False
 
-    def train(self, job: TrainingJob) -> None:
+    def train(self, job: "TrainingJob") -> None:
         """Nothing."""

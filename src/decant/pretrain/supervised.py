@@ -1,10 +1,14 @@
 """Supervised pretraining: the network learns the classes of the source data (Yosinski et al. 2014, arXiv:1411.1792)."""
 
+from typing import TYPE_CHECKING
+
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from decant.pretrain import Pretrain, replace_weights, require_architecture
 from decant.task.classify import Classify
-from decant.training.job import TrainingJob
+
+if TYPE_CHECKING:  # slow to start
+    from decant.training.job import TrainingJob
 
 
 class Supervised(Pretrain):
@@ -13,7 +17,7 @@ class Supervised(Pretrain):
     def __init__(self) -> None:
         self.task = Classify()
 
-    def train(self, job: TrainingJob) -> None:
+    def train(self, job: "TrainingJob") -> None:
         """See `Pretrain.train`; the head is left behind.
 
         Raises:

@@ -174,8 +174,8 @@ class LogModel(FileEvent):
     def deliver(self) -> None:
         """See `Event.deliver`."""
         run_id = run_ids.resolve(self.run_id)
-        if not packaging.exists(run_id, self.name):
-            packaging.log(run_id, self.name, Path(self.path), list(self.examples))
+        if not packaging.has_model(run_id, self.name):
+            packaging.log_model(run_id, self.name, Path(self.path), list(self.examples))
 
 
 @dataclass(frozen=True)

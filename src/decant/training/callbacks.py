@@ -132,8 +132,8 @@ def check_finite(trainer: pl.Trainer) -> None:
 class BestWeights(Callback):
     """Keeps, in memory, the weights of the last epoch that is as good on validation as the best.
 
-    As good: within one standard error of the best score so far (Breiman et al. 1984). A small validation set cannot tell
-    such epochs apart, and the later one was trained at a lower learning rate.
+    As good: within one standard error of the best score so far (Breiman et al. 1984). A small validation set cannot
+    tell such epochs apart, and the later one was trained at a lower learning rate.
     """
 
     def __init__(self, network: nn.Module, monitor: str, standard_error: Callable[[float], float]) -> None:

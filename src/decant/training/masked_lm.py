@@ -1,19 +1,33 @@
-"""Masked language modelling: its learner and its metrics."""
+"""Masked language modelling: its rows, network, learner and metrics."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
+from transformers import AutoModelForMaskedLM, PreTrainedModel
 
-from decant.dataset.modality import Batch
+from decant.augment.none import NoAugmentation
+from decant.core.errors import UserError
+from decant.core.files import read_json
+from decant.dataset.modality import Batch, Encoder, Row
+from decant.dataset.prepared import Prepared
+from decant.models import directory, surgery
+from decant.models.directory import Head
 from decant.task.classify.objective import ClassifyObjective
+from decant.training.adaptation import Adapt
+from decant.training.datamodule import DataModule
+from decant.training.job import TrainingJob
 from decant.training.learner import SupervisedLearner
 from decant.training.masking import Masking
+from decant.training.trainer import fit
 
 
 class Perplexity(Metric):
@@ -108,3 +122,47 @@ def states_of(masked: torch.Tensor, backbone: nn.Module) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def train_masked_lm(job: TrainingJob, rate: float) -> PreTrainedModel:
+    """Train the network in `job.init_dir` under a masked-language-model head; `rate`: share of masked tokens.
+
+    Raises:
+        UserError: a tokenizer without a mask token, texts without tokens.
+    """
+    pl.seed_everything(job.seed, verbose=False)
+    hparams = job.hparams
+    encoder = job.prepared.modality.encoder(job.init_dir, hparams.max_length)
+    masking = Masking(encoder.processor, rate)
+    rows = maskable_rows(encoder, masking, job.prepared)
+    data = DataModule(rows["train"], rows["validation"], encoder, hparams.batch_size, job.seed, section=hparams.section)
+    network = masked_lm_network(job.init_dir)
+    objective = MaskedTokens(network.get_input_embeddings().num_embeddings)
+    lr = hparams.lr * read_json(job.init_dir / "manifest.json")["lr_scale"]
+    learner = MaskedLMLearner(network, encoder, objective, hparams, lr, Adapt(), NoAugmentation(), masking=masking)
+    return fit(learner, data, dataclasses.replace(job, objective=objective))
+
+
+def masked_lm_network(folder: Path) -> PreTrainedModel:
+    """The backbone of `folder` under a new masked-language-model head.
+
+    The layer for mean pooling is removed: after it no token has a state of its own.
+    """
+    network = directory.with_head(AutoModelForMaskedLM, folder, Head())
+    surgery.remove_mean_pooling_layer(network.base_model)
+    return network
+
+
+def maskable_rows(encoder: Encoder, masking: Masking, prepared: Prepared) -> dict[str, list[Row]]:
+    """{split: rows} with at least one token that can be masked.
+
+    Raises:
+        UserError: a split without any.
+    """
+    rows = {
+        split: [r for r in encoded if masking.maskable(encoder.stack([r.input])["input_ids"]).any()]
+        for split, encoded in encoder.rows(prepared.frames).items()
+    }
+    if empty := [split for split, split_rows in rows.items() if not split_rows]:
+        raise UserError(f"{', '.join(empty)} of the source data has no text with a token to mask; use another source")
+    return rows

@@ -14,8 +14,8 @@ MASK_SHARE, RANDOM_SHARE = 0.8, 0.1
 class Masking:
     """Masks a share `rate` of each text's tokens, at least one, as BERT does (Devlin et al. 2019, 3.1).
 
-    Special tokens are never chosen; the unknown token is one of them. transformers' collator draws each token by itself,
-    so that a short text may have none.
+    Special tokens are never chosen; the unknown token is one of them. transformers' collator draws each token
+    independently, so that a short text may have no mask.
     """
 
     def __init__(self, tokenizer: Any, rate: float) -> None:

@@ -119,7 +119,8 @@ def divergence_advice(hparams: Training, prefix: str = "") -> str:
     if prefix:
         return f"lower the lr of the {prefix.strip('/')} (now {hparams.lr:g}) in conf/adapt/"
     name = hparams.section
-    return f"lower {name}.lr (now {hparams.lr:g}) or {name}.clip (now {hparams.clip:g}) in params.yaml, which starts the training over"
+    values = f"{name}.lr (now {hparams.lr:g}) or {name}.clip (now {hparams.clip:g})"
+    return f"lower {values} in params.yaml, which starts the training over"
 
 
 def trainer_arguments(trainer: Trainer) -> dict[str, Any]:

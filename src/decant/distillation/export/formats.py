@@ -26,8 +26,8 @@ Metrics = dict[str, float]
 class Exporter:
     """Writes onnx/ and, if asked for, int8/ to a model directory: model.onnx and predictions.parquet in each.
 
-    They are scored as they are served, from raw inputs. Nothing is chosen by the scores on test, except whether the files
-    are accepted.
+    They are scored as they are served, from raw inputs. The scores on test decide nothing, except whether the files are
+    accepted.
     """
 
     prepared: Prepared

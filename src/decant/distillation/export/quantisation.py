@@ -58,8 +58,8 @@ def quantise_dynamic(source: Path, file: Path) -> None:
 def quantise_static(source: Path, file: Path, batches: Iterable[Arrays]) -> None:
     """Write the graph `source` with weights and activations of 8 bits, for convolutional networks.
 
-    The ranges of activations are those on `batches` of inputs (Jacob et al. 2018, arXiv:1712.05877). Each output channel
-    has its own scale: those of depthwise convolutions differ by orders of magnitude.
+    The ranges of activations are those on `batches` of inputs (Jacob et al. 2018, arXiv:1712.05877). Each output
+    channel has its own scale: those of depthwise convolutions differ by orders of magnitude.
     """
     with quantised(onnx.load(source), file) as (before, after):
         quantization.quantize_static(
