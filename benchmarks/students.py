@@ -113,9 +113,9 @@ def section(variant: Variant, study: Study) -> list[str]:
 
 def command(study: Study) -> str:
     """The arguments that `parse_study` makes this study of."""
-    words = ["+".join(variant.text for variant in study.variants), f"seeds={','.join(map(str, study.seeds))}"]
-    words += ["teachers=all"] * study.ensemble
-    return " ".join([*words, f"jobs={study.jobs}", *study.common])
+    arguments = ["+".join(variant.text for variant in study.variants), f"seeds={','.join(map(str, study.seeds))}"]
+    arguments += ["teachers=all"] * study.ensemble
+    return " ".join([*arguments, f"jobs={study.jobs}", *study.common])
 
 
 def describe_ensemble(study: Study, title: str) -> str:
