@@ -19,7 +19,7 @@ pytestmark = [
 ]
 STUB = ROOT / "tests/support/stub_stage.py"
 ALL = ["prepare", "pretrain-load", "fine-tune", "distill", "evaluate"]
-Change = Callable[[Path], None]
+Change = Callable[[Path], object]
 
 
 def value(key: str, new: object) -> Change:
@@ -73,7 +73,7 @@ def comment_everywhere(*packages: str) -> Change:
 
 def new_file(file: str, content: str = "") -> Change:
     """A file that was not there."""
-    return lambda project: None if (project / file).write_text(content) else None
+    return lambda project: (project / file).write_text(content)
 
 
 CASES: dict[str, list[tuple[str, Change, list[str]]]] = {
