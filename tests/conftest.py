@@ -1,4 +1,11 @@
-"""Fixtures that test modules share: projects, small tables, model directories."""
+"""Fixtures that test modules share: projects, small tables, model directories; and which tests share a worker."""
+
+import os
+
+# before torch is imported, here and in what tests start: networks as small as the tests' lose time with more threads,
+# and waiting threads of OpenMP that spin slow down the other test worker
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["GOMP_SPINCOUNT"] = "1000"
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,13 +40,10 @@ def rows() -> pd.DataFrame:
     )
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """A pinned number of threads, as in a stage; networks as small as the tests' lose by more."""
-    before = torch.get_num_threads()
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """One thread per test process: networks as small as those of the tests lose by more, and so do busy neighbours."""
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

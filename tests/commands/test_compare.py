@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-
 from decant.commands import compare, seeds
 from decant.config.schema import Evaluate
 from decant.core.errors import UserError

@@ -364,4 +364,4 @@ def test_an_experiment_that_is_stopped_leaves_git_as_it_was(way: str, tmp_path: 
     assert "?? mine.txt" in run_in(folder, "git", "status", "--short").stdout
     with pytest.raises(ProcessLookupError):  # nothing goes on by itself
         os.killpg(process.pid, 0)
-    assert {found.info.status for found in kill.found(folder)} <= {"FINISHED", "KILLED", "FAILED"}
+    assert {found.info.status for found in kill.mlflow_runs(folder)} <= {"FINISHED", "KILLED", "FAILED"}

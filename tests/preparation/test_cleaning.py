@@ -5,7 +5,7 @@ import pytest
 from support.tables import keyed, loaded, table_source
 
 from decant.core.errors import UserError
-from decant.data import numbered
+from decant.data import with_row_ids
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
 from decant.preparation import cleaning
@@ -72,7 +72,7 @@ def test_a_class_that_train_lacks_is_refused(rows: pd.DataFrame) -> None:
 
 
 def test_duplicate_ids_are_refused(rows: pd.DataFrame) -> None:
-    made = {"train": numbered(rows.rename(columns={"text": "input", "intent": "target"}), "train", "target")}
+    made = {"train": with_row_ids(rows.rename(columns={"text": "input", "intent": "target"}), "train", "target")}
     made["train"]["row_id"] = "same"
     with pytest.raises(UserError, match="11 duplicate ids"):
         cleaned(made)
@@ -87,7 +87,7 @@ def test_targets_that_cannot_be_read_are_told_by_split_with_all_other_problems()
     frame = pd.DataFrame({"input": ["a", ""], "target": ["1", "x"]})
     with pytest.raises(UserError) as caught:
         cleaning.clean(
-            {"train": numbered(frame, "train")},
+            {"train": with_row_ids(frame, "train")},
             Table(train="x", input="t", target="y"),
             Text(),
             Regress(low=0.0, high=5.0).target,

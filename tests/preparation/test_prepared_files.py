@@ -8,7 +8,7 @@ from support.tables import keyed
 
 from decant.config.schema import Prepare
 from decant.core.files import read_json
-from decant.data import numbered
+from decant.data import with_row_ids
 from decant.data.table import Table
 from decant.preparation import splits
 from decant.preparation.prepared_files import encode, write_prepared
@@ -25,7 +25,7 @@ def settings(labels_per_class: int | None = None, validation: float = 0.2) -> Pr
 
 
 def test_unlabelled_rows_may_have_an_empty_label(rows: pd.DataFrame) -> None:
-    frame = numbered(rows.rename(columns={"text": "input"}).assign(target=None), "unlabelled")
+    frame = with_row_ids(rows.rename(columns={"text": "input"}).assign(target=None), "unlabelled")
     assert encode(frame, CLASSES, ["bills"])["target"].tolist() == [-1] * len(rows)
 
 

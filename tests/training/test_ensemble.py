@@ -17,7 +17,7 @@ from decant.config import compose
 from decant.config.compose import piece
 from decant.core.errors import UserError
 from decant.core.files import read_json
-from decant.dataset.modality import of
+from decant.dataset.modality.by_size import modality_of
 from decant.dataset.prepared import Prepared, read_prepared
 from decant.evaluation import report
 from decant.evaluation.members import joint
@@ -70,7 +70,7 @@ class Regression(Classify):
 def table(inputs: list[str], targets: list[int]) -> Prepared:
     ids = [f"train-{i}" for i in range(len(inputs))]
     frame = pd.DataFrame({"row_id": ids, "input": inputs, "target": targets})
-    return Prepared({"train": frame}, [str(t) for t in sorted(set(targets))], {"train": "digest"}, of(None))
+    return Prepared({"train": frame}, [str(t) for t in sorted(set(targets))], {"train": "digest"}, modality_of(None))
 
 
 BALANCED = table([f"message {i}" for i in range(90)], [0] * 60 + [1] * 30)
@@ -283,7 +283,7 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
 
 def test_the_ensemble_answers_with_what_its_predictions_say(prepared: Prepared) -> None:
     loaded = [directory.load(folder, prepared.modality) for folder in members(fine_tune.OUT)]
-    answer = joint([encoder.answer(network) for network, encoder in loaded], piece(here(), "task"))
+    answer = joint([encoder.predict_fn(network) for network, encoder in loaded], piece(here(), "task"))
     found = answer(prepared.modality.raw(prepared.frames["test"])).numpy()
     np.testing.assert_allclose(found, logits(fine_tune.OUT, "test", prepared), atol=1e-4)
 

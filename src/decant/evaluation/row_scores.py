@@ -34,7 +34,9 @@ class RowScores:
     metadata: Metadata
 
 
-def write(file: Path, row_ids: Sequence[str], statistics: Mapping[str, np.ndarray], metadata: Metadata) -> None:
+def write(
+    file: Path, row_ids: "Sequence[str] | pd.Series[str]", statistics: Mapping[str, np.ndarray], metadata: Metadata
+) -> None:
     """Write the statistics (N, K) of each model."""
     columns = {role: list(values.astype(float)) for role, values in statistics.items()}
     table = pa.Table.from_pandas(pd.DataFrame({"row_id": row_ids, **columns}), preserve_index=False)

@@ -7,6 +7,7 @@ import pandas as pd
 from decant.core.errors import UserError
 from decant.data import Source
 from decant.dataset.modality import Modality
+from decant.preparation.stored_inputs import stored_inputs
 from decant.task import Tables, Target
 
 PRIORITY = ("test", "validation", "train", "unlabelled")
@@ -61,7 +62,7 @@ def read_inputs(
     split: str, frame: pd.DataFrame, source: Source, modality: Modality, problems: list[str]
 ) -> pd.DataFrame:
     """`frame` with inputs as they are stored, and their keys; empty ones are dropped, or added to `problems`."""
-    frame, reasons = modality.read(frame)
+    frame, reasons = stored_inputs(frame, modality)
     frame = frame.assign(key=modality.duplicate_keys(frame))
     empty = frame["key"] == ""
     if source.empty == "drop":
