@@ -1,4 +1,11 @@
-"""Fixtures that test modules share: projects, small tables, model directories."""
+"""Fixtures that test modules share: projects, small tables, model directories; and which tests share a worker."""
+
+import os
+
+# before torch is imported, here and in what tests start: networks as small as the tests' lose time with more threads,
+# and waiting threads of OpenMP that spin slow down the other test worker
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["GOMP_SPINCOUNT"] = "1000"
 
 from collections.abc import Iterator
 from pathlib import Path

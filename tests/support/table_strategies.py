@@ -58,7 +58,7 @@ class Case:
     files: dict[str, bytes]
     source: dict[str, Any]
     task: Task
-    knobs: Prepare
+    settings: Prepare
     seed: int
 
 
@@ -82,7 +82,7 @@ def cases(draw: st.DrawFn) -> Case:
         ending = name.partition(".")[2]
         columns = table(draw, split, classes, kind, spoilt if draw(often) else {}, ending)
         files[name] = damaged(draw, WRITERS[ending](columns))
-    return Case(files, source(draw, names, classes), task(draw, kind), knobs(draw), draw(st.integers(0, 2)))
+    return Case(files, source(draw, names, classes), task(draw, kind), settings(draw), draw(st.integers(0, 2)))
 
 
 rarely = st.sampled_from([False] * 7 + [True])
@@ -163,11 +163,15 @@ def task(draw: st.DrawFn, kind: str) -> Task:
     return MultiLabel(0.5, draw(st.sampled_from(["refuse", "drop"])), draw(st.integers(1, 3)))
 
 
-def knobs(draw: st.DrawFn) -> Prepare:
+def settings(draw: st.DrawFn) -> Prepare:
     """The section `prepare` of params.yaml."""
     shares = st.sampled_from([0.01, 0.15, 0.2, 0.5])
-    few = draw(st.sampled_from([None, None, None, 2, 3, 9]))
-    return Prepare(draw(shares), draw(shares), few, draw(st.sampled_from([0, 0, 0, 1, 3])))
+    return Prepare(
+        validation=draw(shares),
+        test=draw(shares),
+        labels_per_class=draw(st.sampled_from([None, None, None, 2, 3, 9])),
+        augmented_copies=draw(st.sampled_from([0, 0, 0, 1, 3])),
+    )
 
 
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
