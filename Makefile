@@ -1,52 +1,45 @@
-# make alone prints what there is.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 TRAINER ?= $(or $(DECANT_TRAINER),auto)
 PORT ?= 5000
+STORE = $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
+PYTEST = python -m pytest --numprocesses 2 --dist loadgroup
+NEWER = import sys; sys.exit(sys.version_info < (3, 11) and "decant needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make PYTHON=python3.12 setup")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DECANT_TRAINER := $(TRAINER)
 
-.PHONY: help setup experiment verify test fast lint audit ui constraints clean
-
-help: ## what can be done
+.PHONY: help setup experiment verify test fast nightly lint audit ui constraints clean
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
-
-setup: .venv/ready ## make .venv and install what constraints.txt pins
-
+setup: .venv/ready ## create .venv with the versions that constraints.txt pins
 .venv/ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "decant needs Python 3.11 or newer; found " + sys.version.split()[0] + "; try make PYTHON=python3.12 setup")'
+	@$(PYTHON) -c '$(NEWER)'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
-
 experiment: .venv/ready ## run the pipeline as a DVC experiment: make experiment EXPERIMENT=digits ARGS="-S distill.epochs=8" SEEDS=5 TRAINER=cpu
 	@exec decant experiment $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
-
-verify: .venv/ready ## make the committed experiment again from nothing, and compare its bytes
+verify: .venv/ready ## reproduce the committed experiment from nothing and compare the bytes
 	@decant verify
-
-test: .venv/ready ## all tests, end to end included
-	python -m pytest --numprocesses 2 --dist loadfile
-
-fast: .venv/ready ## the quick tests, about five minutes
-	python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
-
-lint: .venv/ready ## style, formatting and types
+fast: .venv/ready ## the quick tests
+	$(PYTEST) -m "not slow and not nightly"
+test: .venv/ready ## the tests that a change has to pass, end to end included
+	$(PYTEST) -m "not nightly"
+nightly: .venv/ready ## all tests
+	$(PYTEST)
+lint: .venv/ready ## style, formatting, types, and the layers of packages
 	ruff check .
 	ruff format --check .
 	mypy
-
-audit: .venv/ready ## look for the pinned versions in the list of known vulnerabilities (needs the network)
+	lint-imports
+audit: .venv/ready ## look up the pinned versions in the lists of known vulnerabilities (needs the network)
 	pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --ignore-vuln CVE-2025-69872 # see SECURITY.md
-
+# without its workers for GenAI jobs, which take 2 GB
 ui: .venv/ready ## the MLflow UI on the runs made here: http://127.0.0.1:5000
-	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" --host 127.0.0.1 --port $(PORT)
-
-constraints: ## pin the newest versions that go together, from a fresh environment
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri "$(STORE)" --host 127.0.0.1 --port $(PORT)
+constraints: ## pin the newest versions that work together, from a fresh .venv
 	rm -rf .venv && $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --editable '.[dev]'
-	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
-	@touch .venv/ready
-
-clean: ## remove outputs and caches of runs; .venv, MLflow runs and DVC's cache stay
-	rm -rf .state/prepare .state/pretrain_load .state/fine_tune .state/distill .state/evaluate data/prepare data/pretrain_load data/fine_tune data/distill data/evaluate .pytest_cache .mypy_cache .ruff_cache
+	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt && touch .venv/ready
+clean: ## delete outputs and caches of runs; .venv, MLflow runs and DVC's cache stay
+	rm -rf $(foreach stage,prepare pretrain_load fine_tune distill evaluate,.state/$(stage) data/$(stage)) .*_cache

@@ -1,34 +1,32 @@
-"""Every adaptation on few labels: quality over seeds and cost, written to benchmarks/adapt.md.
+"""Quality over seeds and cost of every adaptation on few labels, written to benchmarks/adapt.md.
 
 DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/adapt.py [set ...] [key=value ...]
 
-Default: all of SETS, over SEEDS unless a seed is given. The experiment is conf/experiment/<set>.yaml, values change
-it; `scratch` is its network from scratch, the control.
+Default: all of SETS, over SEEDS unless a seed is given. A set is a file of conf/experiment/; key=value changes it. The
+control `scratch` is the experiment's network without pretraining.
 """
 
+import dataclasses
 import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import sections
-from omegaconf import DictConfig
+import workspaces
 
-from decant import prepare, pretrain_load
-from decant.config import compose
-from decant.core.files import read_json
-from decant.core.stage import keep_memory, quiet, threads
-from decant.dataset.prepared import read_prepared
-from decant.evaluation.report import pipes
-from decant.fine_tune import FineTuner
+from decant import fine_tune, prepare, pretrain_load
+from decant.core.stage import keep_freed_memory, pin_threads
+from decant.dataset.prepared import Prepared
+from decant.evaluation.report import markdown_table
 from decant.models.predictions import read_split
-from decant.task import Task
+from decant.task import Scoring
 from decant.tracking.runs import Run
-from decant.training.train import PRETRAINED, train
+from decant.training.job import PRETRAINED
+from decant.training.train import train
 
 SEEDS = (0, 1, 2)
 SETS: dict[str, dict[str, list[str]]] = {
@@ -53,109 +51,108 @@ SETS: dict[str, dict[str, list[str]]] = {
         "scratch": [],
     },
 }
-"""Adaptations by set, with what differs from the experiment."""
-COLUMNS = ("adaptation", "test %, mean ± s over seeds", "each seed", "seconds per epoch", "epochs", "seconds in all")
+"""{experiment: {adaptation: what it changes of the experiment}}."""
+COLUMNS = ("adaptation", "test %, mean ± std over seeds", "each seed", "seconds per epoch", "epochs", "seconds in all")
 
 
-class Figures(Run):
-    """Keeps what would go to MLflow."""
+class Measurement(NamedTuple):
+    """One training with one seed."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: dict[str, list[float]] = {}
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """See `Run.log_metrics`."""
-        for key, value in metrics.items():
-            self.kept.setdefault(key, []).append(value)
+    score: float
+    """Primary metric on test, times 100."""
+    epoch_seconds: float
+    epochs: int
+    seconds: float
 
 
-def main(words: list[str]) -> None:
+Measurements = dict[str, list[Measurement]]
+"""One for each seed, by adaptation."""
+
+
+def main(arguments: list[str]) -> None:
     """Run each set and write its section."""
-    quiet()
-    names, values = sections.split(words)
+    names, overrides = sections.split_arguments(arguments)
     for name in names or list(SETS):
-        os.chdir(sections.workspace(f"adapt-{name}"))
-        results: dict[str, list[tuple[float, float, float, float]]] = {}
-        for seed in seeds(values):
-            cfg = compose.load([*compose.experiment(name), *values, f"seed={seed}"])
-            threads(cfg.trainer.threads)
-            keep_memory()
-            prepare.main(cfg, Run())
-            pretrain_load.main(cfg, Run())
+        folder = workspaces.workspace(f"adapt-{name}")
+        os.chdir(folder)
+        measurements: Measurements = {adapt: [] for adapt in SETS[name]}
+        for seed in seeds(overrides):
+            write_inputs(name, [*overrides, f"seed={seed}"])
             for adapt in SETS[name]:
-                results.setdefault(adapt, []).append(measured(name, adapt, [*values, f"seed={seed}"]))
-        sections.write("adapt.md", sections.title(name, values), section(name, values, results))
+                measurements[adapt].append(measure(name, adapt, [*overrides, f"seed={seed}"]))
+        lines = section(name, overrides, measurements, folder)
+        sections.write("adapt.md", sections.title(name, overrides), lines)
 
 
-def seeds(values: list[str]) -> Sequence[int]:
-    """Those of the command line, or SEEDS."""
-    return [int(v.removeprefix("seed=")) for v in values if v.startswith("seed=")] or SEEDS
+def seeds(overrides: Sequence[str]) -> Sequence[int]:
+    """The seeds on the command line, or SEEDS."""
+    return [int(v.removeprefix("seed=")) for v in overrides if v.startswith("seed=")] or SEEDS
 
 
-def measured(name: str, adapt: str, values: list[str]) -> tuple[float, float, float, float]:
-    """Headline figure on test, seconds per epoch, epochs, seconds in all, of one training."""
-    chosen = [f"use.adapt={'full' if adapt == 'scratch' else adapt}", *SETS[name][adapt]]
-    cfg = compose.load([*compose.experiment(name), *values, *chosen])
-    figures, start = Figures(), time.perf_counter()
-    role = "scratch" if adapt == "scratch" else "teacher"
+def write_inputs(name: str, overrides: Sequence[str]) -> None:
+    """Run the stages before fine-tune in the working directory."""
+    experiment = workspaces.load(name, overrides)
+    pin_threads(experiment.trainer.threads)
+    keep_freed_memory()
+    prepare.main(experiment, Run())
+    pretrain_load.main(experiment, Run())
+
+
+def measure(name: str, adapt: str, overrides: Sequence[str]) -> Measurement:
+    """Train with one adaptation in the working directory."""
+    component, role = ("full", "scratch") if adapt == "scratch" else (adapt, "teacher")
+    experiment = workspaces.load(name, [*overrides, f"use.adapt={component}", *SETS[name][adapt]])
+    run, start = workspaces.RecordedRun(), time.perf_counter()
+    job = dataclasses.replace(fine_tune.teacher_job(experiment, run), init_dir=PRETRAINED / role)
     with tempfile.TemporaryDirectory() as folder:
-        knobs = compose.settings(cfg, "fine_tune")
-        train(
-            cfg,
-            knobs,
-            PRETRAINED / role,
-            Path(folder),
-            figures,
-            FineTuner,
-            compose.piece(cfg, "adapt"),
-            splits=["test"],
-        )
+        train(job, Path(folder), splits=["test"])
         seconds = time.perf_counter() - start
-        score = headline(cfg, Path(folder))
-    epochs = len(figures.kept["validation/loss"])
-    return score, figures.kept["epoch_seconds"][-1], epochs, seconds
+        score = test_score(Path(folder), job.prepared, experiment.task.scoring)
+    return Measurement(score, run.metrics["epoch_seconds"][-1], len(run.metrics["validation/loss"]), seconds)
 
 
-def headline(cfg: DictConfig, folder: Path) -> float:
-    """The task's headline figure of a model directory on test, in percent."""
-    prepared = read_prepared()
-    task: Task = compose.piece(cfg, "task")
-    target = np.stack(prepared.frames["test"]["target"].to_list())
-    return 100 * task.scoring.score(read_split(folder, "test", prepared), target)
+def test_score(folder: Path, prepared: Prepared, scoring: Scoring) -> float:
+    """The primary metric of a model directory on test, times 100."""
+    return 100 * scoring.score(read_split(folder, "test", prepared), workspaces.test_targets(prepared))
 
 
-def section(name: str, values: list[str], results: dict[str, list[tuple[float, float, float, float]]]) -> str:
-    """The table of one set, with how it was made."""
-    rows = []
-    for adapt, runs in results.items():
-        scores, epoch, epochs, seconds = (list(column) for column in zip(*runs, strict=True))
-        rows.append([
-            adapt,
-            f"{statistics.mean(scores):.1f}" + (f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""),
-            ", ".join(f"{score:.1f}" for score in scores),
-            f"{statistics.median(epoch):.3f}",
-            f"{epochs[0]:.0f}",
-            f"{statistics.median(seconds):.0f}",
-        ])  # fmt: skip
-    sizes = {s: c["rows"] for s, c in read_json(Path("data/prepare/card.json"))["splits"].items()}
-    times = {row[0]: float(row[3]) for row in rows}
-    differing = [f"{adapt}: `{' '.join(words)}`" for adapt, words in SETS[name].items() if words]
-    lines = [
-        f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seeds: {', '.join(map(str, seeds(values)))}.",
-        sections.machine(values),
-        f"Experiment: conf/experiment/{name}.yaml{'; ' + ', '.join(differing) if differing else ''}.",
-        "Seconds: median over seeds; an epoch with its validation; in all: features, test and saving included.",
-        *(
-            [f"An epoch of head costs {times['full'] / times['head']:.0f} times less than one of full."]
-            if {"full", "head"} <= times.keys()
-            else []
-        ),
+def section(name: str, overrides: Sequence[str], measurements: Measurements, folder: Path) -> list[str]:
+    """The lines of one set: its table, and how it was measured."""
+    changes = ", ".join(f"{adapt}: `{' '.join(overrides)}`" for adapt, overrides in SETS[name].items() if overrides)
+    return [
+        f"{workspaces.describe_rows(folder)} Seeds: {', '.join(map(str, seeds(overrides)))}.",
+        sections.machine(overrides),
+        f"Experiment: conf/experiment/{name}.yaml{changes and f'; {changes}'}.",
+        "Seconds: median over seeds; per epoch with its validation; in all with features, test and saving.",
+        *cost_of_head({adapt: epoch_seconds(runs) for adapt, runs in measurements.items()}),
         "",
-        *pipes(COLUMNS, rows),
+        markdown_table(COLUMNS, [row(adapt, runs) for adapt, runs in measurements.items()]),
     ]
-    return "\n".join(lines)
+
+
+def cost_of_head(seconds: dict[str, float]) -> list[str]:
+    """How much cheaper an epoch of the head is than one of all weights, if both were measured."""
+    if not {"full", "head"} <= seconds.keys():
+        return []
+    return [f"An epoch of head costs {seconds['full'] / seconds['head']:.0f} times less than one of full."]
+
+
+def epoch_seconds(runs: Sequence[Measurement]) -> float:
+    """Median over seeds."""
+    return statistics.median(run.epoch_seconds for run in runs)
+
+
+def row(adapt: str, runs: Sequence[Measurement]) -> list[str]:
+    """The cells of one adaptation under COLUMNS."""
+    return [
+        adapt,
+        sections.mean_and_std([run.score for run in runs], digits=1),
+        ", ".join(f"{run.score:.1f}" for run in runs),
+        f"{epoch_seconds(runs):.3f}",
+        f"{runs[0].epochs}",
+        f"{statistics.median(run.seconds for run in runs):.0f}",
+    ]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sections.run(main, __doc__)

@@ -1,75 +1,98 @@
-"""How often `decant compare` tells apart what is the same: seeds of one experiment, on the same test rows.
+"""False positives of `decant compare`: how often it finds a difference between seeds of one experiment.
 
-python benchmarks/alarms.py name [seeds=20] [key=value ...]
+python benchmarks/alarms.py <experiment> [seeds=20] [key=value ...]
 
-Trains the student alone for each seed on the data that the experiment's own seed has split, compares each two seeds by
-their rows, and random groups of five seeds by their means. Written to benchmarks/alarms.md.
+Trains the student without a teacher for each seed, on the splits of the experiment's own seed. Compares every pair of
+seeds by their test rows, and random groups of five seeds by their means. Written to benchmarks/alarms.md.
 """
 
 import shutil
-import sys
+from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import sections
-from experiments import execute
+import workspaces
 
-from decant.commands import compare
-from decant.config import compose
+from decant.commands.compare import Comparison, compare_rows, compare_seeds
+from decant.config.schema import Evaluate
 from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distill import OUT
-from decant.evaluation.report import pipes
+from decant.evaluation.report import markdown_table
 from decant.models.predictions import read_split
 from decant.task import Scoring
 
 GROUP, GROUPS = 5, 2000
+"""Seeds in a group, and how many pairs of groups are drawn."""
 LEVELS = (0.95, 0.9)
-COLUMNS = ("compared", "pairs", *(f"told apart at {level:.0%}" for level in LEVELS))
+COLUMNS = ("compared", "pairs", *(f"significant at {level:.0%}" for level in LEVELS))
 
 
-def main(words: list[str]) -> None:
-    """Train what is missing and write the section."""
-    names, values = sections.split(words)
-    seeds = next((int(w.partition("=")[2]) for w in values if w.startswith("seeds=")), 20)
-    values = [w for w in values if not w.startswith("seeds=")] + ["use.loss=none"]
-    title = sections.title(names[0], values)
-    folder = sections.workspace(f"alarms-{title}")
+def main(arguments: list[str]) -> None:
+    """Train the seeds that are missing and write the section."""
+    names, values = sections.split_arguments(arguments)
+    name = sections.one_name(names)
+    options, overrides = sections.split_options(values, ["seeds"])
+    overrides.append("use.loss=none")
+    title = sections.title(name, overrides)
+    folder = workspaces.workspace(f"alarms-{title}")
+    students = train_students(name, overrides, sections.number(options, "seeds", 20), folder)
+    lines = section(name, overrides, students, folder)
+    sections.write("alarms.md", title, lines)
+
+
+def train_students(name: str, overrides: Sequence[str], seeds: int, folder: Path) -> list[Path]:
+    """The model directory of each seed; those that exist are not trained again."""
     for stage in ("prepare", "pretrain_load"):
         if not (folder / "data" / stage).exists():
-            execute(stage, names[0], values, folder)
-    for seed in range(seeds):
-        made = folder / f"seed_{seed}"
-        if not made.exists():
-            execute("distill", names[0], [*values, f"seed={seed}"], folder)
-            shutil.move(folder / OUT, made)
-    cfg = compose.load([*compose.experiment(names[0], sections.ROOT), *values], sections.ROOT)
-    scoring: Scoring = compose.piece(cfg, "task").scoring
-    knobs = compose.settings(cfg, "evaluate")
-    prepared = read_prepared(folder / PREPARED)
-    target = np.stack(prepared.frames["test"]["target"].to_list())
-    logits = [read_split(folder / f"seed_{s}", "test", prepared) for s in range(seeds)]
-    sums = [scoring.sufficient_statistics(values, target) for values in logits]
-    scores = scoring.primary_metric_from(np.stack([s.sum(0) for s in sums]))
-    rows = [compare.compare_rows(a, b, scoring, knobs, 0) for a, b in combinations(sums, 2)]
-    draw = np.random.default_rng(0)
-    shuffled = [draw.permutation(scores)[: 2 * GROUP] for _ in range(GROUPS)]
-    means = [compare.compare_seeds(s[:GROUP], s[GROUP:], knobs) for s in shuffled]
-    told = [
-        [kind, f"{len(found):,}", *(f"{100 * share(found, level):.1f} %" for level in LEVELS)]
-        for kind, found in (("two seeds, by rows", rows), (f"{GROUP} and {GROUP} seeds, by means", means))
+            workspaces.run_stage(stage, workspaces.all_overrides(name, overrides), folder)
+    students = [folder / f"seed_{seed}" for seed in range(seeds)]
+    for seed, student in enumerate(students):
+        if not student.exists():
+            workspaces.run_stage("distill", workspaces.all_overrides(name, [*overrides, f"seed={seed}"]), folder)
+            shutil.move(folder / OUT, student)
+    return students
+
+
+def section(name: str, overrides: Sequence[str], students: Sequence[Path], folder: Path) -> list[str]:
+    """The lines of one experiment: its table, and how it was measured."""
+    experiment, prepared = workspaces.load(name, overrides), read_prepared(folder / PREPARED)
+    scoring, targets = experiment.task.scoring, workspaces.test_targets(prepared)
+    statistics = [scoring.sufficient_statistics(read_split(s, "test", prepared), targets) for s in students]
+    scores = scoring.primary_metric_from(np.stack([s.sum(0) for s in statistics]))
+    comparisons = {
+        "two seeds, by rows": compare_by_rows(statistics, scoring, experiment.evaluate),
+        f"{GROUP} and {GROUP} seeds, by means": compare_by_means(scores, experiment.evaluate),
+    }
+    rows = [[title, f"{len(found):,}", *significant_shares(found)] for title, found in comparisons.items()]
+    return [
+        f"The student without a teacher over {len(students)} seeds: {scoring.primary_metric} x 100 is "
+        f"{sections.mean_and_std(list(100 * scores))} on {len(targets):,} test rows. Pairs overlap: these shares "
+        "are of one experiment, not of many.",
+        sections.machine(overrides),
+        "",
+        markdown_table(COLUMNS, rows),
     ]
-    spread = f"{100 * scores.mean():.2f} ± {100 * scores.std(ddof=1):.2f}"
-    head = (
-        f"The student alone over {seeds} seeds: {scoring.primary_metric} x 100 is {spread} on {len(target):,} test rows. "
-        "Pairs overlap, so these shares are of one experiment, not of many."
-    )
-    sections.write("alarms.md", title, "\n".join([head, sections.machine(values), "", *pipes(COLUMNS, told)]))
 
 
-def share(found: list[compare.Comparison], confidence: float) -> float:
-    """How many are told apart at a level, by their p-value."""
-    return float(np.mean([f.p < 1 - confidence for f in found]))
+def compare_by_rows(statistics: Sequence[np.ndarray], scoring: Scoring, settings: Evaluate) -> list[Comparison]:
+    """Every pair of seeds, from their sufficient statistics (N, K)."""
+    return [compare_rows(a, b, scoring, settings, seed=0) for a, b in combinations(statistics, 2)]
+
+
+def compare_by_means(scores: np.ndarray, settings: Evaluate) -> list[Comparison]:
+    """Random pairs of groups of seeds, from the primary metric (S,) of each seed."""
+    generator = np.random.default_rng(0)
+    samples = [generator.permutation(scores)[: 2 * GROUP] for _ in range(GROUPS)]
+    return [compare_seeds(s[:GROUP], s[GROUP:], settings) for s in samples]
+
+
+def significant_shares(comparisons: Sequence[Comparison]) -> list[str]:
+    """The share of comparisons that are significant at each of LEVELS."""
+    p = np.array([comparison.p for comparison in comparisons])
+    return [f"{100 * np.mean(p < 1 - level):.1f} %" for level in LEVELS]
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sections.run(main, __doc__)

@@ -1,62 +1,49 @@
 """Quality and cost of whole experiments, written to benchmarks/experiments.md.
 
-DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/experiments.py name ... [key=value ...]
+DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/experiments.py <experiment> ... [key=value ...]
 
-`name` is a file of conf/experiment/; values change it. Each runs the five stages in a workspace of its own under
-.state/benchmarks/ and adds its table.
+An experiment is a file of conf/experiment/; key=value changes it. The five stages of each run in a workspace under
+.state/benchmarks/.
 """
 
-import os
-import subprocess
-import sys
-import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import sections
+import workspaces
 
-from decant.config import compose
-from decant.core import resume
-from decant.core.files import read_json
-from decant.evaluation import report
+from decant.core.errors import UserError
+from decant.evaluation import report, summary
 
 
-def main(words: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Run each experiment and write its section."""
-    names, values = sections.split(words)
+    names, overrides = sections.split_arguments(arguments)
+    if not names:
+        raise UserError("no experiment is named, expected a file of conf/experiment/, such as default")
     for name in names:
-        title = sections.title(name, values)
-        folder = sections.workspace(title)
-        seconds = {stage: execute(stage, name, values, folder) for stage in resume.READS}
-        sections.write("experiments.md", title, section(name, values, folder, seconds))
+        title = sections.title(name, overrides)
+        folder, changes = workspaces.workspace(title), workspaces.all_overrides(name, overrides)
+        seconds = {stage: workspaces.run_stage(stage, changes, folder) for stage in workspaces.STAGES}
+        sections.write("experiments.md", title, section(name, overrides, folder, seconds))
 
 
-def execute(stage: str, name: str, values: list[str], folder: Path) -> float:
-    """Run a stage; its seconds."""
-    start = time.perf_counter()
-    words = [sys.executable, "-m", f"decant.{stage}", *compose.experiment(name, sections.ROOT), *values]
-    subprocess.run(words, cwd=folder, env={**os.environ, "DECANT_INVOCATION": name + str(os.getpid())}, check=True)
-    return time.perf_counter() - start
-
-
-def section(name: str, values: list[str], folder: Path, seconds: dict[str, float]) -> str:
-    """The table of one experiment, with how it was made."""
+def section(name: str, overrides: Sequence[str], folder: Path, seconds: Mapping[str, float]) -> list[str]:
+    """The lines of one experiment: its table, and how it was measured."""
     metrics, timings = report.read(folder / report.OUT)
-    seed = compose.load([*compose.experiment(name, sections.ROOT), *values], sections.ROOT).seed
-    sizes = {s: c["rows"] for s, c in read_json(folder / "data/prepare/card.json")["splits"].items()}
-    lines = [
-        f"Rows: {', '.join(f'{s} {n:,}' for s, n in sizes.items())}. Seed {seed}, one run: "
-        f"conf/experiment/{name}.yaml.",
-        sections.machine(values),
-        f"Seconds: {', '.join(f'{s} {t:.0f}' for s, t in seconds.items())}.",
+    seed = workspaces.load(name, overrides).seed
+    return [
+        f"{workspaces.describe_rows(folder)} Seed {seed}, one run: conf/experiment/{name}.yaml.",
+        sections.machine(overrides),
+        f"Seconds: {', '.join(f'{stage} {s:.0f}' for stage, s in seconds.items())}.",
         "",
-        *report.pipes(report.columns(metrics), report.rows(metrics, timings)),
+        report.markdown_table(report.columns(metrics), report.rows(metrics, timings)),
         "",
         "Differences with paired bootstrap intervals over the test rows:",
         "",
-        *(f"- {line}" for line in report.sentences(metrics)),
+        *(f"- {sentence}" for sentence in summary.sentences(metrics)),
     ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sections.run(main, __doc__)

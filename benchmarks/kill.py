@@ -1,168 +1,194 @@
-"""What is left of an experiment whose stages are killed, beside one that was left in peace.
+"""Experiments whose stages are killed, compared with one that runs without interruption.
 
 python benchmarks/kill.py [rounds=6] [seed=0] [key=value ...]
 
-Each round is a fresh clone with an empty cache, in which every stage is killed once, at a random moment of its work:
-the stage or DVC by SIGKILL, the stage by SIGTERM, or all of them by Ctrl-C. Then `dvc repro` goes on. Written to
-benchmarks/kill.md; the exit code is 1 where a round differs.
+Each round is a fresh clone with an empty cache. In it every stage is killed once, at a random moment: the stage by
+SIGKILL or SIGTERM, DVC by SIGKILL, or both by Ctrl-C. Then `dvc repro` resumes. key=value changes params.yaml; default:
+the smallest experiment. Written to benchmarks/kill.md; the exit code is 1 if a round differs.
 """
 
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
-import mlflow
 import psutil
 import sections
+import workspaces
 import yaml
+from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
-from decant.core.resume import READS
-from decant.core.stage import GRACE, quiet
-from decant.evaluation.report import pipes
+from decant.core.errors import UserError
+from decant.core.processes import argv
+from decant.core.stage import GRACE_SECONDS
+from decant.evaluation.report import markdown_table
 
-WAYS = ("SIGKILL", "SIGTERM", "Ctrl-C", "SIGKILL of DVC")
-COLUMNS = ("seed", "killed, how, seconds into the stage", "trainings that went on", "outputs", "runs in MLflow")
-SHARE = 0.7
-"""Of the time that a stage took, in which it is killed: it may be quicker this time, and then all would be done."""
-IMPORTS = 4
-"""Seconds, about, before a stage begins its work."""
+METHODS = ("SIGKILL", "SIGTERM", "Ctrl-C", "SIGKILL of DVC")
+COLUMNS = ("seed", "stage, signal, seconds into the stage", "resumed trainings", "outputs", "runs in MLflow")
+LATEST = 0.7
+"""Latest moment of a kill, as a share of the stage's time: the stage may be faster this time."""
+IMPORT_SECONDS = 4
+"""About the seconds before a stage begins its work."""
 SMALL = ["use.data=toy", "use.teacher=tiny", "use.student=tiny", "use.scratch=tiny"]
+EQUAL, COMPLETE = "byte-equal", "complete"
 
 
-def main(words: list[str]) -> int:
-    """Run the rounds and write the section; 1, if one of them differs."""
-    quiet()
-    own = {k: int(v) for k, _, v in (w.partition("=") for w in words) if k in ("rounds", "seed")}
-    values = [w for w in words if w.partition("=")[0] not in own] or SMALL
-    rounds, seed = own.get("rounds", 6), own.get("seed", 0)
-    with TemporaryDirectory() as place:
-        whole = cloned(Path(place, "whole"), values)
-        assert repro(whole).wait() == 0, (whole / "log.txt").read_text()
-        took = {stage: durations(whole)[stage] + IMPORTS for stage in READS}
-        made = [one(Path(place, str(number)), values, whole, took, seed + number) for number in range(rounds)]
-    rows = [[*row[:1], "; ".join(row[1]), *row[2:]] for row in made]
-    head = f"{sum(len(row[1]) for row in made)} kills; seeds {seed} to {seed + rounds - 1}."
-    changed = f"Experiment: params.yaml with `{' '.join(values)}`. {sections.machine([])}"
-    sections.write("kill.md", " ".join(values), "\n".join([head, changed, "", *pipes(COLUMNS, rows)]))
-    return int(any("different" in row[3] or row[4] != "whole" for row in rows))
+class Round(NamedTuple):
+    """The result of one round."""
+
+    seed: int
+    kills: list[str]
+    resumed: int
+    """Trainings that resumed from a saved state."""
+    outputs: str
+    """EQUAL or "different"."""
+    runs: str
+    """COMPLETE, or what is wrong with the runs in MLflow."""
+
+    def cells(self) -> list[str]:
+        """The row of the table."""
+        return [str(self.seed), "; ".join(self.kills), str(self.resumed), self.outputs, self.runs]
 
 
-def cloned(folder: Path, values: list[str]) -> Path:
-    """A clone of this checkout with `values` in its params.yaml."""
+def main(arguments: list[str]) -> int:
+    """Run the rounds and write the section; 1 if one of them differs."""
+    options, changes = sections.split_options(arguments, ["rounds", "seed"])
+    changes = changes or SMALL
+    count, seed = sections.number(options, "rounds", 6), sections.number(options, "seed", 0)
+    with TemporaryDirectory() as folder:
+        reference = clone(Path(folder, "reference"), changes)
+        if start_repro(reference).wait():
+            raise UserError((reference / "log.txt").read_text())
+        seconds = stage_seconds(reference)
+        latest = {stage: seconds[stage] + IMPORT_SECONDS for stage in workspaces.STAGES}
+        rounds = [run_round(Path(folder, str(n)), changes, reference, latest, seed + n) for n in range(count)]
+    lines = [
+        f"{sum(len(r.kills) for r in rounds)} kills; seeds {seed} to {seed + count - 1}.",
+        f"Experiment: params.yaml with `{' '.join(changes)}`. {sections.machine([])}",
+        "",
+        markdown_table(COLUMNS, [r.cells() for r in rounds]),
+    ]
+    sections.write("kill.md", " ".join(changes), lines)
+    return int(any(r.outputs != EQUAL or r.runs != COMPLETE for r in rounds))
+
+
+def clone(folder: Path, changes: Sequence[str]) -> Path:
+    """A clone of this checkout with changes in its params.yaml."""
     subprocess.run(["git", "clone", "--quiet", str(sections.ROOT), str(folder)], check=True)
     params = OmegaConf.load(folder / "params.yaml")
-    params.merge_with_dotlist(values)
+    params.merge_with_dotlist(list(changes))
     OmegaConf.save(params, folder / "params.yaml")
     return folder
 
 
-def repro(folder: Path, store: str | None = None) -> subprocess.Popen[bytes]:
-    """`dvc repro` in a session of its own, its words in log.txt; its runs in a store of its own, or in `store`."""
-    env = {k: v for k, v in os.environ.items() if k not in ("DECANT_INVOCATION", "MLFLOW_TRACKING_URI")}
-    env |= {"PYTHONPATH": str(folder / "src")} | ({"MLFLOW_TRACKING_URI": store} if store else {})
+def start_repro(folder: Path, store: str | None = None) -> subprocess.Popen[bytes]:
+    """Start `dvc repro` in a session of its own; its output goes to log.txt, its runs to `store` or to a new one."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("DECANT_INVOCATION", "MLFLOW_TRACKING_URI")}
+    environment |= {"PYTHONPATH": str(folder / "src")} | ({"MLFLOW_TRACKING_URI": store} if store else {})
     with (folder / "log.txt").open("ab") as log:
-        return subprocess.Popen(["dvc", "repro"], cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(
+            ["dvc", "repro"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
 
 
-def one(folder: Path, values: list[str], whole: Path, took: dict[str, float], seed: int) -> list[Any]:
-    """A round, in which each stage of `took` is killed in as many seconds at most: the row of the table."""
-    draw = random.Random(seed)
-    cloned(folder, values)
-    killed = []
-    for stage, most in took.items():
-        way, after = draw.choice(WAYS), draw.uniform(0, SHARE * most)
-        if kill(folder, stage, way, after):
-            killed.append(f"{stage}, {way}, {after:.1f}")
-    code = repro(folder).wait()
-    same = outputs(folder) == outputs(whole)
-    went_on = (folder / "log.txt").read_text().count("going on from")
-    print(seed, killed, went_on, code, same, flush=True)
-    end = "byte-equal" if same and not code else "different"
-    return [str(seed), killed, str(went_on), end, runs(folder)]
+def run_round(folder: Path, changes: Sequence[str], reference: Path, latest: Mapping[str, float], seed: int) -> Round:
+    """Kill each stage of `latest` once, LATEST times so many seconds after its start at most; then run to the end."""
+    generator = random.Random(seed)
+    clone(folder, changes)
+    kills = []
+    for stage, seconds in latest.items():
+        method, delay = generator.choice(METHODS), generator.uniform(0, LATEST * seconds)
+        if kill(folder, stage, method, delay):
+            kills.append(f"{stage}, {method}, {delay:.1f}")
+    code = start_repro(folder).wait()
+    equal = code == 0 and output_digests(folder) == output_digests(reference)
+    resumed = (folder / "log.txt").read_text().count("resuming from")
+    result = Round(seed, kills, resumed, EQUAL if equal else "different", check_runs(folder))
+    print(*result.cells(), sep=" | ", flush=True)
+    return result
 
 
-def kill(folder: Path, stage: str, way: str, after: float) -> bool:
-    """Start, and kill in `stage` when it is so many seconds old; false: it was done before, and all ran to its end."""
-    pipeline = repro(folder)
+def kill(folder: Path, stage: str, method: str, delay: float) -> bool:
+    """Start `dvc repro` and kill it `delay` seconds after `stage` started; False: the stage had ended by then."""
+    pipeline = start_repro(folder)
     process = None
     while process is None and pipeline.poll() is None:
-        process = next(stages(pipeline.pid, stage), None)
+        process = next(stage_processes(pipeline.pid, stage), None)
         time.sleep(0.05)
-    time.sleep(after)
+    time.sleep(delay)
     alive = process is not None and process.is_running()
-    if alive and way == "Ctrl-C":
+    if alive and method == "Ctrl-C":
         os.killpg(pipeline.pid, signal.SIGINT)
-    elif alive and way == "SIGKILL of DVC":
+    elif alive and method == "SIGKILL of DVC":
         pipeline.kill()
     elif alive and process is not None:
-        process.send_signal(getattr(signal, way))
+        process.send_signal(getattr(signal, method))
     pipeline.wait()
-    left = [p for p in psutil.process_iter() if session(p) == pipeline.pid]
-    _, orphans = psutil.wait_procs(left, timeout=2 * GRACE)
-    assert not orphans, f"{way} in {stage} left {orphans}"
+    session = [p for p in psutil.process_iter() if session_id(p) == pipeline.pid]
+    _, orphans = psutil.wait_procs(session, timeout=2 * GRACE_SECONDS)
+    assert not orphans, f"{method} in {stage} left {orphans}"
     return alive
 
 
-def stages(pipeline: int, name: str) -> Iterator[psutil.Process]:
-    """The process of a stage, below a pipeline."""
+def stage_processes(pipeline: int, stage: str) -> Iterator[psutil.Process]:
+    """The processes of a stage that a DVC process started."""
     for process in psutil.Process(pipeline).children(recursive=True):
-        try:
-            words = process.cmdline()
-        except psutil.NoSuchProcess:
-            continue
-        if f"decant.{name}" in words and Path(words[0]).name.startswith("python"):
+        words = argv(process)
+        if f"decant.{stage}" in words and Path(words[0]).name.startswith("python"):
             yield process
 
 
-def session(process: psutil.Process) -> int:
-    """The session that a process is of; 0: it is gone."""
+def session_id(process: psutil.Process) -> int:
+    """The session of a process; 0: the process has ended."""
     try:
         return os.getsid(process.pid)
     except ProcessLookupError:
         return 0
 
 
-def durations(folder: Path) -> dict[str, float]:
-    """Seconds of each stage, as MLflow has them."""
-    return {r.data.tags["decant.stage"]: (r.info.end_time - r.info.start_time) / 1000 for r in found(folder)
-            if "decant.stage" in r.data.tags}  # fmt: skip
+def stage_seconds(folder: Path) -> dict[str, float]:
+    """Seconds of each stage, from MLflow."""
+    runs = [run for run in mlflow_runs(folder) if "decant.stage" in run.data.tags]
+    return {run.data.tags["decant.stage"]: (run.info.end_time - run.info.start_time) / 1000 for run in runs}
 
 
-def outputs(folder: Path) -> dict[str, Any]:
-    """{path: md5} of all outputs."""
+def output_digests(folder: Path) -> dict[str, str]:
+    """{path: md5} of all outputs, from dvc.lock."""
     stages = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
-def found(folder: Path) -> list[Any]:
-    """All runs of a project."""
-    mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
-    experiment = mlflow.get_experiment_by_name("decant")
-    return list(mlflow.MlflowClient().search_runs([experiment.experiment_id]))
+def mlflow_client(folder: Path) -> MlflowClient:
+    """A client of the store of a clone."""
+    return MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
 
 
-def runs(folder: Path) -> str:
-    """`whole`, or what is wrong: one that still runs, a stage that has two, a step that was logged twice."""
-    every = found(folder)
-    bad = [f"{r.info.run_name} is RUNNING" for r in every if r.info.status == "RUNNING"]
-    names = Counter(r.info.run_name for r in every if "mlflow.parentRunId" in r.data.tags)
-    bad += [f"{count} runs {name}" for name, count in names.items() if count > 1]
-    client = mlflow.MlflowClient()
-    for r in every:
-        for name in r.data.metrics:
-            steps = [m.step for m in client.get_metric_history(r.info.run_id, name)]
-            bad += [f"{r.info.run_name}: {name} twice"] if len(set(steps)) < len(steps) else []
-    return "; ".join(bad) or "whole"
+def mlflow_runs(folder: Path) -> list[Any]:
+    """All runs of a clone."""
+    client = mlflow_client(folder)
+    return list(client.search_runs([client.get_experiment_by_name("decant").experiment_id]))
+
+
+def check_runs(folder: Path) -> str:
+    """COMPLETE, or what is wrong: a run that is still RUNNING, two runs of a stage, a step that was logged twice."""
+    runs = mlflow_runs(folder)
+    problems = [f"{run.info.run_name} is RUNNING" for run in runs if run.info.status == "RUNNING"]
+    names = Counter(run.info.run_name for run in runs if "mlflow.parentRunId" in run.data.tags)
+    problems += [f"{count} runs {name}" for name, count in names.items() if count > 1]
+    client = mlflow_client(folder)
+    for run in runs:
+        for name in run.data.metrics:
+            steps = [metric.step for metric in client.get_metric_history(run.info.run_id, name)]
+            problems += [f"{run.info.run_name}: {name} twice"] if len(set(steps)) < len(steps) else []
+    return "; ".join(problems) or COMPLETE
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sections.run(main, __doc__)

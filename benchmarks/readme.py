@@ -1,36 +1,44 @@
-"""The result of the default experiment, written into README.md between its two marks.
+"""Writes the result of the default experiment into README.md, between its two marks.
 
 make experiment && python benchmarks/readme.py
 """
 
 import re
-from pathlib import Path
+
+import sections
+import workspaces
 
 from decant.core.environment import processor, versions
-from decant.core.files import read_json
-from decant.evaluation import report
+from decant.core.errors import UserError
+from decant.evaluation import report, summary
 
-ROOT = Path(__file__).parents[1]
 MARKS = re.compile("(<!-- default -->\n).*(<!-- /default -->)", re.DOTALL)
 
 
-def main() -> None:
-    """Replace what stands between the marks."""
-    metrics, timings = report.read(ROOT / report.OUT)
+def main(arguments: list[str]) -> None:
+    """Replace the text between the marks."""
+    if arguments:
+        raise UserError(f"found {' '.join(arguments)}, expected no arguments")
+    file = sections.ROOT / "README.md"
+    text = "\n".join(result()) + "\n"
+    file.write_text(MARKS.sub(lambda match: match[1] + text + match[2], file.read_text("utf-8")), "utf-8")
+
+
+def result() -> list[str]:
+    """The lines of the result in data/."""
+    metrics, timings = report.read(sections.ROOT / report.OUT)
     packages = versions("torch", "transformers", "pytorch-lightning")
-    rows = read_json(ROOT / "data/prepare/card.json")["splits"]["test"]["rows"]
-    lines = [
+    rows = workspaces.row_counts(sections.ROOT)["test"]
+    return [
         f"The end of `make experiment` (seed 0, one run, {rows} test messages; {processor()}; {packages}):",
         "",
-        *report.pipes(report.columns(metrics), report.rows(metrics, timings)),
+        report.markdown_table(report.columns(metrics), report.rows(metrics, timings)),
         "",
-        *(f"- {line}" for line in report.sentences(metrics)),
+        *(f"- {sentence}" for sentence in summary.sentences(metrics)),
         "",
-        "Intervals: paired bootstrap over test messages; the spread over seeds is not in them.",
+        "Intervals: paired bootstrap over test messages; they do not include the spread over seeds.",
     ]
-    text = (ROOT / "README.md").read_text("utf-8")
-    (ROOT / "README.md").write_text(MARKS.sub(lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    sections.run(main, __doc__)

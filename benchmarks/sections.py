@@ -1,46 +1,89 @@
-"""What the benchmarks share: a workspace beside this checkout, and pages that are rewritten section by section."""
+"""What the benchmarks share: the command line, and pages that are rewritten section by section."""
 
+import statistics
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from decant.core.environment import hardware, versions
+from decant.core.errors import UserError
+from decant.core.stage import configure_libraries
 
 ROOT = Path(__file__).parents[1]
 
 
-def split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Names and overrides of the configuration, from the words of a command line."""
-    return [w for w in words if "=" not in w], [w for w in words if "=" in w]
+def run(main: Callable[[list[str]], int | None], documentation: str | None) -> NoReturn:
+    """Run a benchmark with the arguments of the command line; `--help` prints its documentation."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(documentation)
+        sys.exit()
+    configure_libraries()
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except UserError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        sys.exit(2)
 
 
-def place(name: str) -> Path:
-    """Where the workspace of that name is, or will be."""
-    return ROOT / ".state/benchmarks" / name.replace(" ", "_")
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names, and arguments of the form key=value."""
+    return [a for a in arguments if "=" not in a], [a for a in arguments if "=" in a]
 
 
-def workspace(name: str) -> Path:
-    """A folder under .state/benchmarks/ with this checkout's conf/, params.yaml and what is in data/raw/."""
-    folder = place(name)
-    (folder / "data/raw").mkdir(parents=True, exist_ok=True)
-    for part in ("conf", "params.yaml", *(f"data/raw/{f.name}" for f in (ROOT / "data/raw").iterdir())):
-        if not (folder / part).exists():
-            (folder / part).symlink_to(ROOT / part)
-    return folder
+def split_options(arguments: Sequence[str], names: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Options of a benchmark, by name, and the overrides of the config, from arguments of the form key=value."""
+    pairs = [(a.partition("=")[0], a.partition("=")[2]) for a in arguments]
+    options = {key: value for key, value in pairs if key in names}
+    return options, [a for a, (key, _) in zip(arguments, pairs, strict=True) if key not in names]
 
 
-def write(page: str, name: str, text: str) -> None:
-    """Put a section into benchmarks/<page>, in the place of its last version; sections are sorted by name."""
-    file = ROOT / "benchmarks" / page
-    head, *sections = file.read_text().split("\n## ")
-    kept = {s.partition("\n")[0]: s.strip("\n") for s in sections} | {name: f"{name}\n\n{text}"}
-    file.write_text(head.strip("\n") + "\n" + "".join(f"\n## {kept[n]}\n" for n in sorted(kept)))
+def one_name(names: Sequence[str]) -> str:
+    """The only experiment that the command line names.
+
+    Raises:
+        UserError: it names none, or several.
+    """
+    if len(names) != 1:
+        found = " ".join(names) or "none"
+        raise UserError(f"found {found}, expected one experiment: a file of conf/experiment/, such as default")
+    return names[0]
 
 
-def title(name: str, values: list[str]) -> str:
-    """What a section is called: what it is about, not on what it ran."""
-    return " ".join([name, *(v for v in values if not v.startswith("trainer"))])
+def number(options: Mapping[str, str], name: str, default: int) -> int:
+    """The value of an option that is a whole number.
+
+    Raises:
+        UserError: it is none.
+    """
+    value = options.get(name, str(default))
+    if not value.isdecimal():
+        raise UserError(f"{name}={value}, expected a whole number, such as {name}={default}")
+    return int(value)
 
 
-def machine(values: list[str]) -> str:
-    """Hardware, versions and what the command line changed, as every table says them."""
-    changed = f" Changed: `{' '.join(values)}`." if values else ""
+def title(name: str, overrides: Sequence[str]) -> str:
+    """The title of a section: the experiment without its hardware."""
+    return " ".join([name, *(v for v in overrides if not v.startswith("trainer"))])
+
+
+def machine(overrides: Sequence[str]) -> str:
+    """Hardware, versions and overrides, for the text above a table."""
+    changed = f" Changed: `{' '.join(overrides)}`." if overrides else ""
     return f"{hardware()}; {versions('torch', 'transformers', 'pytorch-lightning')}.{changed}"
+
+
+def mean_and_std(values: Sequence[float], digits: int = 2) -> str:
+    """Mean and standard deviation; of one value, only the mean."""
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+def write(page: str, name: str, lines: Sequence[str]) -> None:
+    """Replace or add the section `name` of benchmarks/<page>; sections are sorted by name."""
+    file = ROOT / "benchmarks" / page
+    head, *sections = file.read_text("utf-8").split("\n## ")
+    by_name = {section.partition("\n")[0]: section.strip("\n") for section in sections}
+    by_name[name] = "\n".join([name, "", *lines])
+    body = "".join(f"\n## {by_name[n]}\n" for n in sorted(by_name))
+    file.write_text(head.strip("\n") + "\n" + body, "utf-8")

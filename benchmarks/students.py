@@ -1,161 +1,174 @@
-"""Students beside their teacher and beside themselves alone, over seeds, written to benchmarks/students.md.
+"""Students, their teachers and controls over seeds, written to benchmarks/students.md.
 
-DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/students.py name[+variant ...] [seeds=0,1,2,3,4]
-    [teachers=all] [jobs=1] [key=value ...]
+DECANT_DATA=<folder> DECANT_WEIGHTS=<folder> python benchmarks/students.py <experiment>[+<variant> ...]
+    [seeds=0,1,2,3,4] [teachers=all] [jobs=1] [key=value ...]
 
-`name` is a file of conf/experiment/. A variant shares its data and its teacher, and what differs begins with the
-student: it is the name of another file, or changes to the first one, joined by commas, such as use.loss=dkd; among them
-unlabelled=none, which trains students on train alone. With teachers=all each student learns from the teachers of all
-seeds together; then they share the data of the first seed. With jobs=2 two seeds run at a time, each on a core of its
-own; evaluate, which measures time, runs alone. Stages that have run do not run again (see study.py).
+An experiment is a file of conf/experiment/. A variant shares its data and its teacher and differs in its student: it is
+another file, or changes to the experiment, joined by commas, such as use.loss=dkd. The change unlabelled=none trains
+students on the labelled rows only.
+
+With teachers=all each student learns from the teachers of all seeds, and all seeds share the data of the first one.
+With jobs=2 two seeds run at a time, each on its own core; evaluate, which measures time, runs alone. Stages that have
+run do not run again (see study.py).
 """
 
 import re
 import statistics
-import sys
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import sections
+import workspaces
 from study import Study, Variant
 
-from decant.config import compose
 from decant.core.errors import UserError
-from decant.core.stage import quiet
 from decant.dataset.prepared import PREPARED, read_prepared
-from decant.distill import TEACHER
+from decant.distillation.student_training import TEACHER
 from decant.evaluation import report
-from decant.evaluation.report import pipes
+from decant.evaluation.roles import comparison, titles
 from decant.models.predictions import read_split
-from decant.task import Task
 
-OWN = ("seeds", "teachers", "jobs")
-"""Words that are no overrides of the configuration."""
-COLUMNS = ("model", "parameters", "MB", "x smaller", "x faster", "retained %", "lowest end of its intervals")
-Result = tuple[dict[str, Any], dict[str, Any]]
+OPTIONS = ("seeds", "teachers", "jobs")
+"""Arguments that are no overrides of the config."""
+COSTS = ("parameters", "MB", "x smaller", "x faster", "retained %", "lowest lower bound")
+"""The columns after those of the metric."""
+INDEPENDENT = "Each seed has its own data, teacher, student and controls."
 
 
-def main(words: list[str]) -> None:
-    """Make each study that the command line names: run what is missing, and write a section for each variant.
+class Result(NamedTuple):
+    """What evaluate wrote for one seed."""
+
+    metrics: Mapping[str, Any]
+    timings: Mapping[str, Any]
+
+
+def main(arguments: list[str]) -> None:
+    """Run what is missing of each study on the command line, and write a section for each variant.
 
     Raises:
-        UserError: one that cannot be made, before anything runs.
+        UserError: a study that cannot run, before anything runs.
     """
-    quiet()
-    studies = [asked(word, words) for word in words if "=" not in word.partition("+")[0]]
-    if not studies:
-        raise UserError("no experiment is named, expected a file of conf/experiment/, such as support")
+    names = [word for word in arguments if not is_value(word)]
+    if not names:
+        raise UserError("no experiment is named, expected a file of conf/experiment/, such as default")
+    studies = [parse_study(name, [word for word in arguments if is_value(word)]) for name in names]
     for study in studies:
         study.check()
     for study in studies:
         for variant in study.variants:
-            study.make(variant)
+            study.run(variant)
             sections.write("students.md", study.title(variant), section(variant, study))
 
 
-def asked(name: str, words: list[str]) -> Study:
-    """One study of a command line."""
-    values = [word for word in words if "=" in word.partition("+")[0]]
-    own = {k: v for k, _, v in (word.partition("=") for word in values) if k in OWN}
-    values = [word for word in values if word.partition("=")[0] not in own]
-    if own.get("teachers", "all") != "all":
-        raise UserError(f"teachers={own['teachers']}, expected teachers=all, or nothing: each seed its own")
-    seeds = own.get("seeds", "0,1,2,3,4")
-    if not re.fullmatch(r"\d+(,\d+)*", seeds) or any(word.startswith("seed=") for word in values):
+def is_value(argument: str) -> bool:
+    """Whether an argument is of the form key=value; an experiment may have variants that contain a =."""
+    return "=" in argument.partition("+")[0]
+
+
+def parse_study(name: str, values: Sequence[str]) -> Study:
+    """One study of a command line.
+
+    Raises:
+        UserError: an option has a value that it does not take.
+    """
+    options, overrides = sections.split_options(values, OPTIONS)
+    if options.get("teachers", "all") != "all":
+        raise UserError(f"teachers={options['teachers']}, expected teachers=all, or none: each seed has its own")
+    seeds = options.get("seeds", "0,1,2,3,4")
+    if not re.fullmatch(r"\d+(,\d+)*", seeds) or any(value.startswith("seed=") for value in overrides):
         raise UserError(f"seeds={seeds}, expected numbers joined by commas, and no seed=")
     first, *others = name.split("+")
     return Study(
         variants=[Variant.parse(text, first) for text in (first, *others)],
-        values=values,
+        common=overrides,
         seeds=[int(seed) for seed in seeds.split(",")],
-        ensemble="teachers" in own,
-        jobs=int(own.get("jobs", 1)),
+        ensemble="teachers" in options,
+        jobs=sections.number(options, "jobs", 1),
     )
 
 
-def section(variant: Variant, study: Study) -> str:
-    """The table of one variant."""
-    found = [report.read(study.folder(variant, seed) / report.OUT) for seed in study.seeds]
-    metrics = found[0][0]
-    head = metrics["figures"]["headline"]
-    title = dict(metrics["figures"]["columns"])[head]
-    rows = [row(role, words, head, found) for role, words in report.titles(metrics).items()]
-    shares = closed(found)
-    lines = [
+def section(variant: Variant, study: Study) -> list[str]:
+    """The lines of one variant: its command, its table, and how it was measured."""
+    results = [Result(*report.read(study.workspace(variant, seed) / report.OUT)) for seed in study.seeds]
+    metrics = results[0].metrics
+    metric, confidence = metrics["report"]["primary_metric"], metrics["report"]["confidence"]
+    title = dict(metrics["report"]["columns"])[metric]
+    rows = [row(role, name, metric, results) for role, name in titles(dict(metrics)).items()]
+    seeds = f"seeds {', '.join(map(str, study.seeds))}; mean and standard deviation" if results[1:] else "one seed"
+    return [
         f"`python benchmarks/students.py {command(study)}`",
         "",
-        f"conf/experiment/{variant.name}.yaml, "
-        + (f"seeds {', '.join(map(str, study.seeds))}; mean and standard deviation." if found[1:] else "one seed."),
-        together(study, title) if study.ensemble else "Each seed has data, teacher, student and controls of its own.",
-        *(["Without the unlabelled rows."] if variant.bare else []),
+        f"conf/experiment/{variant.name}.yaml, {seeds}.",
+        describe_ensemble(study, title) if study.ensemble else INDEPENDENT,
+        *(["Without the unlabelled rows."] if variant.labelled_only else []),
         sections.machine(study.changes(variant)),
         "Smaller, faster: than the teacher in fp32 PyTorch; p50 of one input at a time, taking turns; median of seeds.",
-        f"Retained: of the teacher of the same seed; the lowest of the lower ends of the seeds' paired "
-        f"{metrics['figures']['confidence']:.0%} intervals.",
-        f"Gap between student alone and teacher: {len(shares)} of {len(found)} seeds have one"
-        + (f", of which the student closes {100 * statistics.mean(shares):.0f} % on average." if shares else "."),
+        f"Retained: of the teacher of the same seed; the lowest lower bound of the paired {confidence:.0%} intervals.",
+        describe_gap(results),
         "",
-        *pipes((COLUMNS[0], title, "each", *COLUMNS[1:]), rows),
+        report.markdown_table(["model", title, "each seed", *COSTS], rows),
     ]
-    return "\n".join(lines)
 
 
 def command(study: Study) -> str:
-    """The words that `asked` makes this of."""
+    """The arguments that `parse_study` makes this study of."""
     words = ["+".join(variant.text for variant in study.variants), f"seeds={','.join(map(str, study.seeds))}"]
     words += ["teachers=all"] * study.ensemble
-    return " ".join([*words, f"jobs={study.jobs}", *study.values])
+    return " ".join([*words, f"jobs={study.jobs}", *study.common])
 
 
-def together(study: Study, title: str) -> str:
-    """What students learned from, where it is the teachers of all seeds."""
-    first = study.variants[0]
-    task: Task = compose.piece(study.composed(first, study.seeds[0]), "task")
-    folders = [study.folder(first, seed) for seed in study.seeds]
+def describe_ensemble(study: Study, title: str) -> str:
+    """What students learned from, and the score of the teachers of all seeds together."""
+    experiment = workspaces.load(study.variants[0].name, study.changes(study.variants[0]))
+    folders = [study.path(seed) for seed in study.seeds]
     prepared = read_prepared(folders[0] / PREPARED)
     logits = np.stack([read_split(folder / TEACHER, "test", prepared) for folder in folders])
-    target = np.stack(prepared.frames["test"]["target"].to_list())
-    score = task.scoring.score(task.objective.ensemble(logits), target)
+    ensemble = experiment.task.objective.ensemble(logits)
+    score = experiment.task.scoring.score(ensemble, workspaces.test_targets(prepared))
     return (
         "Each student learned from the teachers of all seeds together, on the same data, so the spread is that of "
         f"training alone; these teachers together: {title} {100 * score:.2f}."
     )
 
 
-def closed(found: list[Result]) -> list[float]:
-    """The share of the gap between alone and teacher that the student closes, of each seed that has a gap."""
-    shares = [m.get("gap", {}).get("student", {}).get("closed") for m, _ in found]
+def describe_gap(results: Sequence[Result]) -> str:
+    """How much of the gap between the student alone and the teacher the student closes."""
+    shares = gap_shares(results)
+    closed = f", of which the student closes {100 * statistics.mean(shares):.0f} % on average" if shares else ""
+    return f"Gap between student alone and teacher: {len(shares)} of {len(results)} seeds have one{closed}."
+
+
+def gap_shares(results: Sequence[Result]) -> list[float]:
+    """The share of the gap that the student closes, of each seed that has a gap."""
+    shares = [result.metrics.get("gap", {}).get("student", {}).get("closed") for result in results]
     return [share for share in shares if share is not None]
 
 
-def row(role: str, words: str, head: str, found: list[Result]) -> list[str]:
-    """A model over the seeds."""
-    scores = [100 * m[role][head] for m, _ in found]
-    smaller = [m["teacher"]["size_mb"] / m[role]["size_mb"] for m, _ in found]
-    faster = [t["teacher"]["latency_ms_p50"] / t[role]["latency_ms_p50"] for _, t in found]
-    pairs = [m["compare"].get(f"{role}_teacher") for m, _ in found]
-    kept, lows = ([100 * p[k] for p in pairs if p and p[k] is not None] for k in ("retained", "retained_low"))
+def row(role: str, title: str, metric: str, results: Sequence[Result]) -> list[str]:
+    """The cells of one model over the seeds: title, metric, each seed, COSTS."""
+    scores = [100 * r.metrics[role][metric] for r in results]
+    smaller = [r.metrics["teacher"]["size_mb"] / r.metrics[role]["size_mb"] for r in results]
+    faster = [r.timings["teacher"]["latency_ms_p50"] / r.timings[role]["latency_ms_p50"] for r in results]
+    retained, bounds = (compared_with_teacher(role, key, results) for key in ("retained", "retained_low"))
     return [
-        words,
-        around(scores),
-        ", ".join(f"{s:.1f}" for s in scores),
-        f"{found[0][0][role]['parameters']:,}",
-        f"{statistics.median(m[role]['size_mb'] for m, _ in found):.2f}",
+        title,
+        sections.mean_and_std(scores),
+        ", ".join(f"{score:.1f}" for score in scores),
+        f"{results[0].metrics[role]['parameters']:,}",
+        f"{statistics.median(r.metrics[role]['size_mb'] for r in results):.2f}",
         f"{statistics.median(smaller):.1f}",
         f"{statistics.median(faster):.1f}",
-        around(kept) if kept else "",
-        f"{min(lows):.1f}" if lows else "",
+        sections.mean_and_std(retained) if retained else "",
+        f"{min(bounds):.1f}" if bounds else "",
     ]
 
 
-def around(values: list[float]) -> str:
-    """Mean and standard deviation."""
-    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{spread}"
+def compared_with_teacher(role: str, key: str, results: Sequence[Result]) -> list[float]:
+    """A value of the comparison of a model with the teacher, times 100, of each seed that has it."""
+    compared = [r.metrics["compare"].get(comparison(role, "teacher"), {}).get(key) for r in results]
+    return [100 * value for value in compared if value is not None]
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit("\n".join(error.problems))
+    sections.run(main, __doc__)

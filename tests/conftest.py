@@ -48,13 +48,10 @@ def rows() -> pd.DataFrame:
     )
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """A pinned number of threads, as in a stage; networks as small as the tests' lose by more."""
-    before = torch.get_num_threads()
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """One thread per test process: networks as small as those of the tests lose by more, and so do busy neighbours."""
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

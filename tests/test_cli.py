@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from conftest import ROOT
+from support.paths import ROOT
 
 from decant import cli
 from decant.commands import deliver, experiment, predict, verify
@@ -165,6 +165,22 @@ def test_ctrl_c_has_an_exit_code_of_its_own(
     monkeypatch.setattr(experiment, "check_and_run", interrupted)
     assert main(monkeypatch, "experiment") == 130
     assert capsys.readouterr().err == "decant: stopped; run the same command again to resume from the saved state\n"
+
+
+@pytest.mark.parametrize("program", ["dvc", "git"])
+def test_a_program_that_is_not_on_the_path_is_named(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(verify, "run", lambda _: subprocess.run([program, "status"], check=False).returncode)
+    assert main(monkeypatch, "verify") == 2
+    assert capsys.readouterr().err.startswith(f"decant: the program {program} is not on the PATH; ")
+
+
+def test_other_files_that_are_missing_are_errors_of_decant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "run", lambda _: Path("absent").read_text())
+    with pytest.raises(FileNotFoundError):
+        main(monkeypatch, "verify")
 
 
 def test_only_commands_without_connections_end_with_the_reader_of_their_output(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -303,9 +303,9 @@ def test_files_for_onnx_runtime_say_what_the_network_says_and_are_scored(workspa
     one_by_one = np.concatenate([OnnxPredictor(tmp_path, "int8", 1)([text]) for text in inputs[:8]])
     assert np.array_equal(stored[tmp_path / "int8"][:8], one_by_one)  # company changes no answer
     np.testing.assert_allclose(stored[tmp_path / "onnx"], stored[tmp_path], atol=1e-4)
-    assert noted.kept["int8/test_accuracy"] == [accuracy(tmp_path / "int8")]
+    assert noted.kept["student_int8/test_accuracy"] == [accuracy(tmp_path / "int8")]
     difference = np.abs(stored[tmp_path / "int8"] - stored[tmp_path]).max()
-    assert noted.kept["int8/largest_difference"] == [pytest.approx(float(difference))]
+    assert noted.kept["student_int8/largest_difference"] == [pytest.approx(float(difference))]
     sizes = [(tmp_path / v / "model.onnx").stat().st_size for v in ("onnx", "int8")]
     assert sizes[1] < 0.3 * sizes[0]
     served = OnnxPredictor(tmp_path, "onnx")(read_prepared().modality.raw(read_prepared().frames["test"]))

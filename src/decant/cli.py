@@ -21,6 +21,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # importing rich takes longer than all else that help needs
     pretty_exceptions_enable=False,  # its tracebacks show the values of variables, credentials included
 )
+PROGRAMS = {"dvc": "run: source .venv/bin/activate", "git": "install it"}
+"""Programs that commands start, and what to do if they are not on the PATH."""
 DVC_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]}
 """Pass unknown arguments on. `-h` would be found in the midst of `-Suse.loss=hint`."""
 
@@ -36,6 +38,10 @@ def main() -> int:
         message = error.format_message()
         end = "" if message.endswith((".", "?")) else "."
         problems = [f"{message}{end} See {context.command_path if context else 'decant'} --help."]
+    except FileNotFoundError as error:
+        if error.filename not in PROGRAMS:
+            raise
+        problems = [f"the program {error.filename} is not on the PATH; {PROGRAMS[error.filename]}"]
     except KeyboardInterrupt:
         return 130
     print(*(f"decant: {problem}" for problem in problems), sep="\n", file=sys.stderr)

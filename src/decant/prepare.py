@@ -11,7 +11,7 @@ from decant.dataset.prepared import PREPARED, SOURCE, check_batch_sizes
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.preparation import splits, text_augmentation
-from decant.preparation.cleaning import check_tables, drop_held
+from decant.preparation.cleaning import check_tables, drop_withheld
 from decant.preparation.prepared_files import write_prepared
 from decant.preparation.source_tables import SourceTables, load_tables
 from decant.task import Tables
@@ -49,7 +49,7 @@ def target_tables(experiment: Experiment) -> tuple[SourceTables, Tables]:
         raise UserError(problems)
     originals = dict(target.tables)
     if settings.augmented_copies:
-        text_augmentation.add(target.tables, settings.augmented_copies, target.modality, seed)
+        text_augmentation.add_copies(target.tables, settings.augmented_copies, target.modality, seed)
     return target, originals
 
 
@@ -65,7 +65,7 @@ def source_tables(experiment: Experiment, target: Tables) -> SourceTables:
     source = load_tables(experiment.source, source_target)
     for unused in ("test", "unlabelled") if pretrain.labelled else ("test",):
         source.tables.pop(unused, None)
-    source.dropped["leaks"] += drop_held(source.tables, held_out, source.source)
+    source.dropped["leaks"] += drop_withheld(source.tables, held_out, source.source)
     if problems := check_tables(source.tables, source_target):
         raise UserError([f"the source data: {p}" for p in problems])
     if pretrain.labelled:

@@ -132,7 +132,7 @@ def test_a_batch_keeps_its_form_and_the_given_one_is_left_alone(name: str) -> No
         after = piece(batch)
         assert equal(batch, before)
         assert after is not batch
-        assert after.keys() - batch.keys() == ({"partner", "share"} if piece.mixes else set())
+        assert after.keys() - batch.keys() == ({"partner", "share"} if piece.mixes_rows else set())
         for key, value in before.items():
             assert after[key].shape == value.shape
             assert after[key].dtype == value.dtype
@@ -361,7 +361,7 @@ def test_word_dropout_hides_behind_what_the_tokenizer_has() -> None:
     for mask, unknown in ((5, 6), (None, 6)):
         piece = WordDropout(0.5)
         piece.bind(SimpleNamespace(processor=SimpleNamespace(mask_token_id=mask, unk_token_id=unknown)))  # type: ignore[arg-type]
-        found.append(piece.hidden)
+        found.append(piece.replacement)
     assert found == [5, 6]
     with pytest.raises(UserError, match="neither a mask nor an unknown word"):
         WordDropout(0.5).bind(SimpleNamespace(processor=SimpleNamespace(mask_token_id=None, unk_token_id=None)))  # type: ignore[arg-type]
@@ -552,7 +552,7 @@ def test_chains_that_make_no_sense_are_refused(steps: list[Any], message: str) -
 
 
 def test_a_pass_of_its_own_may_follow_mixing() -> None:
-    assert Chain([Mixup(1.0), RDrop(1.0)]).mixes
+    assert Chain([Mixup(1.0), RDrop(1.0)]).mixes_rows
 
 
 # parameters

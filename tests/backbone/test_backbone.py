@@ -187,7 +187,7 @@ def test_a_network_of_timm_without_timm_names_what_to_install(tmp_path: Path, mo
     described = {"architecture": "vgg16", "num_classes": 1000, "num_features": 512, "pretrained_cfg": settings}
     (source / "config.json").write_text(json.dumps(described))
     backbone = Image(path=str(source))
-    with pytest.raises(UserError, match=r"network of timm, which cannot be imported .*: pip install 'decant\[timm\]'"):
+    with pytest.raises(UserError, match=r"network of timm, which cannot be imported .*: pip install .decant"):
         backbone.write(tmp_path)
     processor = backbone.processor(source)  # needs no timm
     assert (processor.crop_size["height"], processor.crop_size["width"]) == (96, 96)

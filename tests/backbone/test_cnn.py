@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from decant.backbone.cnn import CNN, CNNConfig, CNNForSequenceClassification, reduced, vectors
+from decant.backbone.cnn import CNN, CNNConfig, CNNForSequenceClassification
+from decant.backbone.word_vectors import principal_components, read_word_vectors
 from decant.core.errors import UserError
 from decant.core.hashing import sha256
 
@@ -53,7 +54,7 @@ def test_padding_does_not_change_what_it_says(filters: dict[str, int]) -> None:
 def test_reduced_vectors_are_the_principal_directions() -> None:
     draw = np.random.default_rng(0)
     table = draw.normal(size=(200, 5)) * [5, 3, 1, 0.1, 0.1] + 2
-    found = reduced(torch.from_numpy(table).float(), 2).double().numpy()
+    found = principal_components(torch.from_numpy(table).float(), 2).double().numpy()
     centred = table - table.mean(0)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
     wanted = left[:, :2] * values[:2]
@@ -63,11 +64,11 @@ def test_reduced_vectors_are_the_principal_directions() -> None:
 
 def test_vectors_of_another_file_are_refused(tmp_path: Path) -> None:
     save_file({"embeddings.word_embeddings.weight": torch.zeros(3, 2)}, tmp_path / "model.safetensors")
-    assert vectors(tmp_path).shape == (3, 2)
+    assert read_word_vectors(tmp_path).shape == (3, 2)
     origin = CNN(path=str(tmp_path), embedding_size=4, filters={}, dropout=0.1)
-    assert origin.checked(tmp_path, digest := sha256(tmp_path / "model.safetensors")) == digest
+    assert origin.verified_digest(tmp_path, digest := sha256(tmp_path / "model.safetensors")) == digest
     with pytest.raises(UserError, match="expected 0000"):
-        origin.checked(tmp_path, "0000")
+        origin.verified_digest(tmp_path, "0000")
 
 
 def test_windows_without_a_middle_are_refused() -> None:

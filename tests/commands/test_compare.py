@@ -4,14 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from support.paths import ROOT
 
 from decant.commands import compare, seeds
-from decant.config import compose
 from decant.config.schema import Evaluate
 from decant.core.errors import UserError
 from decant.evaluation import bootstrap, row_scores
-from decant.evaluation.row_scores import Rows
+from decant.evaluation.row_scores import Metadata, RowScores
 from decant.models import predictions
 from decant.task.classify import Classify
 
@@ -96,7 +94,7 @@ def test_a_p_value_of_models_that_are_alike_is_below_a_level_about_as_often_as_i
     alarms = 0
     for seed in range(200):
         both = [statistics(logits(0.8, 1000 * side + seed)) for side in (1, 2)]
-        alarms += bootstrap.permuted(both[0], both[1], TASK.scoring, knobs.resamples, seed) < 0.1
+        alarms += bootstrap.permutation_p_value(both[0], both[1], TASK.scoring, knobs.resamples, seed) < 0.1
     assert 8 <= alarms <= 34  # 20 are expected; 3.3 standard errors to each side
 
 
@@ -115,13 +113,13 @@ def test_a_seed_counts_once() -> None:
         compare.pair_runs([rows(0), rows(0)], [rows(0), rows(1)])
 
 
-def rows(seed: int, test: str = "x", task: str = "classify") -> Rows:
-    return Rows({"student": np.ones((4, 2))}, {"seed": seed, "test": test, "task": task})
+def rows(seed: int, test: str = "x", task: str = "classify") -> RowScores:
+    return RowScores({"student": np.ones((4, 2))}, Metadata(seed, task, test))
 
 
 def test_seeds_are_paired_by_number_in_any_order() -> None:
     both = compare.pair_runs([rows(2, "b"), rows(1, "a"), rows(5, "c")], [rows(1, "a"), rows(2, "b")])
-    assert [(a.facts["seed"], b.facts["seed"]) for a, b in both] == [(1, 1), (2, 2)]
+    assert [(a.metadata.seed, b.metadata.seed) for a, b in both] == [(1, 1), (2, 2)]
 
 
 def test_one_run_each_may_have_other_seeds_where_the_test_rows_are_the_same() -> None:
@@ -136,21 +134,18 @@ def test_one_run_each_may_have_other_seeds_where_the_test_rows_are_the_same() ->
         ([rows(0), rows(1)], [rows(1), rows(2)], r"A has the seeds \[0, 1\], B \[1, 2\]; expected two or more"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(first: list[Rows], second: list[Rows], message: str) -> None:
+def test_what_cannot_be_compared_is_refused(first: list[RowScores], second: list[RowScores], message: str) -> None:
     with pytest.raises(UserError, match=message):
         compare.pair_runs(first, second)
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    import pandas as pd
-
-    cfg = compose.load(["seed=7"], ROOT)
-    prepared = type("Prepared", (), {"digests": {"test": "abc"}})
-    sums = {"teacher": np.arange(4.0).reshape(2, 2), "student": np.ones((2, 2))}
-    row_scores.write(tmp_path / "rows.parquet", pd.DataFrame({"row_id": ["a", "b"]}), sums, cfg, prepared)
+    metadata = Metadata(seed=7, task="classify", test="abc")
+    statistics = {"teacher": np.arange(4.0).reshape(2, 2), "student": np.ones((2, 2))}
+    row_scores.write(tmp_path / "rows.parquet", ["a", "b"], statistics, metadata)
     found = row_scores.read(io.BytesIO((tmp_path / "rows.parquet").read_bytes()))
-    assert found.facts == {"seed": 7, "task": "classify", "test": "abc"}
-    assert {role: value.tolist() for role, value in found.sums.items()} == {r: v.tolist() for r, v in sums.items()}
+    assert found.metadata == metadata
+    assert {r: v.tolist() for r, v in found.statistics.items()} == {r: v.tolist() for r, v in statistics.items()}
 
 
 def test_figures_over_seeds_are_those_by_hand() -> None:

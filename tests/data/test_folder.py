@@ -24,7 +24,7 @@ from decant.data.digits import Digits
 from decant.data.folder import Folder
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
-from decant.dataset.modality.decode import decode, decode_all
+from decant.preparation.decode import decode, decode_all
 
 CLASSES = ["ants/1.jpg", "ants/2.PNG", "bees/1.jpg", "bees/deep/2.jpg"]
 SPLITS = [f"train/{n}" for n in CLASSES] + [

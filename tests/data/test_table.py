@@ -13,6 +13,7 @@ from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
+from decant.preparation.stored_inputs import stored_inputs
 
 WRITERS = {
     "csv": lambda f, p: f.to_csv(p, index=False),
@@ -114,7 +115,7 @@ def test_numbers_with_empty_cells_between_are_read_as_text(tmp_path: Path) -> No
     pd.DataFrame({"a": [1.5, None], "b": [None, 2.0], "y": ["p", "q"]}).to_parquet(tmp_path / "a.parquet")
     one = Table(train=str(tmp_path / "a.parquet"), input="a", target="y").load()["train"]
     both = Table(train=str(tmp_path / "a.parquet"), input=["a", "b"], join=True, target="y").load()["train"]
-    assert Text().read(one)[0]["input"].tolist() == ["1.5", ""]
+    assert stored_inputs(one, Text())[0]["input"].tolist() == ["1.5", ""]
     assert both["input"].tolist() == ["1.5", "2.0"]
 
 

@@ -12,8 +12,9 @@ from support.paths import ROOT
 
 from decant.config import compose
 from decant.core.errors import UserError
-from decant.loss import Loss, Output, at, check_weights, uniform
+from decant.loss import Loss, Output, weight_at
 from decant.loss.attention import Attention
+from decant.loss.checks import check_weights, uniform_layer_pairs
 from decant.loss.dist import DIST
 from decant.loss.dkd import DKD
 from decant.loss.hint import Hint
@@ -509,8 +510,8 @@ def test_rows_without_a_label_add_nothing_to_the_hard_loss() -> None:
 
 @pytest.mark.parametrize(("progress", "weight"), [(0.0, 0.2), (0.5, 0.4), (1.0, 0.6), (-1.0, 0.2), (2.0, 0.6)])
 def test_a_weight_moves_in_a_straight_line(progress: float, weight: float) -> None:
-    assert at([0.2, 0.6], progress) == pytest.approx(weight)
-    assert at(0.3, progress) == 0.3
+    assert weight_at([0.2, 0.6], progress) == pytest.approx(weight)
+    assert weight_at(0.3, progress) == 0.3
     assert KD(4.0, [0.2, 0.6], False).weights(progress) == pytest.approx({"soft": 1 - weight, "hard": weight})
     assert DKD(4.0, 1.0, [0.2, 0.6], 0.5).weights(progress) == pytest.approx(
         {"target_class": 1.0, "other_classes": weight, "hard": 0.5}
@@ -605,12 +606,12 @@ def test_the_weights_of_a_sum_are_checked_by_name() -> None:
     [(4, 12, [2, 5, 8, 11]), (2, 6, [2, 5]), (3, 3, [0, 1, 2]), (1, 6, [5]), (6, 2, [0, 0, 0, 0, 1, 1])],
 )
 def test_layers_are_spread_evenly(student: int, teacher: int, layers: list[int]) -> None:
-    assert uniform(student, teacher) == list(enumerate(layers))
+    assert uniform_layer_pairs(student, teacher) == list(enumerate(layers))
 
 
 def test_every_layer_has_one_of_the_teacher_and_the_last_has_the_last() -> None:
     for student, teacher in product(range(1, 13), range(1, 13)):
-        found = [t for _, t in uniform(student, teacher)]
+        found = [t for _, t in uniform_layer_pairs(student, teacher)]
         assert found == sorted(found)
         assert found[0] >= 0
         assert found[-1] == teacher - 1
@@ -648,7 +649,7 @@ def test_layers_that_are_no_pairs_are_refused(kind: Any, layers: Any) -> None:
 
 
 def test_attention_refuses_tokens_that_are_not_aligned() -> None:
-    with pytest.raises(UserError, match="cut texts or images in different ways"):
+    with pytest.raises(UserError, match="split texts or images in different ways"):
         Attention(1.0, 1.0, None).bind(texts(0), texts(1), aligned=False)
 
 

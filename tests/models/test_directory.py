@@ -18,6 +18,7 @@ from decant.core.files import replacing
 from decant.dataset.modality import Row
 from decant.dataset.modality.image import Image as ImageData
 from decant.models import directory, dropout
+from decant.preparation.stored_inputs import stored_inputs
 from decant.serving import pyfunc
 from decant.training.learner import rate
 
@@ -56,7 +57,7 @@ def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -
     for file, side in zip(files, ((90, 60), (47, 61)), strict=True):
         PIL.Image.fromarray(draw.integers(0, 256, (*side, 3), dtype=np.uint8)).save(file, "PNG")
     content = [file.getvalue() for file in files]
-    stored, _ = modality.read(pd.DataFrame({"input": content, "row_id": ["a", "b"]}))
+    stored, _ = stored_inputs(pd.DataFrame({"input": content, "row_id": ["a", "b"]}), modality)
     network, encoder = directory.load(tmp_path, modality)
     rows = encoder.rows({"test": stored.assign(target=0)})["test"]
     learned = torch.from_numpy(directory.predict(network, encoder, rows)).softmax(1).max(1).values

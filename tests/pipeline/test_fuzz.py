@@ -17,7 +17,7 @@ from support.table_strategies import ENDINGS, Case, cases
 from decant import prepare
 from decant.config.schema import Prepare
 from decant.core.errors import UserError
-from decant.data.archive import unpacked
+from decant.data.archive import read_archive
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
 from decant.dataset.prepared import Prepared, read_prepared
@@ -137,7 +137,7 @@ def test_any_bytes_as_a_table_give_splits_or_a_sentence(content: bytes, ending: 
 @hypothesis.given(archives())
 def test_any_archive_gives_names_inside_or_a_sentence(content: bytes) -> None:
     try:
-        found = unpacked("a.zip", content)
+        found = read_archive("a.zip", content)
     except UserError as error:
         refused(error, "archives")
         return

@@ -14,22 +14,23 @@ pytestmark = pytest.mark.slow
 
 
 def test_killed_stages_go_on_and_end_with_the_same_bytes(tmp_path: Path) -> None:
-    whole = kill.cloned(tmp_path / "whole", kill.SMALL)
-    assert kill.repro(whole).wait() == 0, (whole / "log.txt").read_text()
-    took = {stage: 0.8 * kill.durations(whole)[stage] + kill.IMPORTS for stage in ("fine_tune", "distill")}
-    _, killed, _, end, runs = kill.one(tmp_path / "killed", kill.SMALL, whole, took, seed=1)
+    reference = kill.clone(tmp_path / "reference", kill.SMALL)
+    assert kill.start_repro(reference).wait() == 0, (reference / "log.txt").read_text()
+    seconds = kill.stage_seconds(reference)
+    latest = {stage: 0.8 * seconds[stage] + kill.IMPORT_SECONDS for stage in ("fine_tune", "distill")}
+    _, killed, _, outputs, runs = kill.run_round(tmp_path / "killed", kill.SMALL, reference, latest, seed=1)
     log = (tmp_path / "killed/log.txt").read_text()
     assert killed, (
         log
     )  # how far a stage was by then depends on the machine; training/test_checkpoint.py says what goes on
-    assert (end, runs) == ("byte-equal", "whole"), (killed, log)
+    assert (outputs, runs) == ("byte-equal", "complete"), (killed, log)
 
 
 def test_a_stage_ends_with_dvc_even_where_what_it_is_in_swallows_that(tmp_path: Path) -> None:
     deaf = (
         "import signal, subprocess, time, psutil; from decant.core import stage\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "stage.GRACE = 0.5\n"
+        "stage.GRACE_SECONDS = 0.5\n"
         "stage.end_with(psutil.Process(subprocess.Popen(['sleep', '0.1']).pid))\n"
         "def busy(): time.sleep(600)\n"
         "busy()\n"

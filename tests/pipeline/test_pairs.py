@@ -30,7 +30,7 @@ from decant.backbone.huggingface import HuggingFace
 from decant.config import compose
 from decant.config.schema import Prepare
 from decant.core.errors import UserError
-from decant.data import numbered
+from decant.data import with_row_ids
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
 from decant.dataset.modality.tfidf import Tfidf
@@ -177,9 +177,9 @@ def test_the_order_of_a_pair_counts_and_an_empty_side_makes_it_empty() -> None:
 
 def test_the_same_pair_in_two_splits_is_a_leak_and_the_same_first_text_is_none() -> None:
     test = pairs().head(2).assign(pair=[SECOND[0].upper(), "another"])
-    made = {"train": numbered(pairs(), "train"), "test": numbered(test, "test")}
+    made = {"train": with_row_ids(pairs(), "train"), "test": with_row_ids(test, "test")}
     source = Table(train="x", input=["a", "b"], target="t")
-    with pytest.raises(UserError, match=r"1 inputs of train stand in test too, for example 'A plane.*off. \| An air"):
+    with pytest.raises(UserError, match=r"1 inputs of train are also in test, for example 'A plane.*off. \| An air"):
         cleaning.clean(made, source, Text(), Regress().target)
 
 
@@ -286,7 +286,7 @@ def test_the_signature_names_what_the_server_gives(name: str, tmp_path: Path, ba
     assert server.predict(None, []).empty
 
 
-# --- the linear floor
+# --- the linear baseline
 
 
 def test_features_of_pairs_by_hand() -> None:

@@ -52,7 +52,7 @@ def test_all_files_are_where_the_design_says(clone: Path) -> None:
     wanted |= {f"{s}/{c}{f}" for s in ("fine_tune", "distill") for c in ("", "control/") for f in predicted}
     wanted |= {f"distill/{v}/{f}" for v in ("onnx", "int8") for f in ("model.onnx", "predictions.parquet")}
     wanted |= {f"evaluate/{f}" for f in ("metrics.json", "latency.json", "latency.png", "report.md", "rows.parquet")}
-    pictures = ("headline.png", "size.png", "confusion.csv", "answers.png", "per_class.csv")
+    pictures = ("primary_metric.png", "size.png", "confusion.csv", "answers.png", "per_class.csv")
     wanted |= {f"evaluate/plots/{f}" for f in pictures}
     assert found == wanted
 
@@ -86,7 +86,7 @@ def test_the_mlflow_tree_is_one_parent_with_a_run_for_each_stage(clone: Path) ->
     ]
     assert {r.info.status for r in everything} == {"FINISHED"}
     metrics = parents[0].data.metrics
-    for role in ("floor", "scratch", "teacher", "alone", "student", "onnx", "int8"):
+    for role in ("linear", "scratch", "teacher", "student_alone", "student", "student_onnx", "student_int8"):
         for name in ("accuracy", "macro_f1", "calibration_error", "latency_ms_p50", "throughput", "size_mb"):
             assert f"{role}/{name}" in metrics
     assert "student/retained" in metrics
@@ -304,7 +304,7 @@ def test_seeds_are_experiments_of_one_run_that_holds_their_figures(clone: Path) 
     assert sorted(r.data.params["seed"] for r in each) == ["0", "1"]
     assert yaml.safe_load((clone / "params.yaml").read_text())["seed"] == 0
     found = mlflow_client(clone).get_run(whole).data.metrics
-    for name in ("student/accuracy", "teacher/macro_f1", "int8/size_mb"):
+    for name in ("student/accuracy", "teacher/macro_f1", "student_int8/size_mb"):
         values = [r.data.metrics[name] for r in each]
         assert found[f"{name}/mean"] == pytest.approx(sum(values) / 2)
         assert found[f"{name}/std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
@@ -364,4 +364,4 @@ def test_an_experiment_that_is_stopped_leaves_git_as_it_was(way: str, tmp_path: 
     assert "?? mine.txt" in run_in(folder, "git", "status", "--short").stdout
     with pytest.raises(ProcessLookupError):  # nothing goes on by itself
         os.killpg(process.pid, 0)
-    assert {found.info.status for found in kill.found(folder)} <= {"FINISHED", "KILLED", "FAILED"}
+    assert {found.info.status for found in kill.mlflow_runs(folder)} <= {"FINISHED", "KILLED", "FAILED"}

@@ -34,8 +34,8 @@ from decant.backbone.cnn import CNN
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.lstm import LSTM
 from decant.core.errors import UserError
-from decant.data import archive
-from decant.data.archive import unpacked
+from decant.data import archive_limits
+from decant.data.archive import read_archive
 from decant.data.folder import Folder
 from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
@@ -289,24 +289,24 @@ def packed(members: list[tuple[str, bytes, bytes]], kind: str) -> bytes:
 
 
 def test_an_archive_that_would_fill_the_machine_is_refused_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MOST", 1 << 20)
+    monkeypatch.setattr(archive_limits, "MAX_BYTES", 1 << 20)
     for kind, content in bombs().items():
         tracemalloc.start()
         with pytest.raises(UserError, match="made to fill a machine"):
-            unpacked(kind, content)
+            read_archive(kind, content)
         assert tracemalloc.get_traced_memory()[1] < (20 << 20) + 2 * 100 * len(content), kind
         tracemalloc.stop()
 
 
 def test_a_zip_that_lies_about_its_size_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MOST", 1 << 20)
+    monkeypatch.setattr(archive_limits, "MAX_BYTES", 1 << 20)
     content = bytearray(bombs()["zip"])
     for mark, place in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
         start = content.rindex(mark) + place
         content[start : start + 4] = (1000).to_bytes(4, "little")
     tracemalloc.start()
     with pytest.raises(UserError, match="does not unpack"):
-        unpacked("a.zip", bytes(content))
+        read_archive("a.zip", bytes(content))
     assert tracemalloc.get_traced_memory()[1] < 20 << 20
     tracemalloc.stop()
 
@@ -316,7 +316,7 @@ def test_a_compression_that_cannot_be_read_in_parts_is_refused() -> None:
     with zipfile.ZipFile(made, "w", zipfile.ZIP_BZIP2) as file:
         file.writestr("a/1.png", b"")
     with pytest.raises(UserError, match="compressed by other than deflate"):
-        unpacked("a.zip", made.getvalue())
+        read_archive("a.zip", made.getvalue())
 
 
 def test_nothing_of_an_archive_is_written_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,7 +326,7 @@ def test_nothing_of_an_archive_is_written_to_disk(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "mkstemp", refused)
     monkeypatch.setattr(tempfile, "mkdtemp", refused)
-    assert unpacked("a", packed([("a/1.png", tarfile.REGTYPE, b"x")], "gz")) == {"a/1.png": b"x"}
+    assert read_archive("a", packed([("a/1.png", tarfile.REGTYPE, b"x")], "gz")) == {"a/1.png": b"x"}
     assert not list(tmp_path.iterdir())
 
 

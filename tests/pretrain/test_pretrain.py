@@ -320,7 +320,7 @@ def test_a_test_input_of_the_target_is_refused_in_the_source(
     pretrain: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = planted(project, held_back(project)[0].upper())
-    with pytest.raises(UserError, match="1 inputs of the source data stand in the test split of the target data"):
+    with pytest.raises(UserError, match="1 inputs of the source data are also in the test split of the target data"):
         prepared(project, monkeypatch, *overrides, f"use.pretrain={pretrain}")
     assert not Path("data/prepare").exists()
 

@@ -20,7 +20,7 @@ from transformers import (
 
 from decant.backbone.image import Image
 from decant.core.errors import UserError
-from decant.dataset.modality.decode import decode
+from decant.preparation.decode import decode
 from decant.serving.predictor import OnnxPredictor, Predictor, sigmoid
 from decant.serving.preprocessing import BadInput, ImagePreprocessor, center_square, open_rgb
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,17 @@ STAGE_OVERRIDES = [
 
 
 class RecordedRun(Run):
-    """Keeps what would be logged, and drops what was, as a run that goes on does."""
+    """Records what would be logged; what was logged before an interruption stays, as in a resumed run."""
 
-    def __init__(self, state: Path | None) -> None:
+    def __init__(self, state: Path | None = None) -> None:
         super().__init__(state_dir=state)
-        self.kept: dict[tuple[str, int], float] = {}
+        self.logged: dict[tuple[str, int], float] = {}
+        """By name and step."""
 
-    def log_metrics(self, values: Any, step: int = 0) -> None:
-        for key, value in values.items():
-            self.kept.setdefault((key, step), value)
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        for name, value in metrics.items():
+            self.logged.setdefault((name, step), value)
+
+    def history(self, name: str) -> list[float]:
+        """The values of a metric by step."""
+        return [self.logged[key] for key in sorted(self.logged) if key[0] == name]

@@ -1,28 +1,24 @@
-"""A training that was killed and goes on ends with the bytes of one that ran in one piece."""
+"""An interrupted training that resumes ends with the bytes of an uninterrupted one."""
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support.tiny_project import BACKBONES, RUN_OVERRIDES, STAGE_OVERRIDES, RecordedRun, write_prepared, write_teacher
+from support.tiny_project import BACKBONES, RecordedRun, write_prepared, write_teacher
+from support.training_jobs import student_training, teacher_job
 
-from decant import distill
-from decant.adapt import Adapt
-from decant.config import compose
-from decant.config.compose import piece, settings
 from decant.core.hashing import digest
-from decant.distillation.distiller import Distiller
-from decant.fine_tune import FineTuner
 from decant.tracking.runs import Run
 from decant.training import checkpoint
-from decant.training.checkpoint import Keep
+from decant.training.checkpoint import ResumeCheckpoint
+from decant.training.learner import Learner
 from decant.training.train import train
 
 pytestmark = [
-    pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:The number of training batches"),
     pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable"),
@@ -33,133 +29,125 @@ class Killed(BaseException):
     """As SIGKILL: nothing below may catch it."""
 
 
-class Fragile:
-    """Dies once, after so many batches."""
-
-    left: int | None = None
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        if Fragile.left is not None:
-            Fragile.left -= 1
-            if Fragile.left == 0:
-                Fragile.left = None
-                raise Killed
-
-
-class FragileTuner(Fragile, FineTuner): ...
-
-
-class FragileDistiller(Fragile, Distiller): ...
-
-
 @pytest.fixture
-def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project_dir(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project)
-    monkeypatch.setattr(checkpoint, "SECOND", 0.0)  # epochs here are short
+    monkeypatch.setattr(checkpoint, "MIN_SECONDS", 0.0)  # epochs here are short
     return project
 
 
-def tuned(kind: str, adapt: str, words: list[str], folder: Path, tracked: Run) -> None:
-    cfg = compose.load([*RUN_OVERRIDES, *STAGE_OVERRIDES, f"use.adapt={adapt}", *words])
-    how: Adapt = piece(cfg, "adapt")
-    knobs = settings(cfg, "fine_tune")
-    train(cfg, knobs, Path("data/pretrain_load/teacher"), folder, tracked, FragileTuner, how)
+def train_teacher(kind: str, overrides: list[str], folder: Path, run: Run) -> None:
+    train(teacher_job(*overrides, run=run), folder)
 
 
-def dying(make: Any, project: Path, batches: list[int]) -> tuple[RecordedRun, RecordedRun]:
-    """Made in one piece to `whole`, and to `parts` with a kill after so many batches of each attempt."""
-    whole, parts = RecordedRun(None), RecordedRun(project / ".state")
-    make(project / "whole", whole)
-    for left in batches:
-        Fragile.left = left
-        with pytest.raises(Killed):
-            make(project / "parts", parts)
-    make(project / "parts", parts)
-    assert digest(project / "parts") == digest(project / "whole")
-    return whole, parts
+def train_student(overrides: list[str], folder: Path, run: Run) -> None:
+    student_training(*overrides, run=run).train(folder, ("test",))
+
+
+def interrupted_and_uninterrupted(
+    run_training: Callable[[Path, Run], None], project: Path, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> tuple[RecordedRun, RecordedRun]:
+    """The runs of a training in one go, and of one killed after so many batches of each attempt; their bytes are equal."""
+    uninterrupted, interrupted = RecordedRun(), RecordedRun(project / ".state")
+    run_training(project / "uninterrupted", uninterrupted)
+    for count in batches:
+        remaining = iter(range(count - 1))
+
+        def die(*_: Any, remaining: Any = remaining) -> None:
+            if next(remaining, None) is None:
+                raise Killed
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(Learner, "on_train_batch_end", die)
+            run_training(project / "interrupted", interrupted)
+    run_training(project / "interrupted", interrupted)
+    assert digest(project / "interrupted") == digest(project / "uninterrupted")
+    return uninterrupted, interrupted
+
+
+def without_times(run: RecordedRun) -> dict[tuple[str, int], float]:
+    return {key: value for key, value in run.logged.items() if "seconds" not in key[0]}
 
 
 @pytest.mark.parametrize("minutes", [0, 60])
 @pytest.mark.parametrize(
-    ("kind", "adapt", "words"),
+    ("kind", "overrides"),
     [
-        ("text", "full", []),
-        ("text", "full", ["fine_tune.ema=0.9"]),
-        ("text", "full", ["trainer.accumulate=2", "fine_tune.ema=0.9"]),
-        ("text", "gradual", []),
-        ("text", "layerwise", []),
-        ("text", "lora", []),
-        ("text", "probe_then_full", []),
-        ("text", "full", ["use.augment=words"]),
-        ("image", "gradual", ["use.augment=images"]),
-        ("image", "full", ["use.augment=mixup", "fine_tune.ema=0.9"]),
-        ("image", "full", ["adapt.batch_norm=frozen"]),
+        ("text", []),
+        ("text", ["fine_tune.ema=0.9"]),
+        ("text", ["trainer.accumulate=2", "fine_tune.ema=0.9"]),
+        ("text", ["use.adapt=gradual"]),
+        ("text", ["use.adapt=layerwise"]),
+        ("text", ["use.adapt=lora"]),
+        ("text", ["use.adapt=probe_then_full"]),
+        ("text", ["use.augment=words"]),
+        ("image", ["use.adapt=gradual", "use.augment=images"]),
+        ("image", ["use.augment=mixup", "fine_tune.ema=0.9"]),
+        ("image", ["adapt.batch_norm=frozen"]),
     ],
 )
-def test_every_way_to_train_goes_on_as_if_nothing_had_happened(
-    kind: str, adapt: str, words: list[str], minutes: int, tiny: Path
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    kind: str, overrides: list[str], minutes: int, project_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_prepared(kind, 3)
     write_teacher(BACKBONES[kind])
-    make = partial(tuned, kind, adapt, [*words, f"trainer.save_minutes={minutes}"])
-    whole, parts = dying(make, tiny, [2, 3, 1] if not minutes else [5, 4])
-    told = {k: v for k, v in whole.kept.items() if "seconds" not in k[0]}
-    assert {k: v for k, v in parts.kept.items() if "seconds" not in k[0]} == pytest.approx(told, rel=1e-5)
-
-
-def taught(words: list[str], folder: Path, tracked: Run) -> None:
-    cfg = compose.load([*RUN_OVERRIDES, *STAGE_OVERRIDES, *words])
-    knobs = settings(cfg, "distill")
-    start = Path("data/pretrain_load/teacher")
-    distill.teach(cfg, knobs, start, folder, tracked, piece(cfg, "loss"), ("test",), FragileDistiller)
+    run_training = partial(train_teacher, kind, [*overrides, f"trainer.save_minutes={minutes}"])
+    batches = [5, 4] if minutes else [2, 3, 1]
+    uninterrupted, interrupted = interrupted_and_uninterrupted(run_training, project_dir, batches, monkeypatch)
+    assert without_times(interrupted) == pytest.approx(without_times(uninterrupted), rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    "words",
-    [["use.loss=kd"], ["use.loss=hint"], ["use.loss=sum"], ["use.augment=words", "distill.consistent=true"]],
+    "overrides",
+    [["use.loss=kd"], ["use.loss=hint"], ["use.loss=sum"], ["use.augment=words", "distill.online_teacher=true"]],
     ids=" ".join,
 )
-def test_a_student_goes_on_learning_from_its_teacher(words: list[str], tiny: Path) -> None:
+def test_a_resumed_distillation_equals_an_uninterrupted_one(
+    overrides: list[str], project_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_prepared("text", 3)
-    write_teacher(BACKBONES["text"])
-    tuned("text", "full", ["fine_tune.epochs=1"], Path("data/fine_tune"), Run())
-    dying(partial(taught, words), tiny, [2, 3, 1])
+    teacher = write_teacher(BACKBONES["text"])
+    (teacher.parent / "student").symlink_to(teacher.absolute())
+    train_teacher("text", ["fine_tune.epochs=1"], Path("data/fine_tune"), Run())
+    interrupted_and_uninterrupted(partial(train_student, overrides), project_dir, [2, 3, 1], monkeypatch)
 
 
-def test_a_torn_state_is_known_and_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keep = Keep(tmp_path, 5)
-    assert keep.latest() is None
-    torch.save({"place": (1, 2)}, tmp_path / "whole")
-    content = (tmp_path / "whole").read_bytes()
+def test_an_incomplete_state_is_detected_and_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resume = ResumeCheckpoint(tmp_path, 5)
+    assert resume.latest() is None
+    torch.save({"position": (1, 2)}, tmp_path / "complete")
+    content = (tmp_path / "complete").read_bytes()
     file = tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt"
     file.write_bytes(content[:-1])
-    assert keep.latest() is None
-    assert "is torn, and not used" in capsys.readouterr().out
+    assert resume.latest() is None
+    assert "is incomplete, and is not used" in capsys.readouterr().out
     file.write_bytes(content)
-    assert keep.latest() == file
+    assert resume.latest() == file
 
 
 @pytest.mark.parametrize("content", [b"", b"no state", b"PK\x03\x04 half an archive"])
-def test_a_foreign_file_is_known_and_not_used(
+def test_a_foreign_file_is_detected_and_not_used(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / f"{hashlib.sha256(content).hexdigest()}.ckpt").write_bytes(content)
-    assert Keep(tmp_path, 5).latest() is None
-    assert "is no state of ours, and not used" in capsys.readouterr().out
+    assert ResumeCheckpoint(tmp_path, 5).latest() is None
+    assert "is no state of decant, and is not used" in capsys.readouterr().out
 
 
-def test_a_state_is_on_the_disk_before_the_older_one_goes(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_is_on_the_disk_before_the_older_one_is_deleted(
+    project_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_prepared("text", 3)
     write_teacher(BACKBONES["text"])
-    said: list[str] = []
-    monkeypatch.setattr(checkpoint.os, "fsync", lambda _: said.append("synced"))
+    calls: list[str] = []
+    monkeypatch.setattr(checkpoint.os, "fsync", lambda _: calls.append("synced"))
     unlink = Path.unlink
 
-    def noted(file: Path, **options: bool) -> None:
+    def recorded_unlink(file: Path, **options: bool) -> None:
         if file.suffix == ".ckpt":
-            said.append("deleted")
+            calls.append("deleted")
         unlink(file, **options)
 
-    monkeypatch.setattr(Path, "unlink", noted)
-    tuned("text", "full", [], tiny / "out", RecordedRun(tiny / ".state"))
-    assert said[:5] == ["synced", "synced", "synced", "synced", "deleted"]  # a file and its name, of two epochs
+    monkeypatch.setattr(Path, "unlink", recorded_unlink)
+    train_teacher("text", [], project_dir / "out", RecordedRun(project_dir / ".state"))
+    assert calls[:5] == ["synced", "synced", "synced", "synced", "deleted"]  # a file and its name, of two epochs

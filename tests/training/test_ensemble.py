@@ -17,10 +17,10 @@ from decant.config import compose
 from decant.config.compose import piece
 from decant.core.errors import UserError
 from decant.core.files import read_json
-from decant.dataset.modality import of
+from decant.dataset.modality.by_size import modality_of
 from decant.dataset.prepared import Prepared, read_prepared
 from decant.evaluation import report
-from decant.evaluation.members import together
+from decant.evaluation.members import joint
 from decant.models import directory, predictions
 from decant.models.predictions import members, stored
 from decant.task import Task
@@ -70,7 +70,7 @@ class Regression(Classify):
 def table(inputs: list[str], targets: list[int]) -> Prepared:
     ids = [f"train-{i}" for i in range(len(inputs))]
     frame = pd.DataFrame({"row_id": ids, "input": inputs, "target": targets})
-    return Prepared({"train": frame}, [str(t) for t in sorted(set(targets))], {"train": "digest"}, of(None))
+    return Prepared({"train": frame}, [str(t) for t in sorted(set(targets))], {"train": "digest"}, modality_of(None))
 
 
 BALANCED = table([f"message {i}" for i in range(90)], [0] * 60 + [1] * 30)
@@ -262,12 +262,12 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
     assert teacher["members"] == {
         "mean": pytest.approx(sum(each) / K),
         "std": pytest.approx(pd.Series(each).std()),
-        "each": pytest.approx(each),
+        "scores": pytest.approx(each),
         "out_of_fold": pytest.approx(accuracy(unseen, target["train"])),
         "held_out": {
             "mean": pytest.approx(sum(held) / K),
             "std": pytest.approx(pd.Series(held).std()),
-            "each": pytest.approx(held),
+            "scores": pytest.approx(held),
         },
     }
     assert teacher["accuracy"] == pytest.approx(accuracy(logits(fine_tune.OUT, "test", prepared), target["test"]))
@@ -275,7 +275,7 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
     assert teacher["parameters"] == K * one.num_parameters()
     assert teacher["size_mb"] > 2.9 * (fine_tune.OUT / "fold_1/model.safetensors").stat().st_size / 1e6
     metrics, timings = report.read()
-    assert report.headline(metrics, timings)["teacher/members/out_of_fold"] == teacher["members"]["out_of_fold"]
+    assert report.mlflow_metrics(metrics, timings)["teacher/members/out_of_fold"] == teacher["members"]["out_of_fold"]
     line = f"3 models: each alone {100 * np.mean(each):.1f} ± {100 * np.std(each, ddof=1):.1f} on test"
     assert line in capsys.readouterr().out
     assert line in Path("data/evaluate/report.md").read_text()
@@ -283,7 +283,7 @@ def test_the_later_stages_run_on_the_folds_and_report_their_mean_and_spread(
 
 def test_the_ensemble_answers_with_what_its_predictions_say(prepared: Prepared) -> None:
     loaded = [directory.load(folder, prepared.modality) for folder in members(fine_tune.OUT)]
-    answer = together([encoder.answer(network) for network, encoder in loaded], piece(here(), "task"))
+    answer = joint([encoder.predict_fn(network) for network, encoder in loaded], piece(here(), "task"))
     found = answer(prepared.modality.raw(prepared.frames["test"])).numpy()
     np.testing.assert_allclose(found, logits(fine_tune.OUT, "test", prepared), atol=1e-4)
 
@@ -319,5 +319,5 @@ def test_teachers_of_several_seeds_teach_with_their_mean_probability(
     distill.main(here(*words), Run())
     evaluate.main(here(*words), Run())
     found = read_json(Path("data/evaluate/metrics.json"))["teacher"]["members"]
-    assert set(found) == {"mean", "std", "each"}
+    assert set(found) == {"mean", "std", "scores"}
     assert "teacher, 2 models: each alone" in capsys.readouterr().out

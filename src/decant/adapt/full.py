@@ -1,11 +1,11 @@
-"""Full fine-tuning: every weight is trained, all at one rate."""
+"""Full fine-tuning: every weight is trained, with the same learning rate."""
 
 from decant.core.errors import require
 from decant.training.adaptation import Adapt, check_batch_norm
 
 
 class Full(Adapt):
-    """Everything is trained from the first step on; a network from scratch is trained like this."""
+    """Trains everything from the first step on; also the way to train a network from scratch."""
 
     needs_pretrained = False
 

@@ -8,10 +8,10 @@ from decant.training.adaptation import Adapt, check_batch_norm
 
 
 class Gradual(Adapt):
-    """The head is trained first; block after block joins it from the top, evenly over the first `share` of training.
+    """Trains the head first, then one more block at a time from the top, during the first `share` of training.
 
-    `share`, in (0, 1], is cut into as many equal phases as there are blocks, the head included: in the last of
-    them everything is trained.
+    `share`, in (0, 1], is divided into as many equal phases as there are blocks, the head included; from the last phase
+    on everything is trained.
     """
 
     def __init__(self, share: float, batch_norm: str) -> None:
@@ -19,7 +19,7 @@ class Gradual(Adapt):
         require(self, share=(0 < share <= 1, "a number in (0, 1]"), batch_norm=check_batch_norm(batch_norm))
 
     def wrap(self, network: PreTrainedModel) -> PreTrainedModel:
-        """`network`, if it has blocks to thaw; all of it can be trained, for late weights must not surprise DDP."""
+        """`network`, if it has blocks; all of it requires gradients from the start, because DDP needs a fixed set."""
         return require_backbone(network)
 
     def lr_multiplier(self, block: int, blocks: int, progress: float) -> float:

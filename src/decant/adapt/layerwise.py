@@ -1,4 +1,4 @@
-"""Layer-wise decay of the learning rate: the nearer to the input, the more general, and the slower.
+"""Layer-wise decay of the learning rate: blocks near the input are more general, and change more slowly.
 
 Howard & Ruder 2018 (arXiv:1801.06146, "discriminative fine-tuning"); Clark et al. 2020 (ELECTRA, arXiv:2003.10555).
 """
@@ -11,7 +11,7 @@ from decant.training.adaptation import Adapt, check_batch_norm
 
 
 class Layerwise(Adapt):
-    """Every block is trained, at `decay` times the rate of the block above it; the head at the full rate."""
+    """Trains every block with `decay` times the learning rate of the block above it; the head with the full rate."""
 
     def __init__(self, decay: float, batch_norm: str) -> None:
         self.decay, self.batch_norm = decay, batch_norm

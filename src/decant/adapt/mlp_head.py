@@ -1,6 +1,6 @@
-"""A head with a hidden layer, alone: the frozen backbone's features, a small network on top (Chollet 2017, ch. 5.3).
+"""Only a head with a hidden layer, on the features of the frozen backbone (Chollet 2017, ch. 5.3).
 
-decant is needed to load such a model; transformers has no head of this kind.
+transformers has no such head, so decant has to be installed to load the model.
 """
 
 from decant.adapt.head import HeadOnly

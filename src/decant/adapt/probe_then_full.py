@@ -1,7 +1,7 @@
 """Linear probe, then full fine-tuning (Kumar et al. 2022, arXiv:2202.10054).
 
-"Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022. Under a random head the
-first gradients are noise, and they distort the backbone; under a trained head they do not.
+"Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022. With a random head the
+first gradients are noise that distorts the backbone; with a trained head they are not.
 """
 
 from decant.adapt.full import Full
@@ -9,7 +9,7 @@ from decant.training.adaptation import Probe
 
 
 class ProbeThenFull(Full):
-    """Trains the head on cached features for its own `epochs`, then everything for the epochs of the stage."""
+    """Trains the head on cached features for `epochs`, then everything for the epochs of the stage."""
 
     needs_pretrained = True
 

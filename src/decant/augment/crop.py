@@ -3,15 +3,15 @@
 import torch
 from kornia.augmentation import RandomResizedCrop
 
-from decant.augment import ImageAugment, ordered
+from decant.augment.image_augment import ImageAugment, is_range
 from decant.core.errors import require
 
 
 class Crop(ImageAugment):
-    """A part of each image, enlarged to the size of the whole.
+    """A random part of each image, resized to the size of the image.
 
-    `scale` is the range of the part's area as a share of the image's, within (0, 1]; `ratio` the range of its
-    width by its height, relative to 1.
+    `scale` is the range of the part's area as a share of the image's, within (0, 1]; `ratio` the range of its width
+    divided by its height, relative to 1.
     """
 
     def __init__(self, scale: list[float], ratio: list[float]) -> None:
@@ -19,8 +19,8 @@ class Crop(ImageAugment):
         self.scale, self.ratio = scale, ratio
         require(
             self,
-            scale=(ordered(scale, 0, 1), "two numbers, rising, in (0, 1]"),
-            ratio=(ordered(ratio, 0, 10), "two numbers, rising, in (0, 10]"),
+            scale=(is_range(scale, 0, 1), "two numbers, rising, in (0, 1]"),
+            ratio=(is_range(ratio, 0, 10), "two numbers, rising, in (0, 10]"),
         )
 
     def change(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -3,15 +3,15 @@
 import torch
 from kornia.augmentation import RandomErasing
 
-from decant.augment import ImageAugment, ordered
+from decant.augment.image_augment import ImageAugment, is_range
 from decant.core.errors import require
 
 
 class Erasing(ImageAugment):
-    """A rectangle of a row becomes one grey, with `probability`, in [0, 1].
+    """Fills a random rectangle of an image with one grey, with `probability` in [0, 1].
 
-    `scale` is the range of its area as a share of the image's, within (0, 1]; `ratio` the range of its height by
-    its width; `value` the grey, from 0 (black) to 1.
+    `scale` is the range of the rectangle's area as a share of the image's, within (0, 1]; `ratio` the range of its
+    height divided by its width; `value` the grey, from 0 (black) to 1.
     """
 
     def __init__(self, probability: float, scale: list[float], ratio: list[float], value: float) -> None:
@@ -20,8 +20,8 @@ class Erasing(ImageAugment):
         require(
             self,
             probability=(0 <= probability <= 1, "in [0, 1]"),
-            scale=(ordered(scale, 0, 1), "two numbers, rising, in (0, 1]"),
-            ratio=(ordered(ratio, 0, 10), "two numbers, rising, in (0, 10]"),
+            scale=(is_range(scale, 0, 1), "two numbers, rising, in (0, 1]"),
+            ratio=(is_range(ratio, 0, 10), "two numbers, rising, in (0, 10]"),
             value=(0 <= value <= 1, "in [0, 1]"),
         )
 

@@ -3,12 +3,12 @@
 import torch
 from kornia.augmentation import RandomHorizontalFlip
 
-from decant.augment import ImageAugment
+from decant.augment.image_augment import ImageAugment
 from decant.core.errors import require
 
 
 class Flip(ImageAugment):
-    """Left and right change places in a row with `probability`, in [0, 1]. Not for letters or digits."""
+    """Mirrors an image left to right with `probability` in [0, 1]. Not for letters or digits."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()

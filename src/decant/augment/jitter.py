@@ -3,16 +3,16 @@
 import torch
 from kornia.augmentation import ColorJitter
 
-from decant.augment import ImageAugment
+from decant.augment.image_augment import ImageAugment
 from decant.core.errors import require
 
 
 class Jitter(ImageAugment):
-    """Other light and colour, drawn for each image; 0 leaves one of them alone.
+    """Random changes of brightness, contrast, saturation and hue for each image; 0 switches one of them off.
 
     Brightness, contrast and saturation are multiplied by a factor from 1 - x to 1 + x, x in [0, 1]; hue moves by up
-    to `hue` turns of the colour circle, in [0, 0.5] (and costs more time than the others together). The order of
-    the four is drawn for the batch.
+    to `hue` turns of the colour circle, in [0, 0.5] (this takes more time than the others together). The order of the
+    four is random for each batch.
     """
 
     def __init__(self, brightness: float, contrast: float, saturation: float, hue: float) -> None:

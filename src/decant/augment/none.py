@@ -1,7 +1,7 @@
-"""No augmentation: the batch as it is."""
+"""No augmentation: the batches stay as they are."""
 
 from decant.augment import Augment
 
 
 class NoAugmentation(Augment):
-    """Nothing is done."""
+    """Leaves batches and loss unchanged."""

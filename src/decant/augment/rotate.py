@@ -3,12 +3,12 @@
 import torch
 from kornia.augmentation import RandomRotation
 
-from decant.augment import ImageAugment
+from decant.augment.image_augment import ImageAugment
 from decant.core.errors import require
 
 
 class Rotate(ImageAugment):
-    """Each image turned about its centre by an angle from -degrees to degrees; uncovered corners are black."""
+    """Rotates each image about its centre by an angle from -degrees to degrees; the corners become black."""
 
     def __init__(self, degrees: float) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from decant.augment import TextAugment
+from decant.augment.text_augment import TextAugment
 from decant.core.errors import UserError, require
 
 if TYPE_CHECKING:
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class WordDropout(TextAugment):
-    """Each token hidden with probability `rate`, in [0, 1), behind the tokenizer's mask; without one, its unknown word.
+    """Replaces tokens, each with probability `rate` in [0, 1), by the mask token; without one, by the unknown token.
 
     The paper leaves words out; a mask keeps the lengths.
     """
 
-    hidden: int
-    """The token to hide behind."""
+    replacement: int
+    """Id of the token that replaces others."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -30,12 +30,14 @@ class WordDropout(TextAugment):
     def bind(self, encoder: Encoder) -> None:
         """See `Augment.bind`."""
         tokenizer = encoder.processor
-        known = [t for t in (tokenizer.mask_token_id, tokenizer.unk_token_id) if t is not None]
-        if not known:
-            raise UserError("augment word_dropout: the tokenizer has neither a mask nor an unknown word")
-        self.hidden = known[0]
+        candidates = [t for t in (tokenizer.mask_token_id, tokenizer.unk_token_id) if t is not None]
+        if not candidates:
+            raise UserError(
+                "augment word_dropout: the tokenizer has neither a mask nor an unknown word; choose another augment"
+            )
+        self.replacement = candidates[0]
 
     def change(self, ids: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
         """See `TextAugment.change`."""
-        chosen = (torch.rand(ids.shape) < self.rate).to(ids.device)
-        return ids.masked_fill(chosen & inner, self.hidden)
+        replaced = (torch.rand(ids.shape) < self.rate).to(ids.device)
+        return ids.masked_fill(replaced & inner, self.replacement)

@@ -2,15 +2,15 @@
 
 import torch
 
-from decant.augment import TextAugment
+from decant.augment.text_augment import TextAugment
 from decant.core.errors import require
 
 
 class WordSwap(TextAugment):
-    """Neighbours change places: a pair of tokens with probability `rate`, in [0, 1].
+    """Swaps neighbouring tokens, a pair with probability `rate`, in [0, 1].
 
-    Pairs start at the odd or the even places, as drawn for each row, so that no token moves twice. The paper swaps
-    any two words; neighbours keep more of the meaning.
+    Pairs start at the odd or at the even positions, at random for each row, so that no token moves twice. The paper
+    swaps any two words; neighbours keep more of the meaning.
     """
 
     def __init__(self, rate: float) -> None:
@@ -21,9 +21,9 @@ class WordSwap(TextAugment):
     def change(self, ids: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
         """See `TextAugment.change`."""
         rows, width = ids.shape
-        place = torch.arange(width)
-        start = (place + torch.randint(2, (rows, 1))) % 2 == 0
-        first = ((torch.rand(rows, width) < self.rate) & start).to(ids.device)
-        first = first & inner & torch.roll(inner, -1, 1)
-        move = first.long() - torch.roll(first, 1, 1).long()
-        return ids.gather(1, place.to(ids.device) + move)
+        position = torch.arange(width)
+        starts_pair = (position + torch.randint(2, (rows, 1))) % 2 == 0
+        swapped = ((torch.rand(rows, width) < self.rate) & starts_pair).to(ids.device)
+        swapped = swapped & inner & torch.roll(inner, -1, 1)
+        move = swapped.long() - torch.roll(swapped, 1, 1).long()
+        return ids.gather(1, position.to(ids.device) + move)

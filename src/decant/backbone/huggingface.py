@@ -1,13 +1,14 @@
-"""Any transformers text model: from the hub, a Python package or a folder; whole, cut, or without weights."""
+"""Any text model of transformers, from the hub, a Python package or a folder: all of it, a part, or untrained."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
-from decant.backbone.origin import AGAIN, Origin, loaded
+from decant.backbone.origin import Origin
+from decant.backbone.pretrained import from_pretrained, load_network
 from decant.core.errors import UserError, require
 from decant.dataset.modality.text_encoder import load_tokenizer
 from decant.models import surgery
@@ -22,13 +23,13 @@ class HuggingFace(Origin):
     layers: list[int] | None = None
     """Keep these encoder layers, counted from 0, and the embedding."""
     intermediate_size: int | None = None
-    """Keep so many neurons of each feed-forward layer, those with the largest weights."""
+    """Keep this many neurons of each feed-forward layer, those with the largest weights."""
     pooling: str = "first"
-    """What the head reads: the `first` token, or the `mean` of all, by a layer that averages."""
+    """What the head reads: the `first` token, or the `mean` of all tokens, by an additional layer."""
     pretrained: bool = True
-    """Whether the weights are taken; false: the architecture alone, from scratch."""
+    """Whether the weights are used; false: only the architecture, trained from scratch."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Changes to the architecture of the origin; with its weights, those that leave them valid."""
+    """Changes to the origin's config.json; with its weights, only changes that keep the weights valid."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,27 +47,19 @@ class HuggingFace(Origin):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """See `Backbone.write`."""
-        patterns = ["*.json", "*.txt", "*.model"] + (["model.safetensors"] if self.pretrained else [])
-        source = self.locate(patterns)
+        weights = ["model.safetensors"] if self.pretrained else []
+        source = self.locate(["*.json", "*.txt", "*.model", *weights])
         self.processor(source).save_pretrained(folder)
-        config = self.changed(*loaded(AutoConfig, source, return_unused_kwargs=True, **self.config))
+        config, unknown = from_pretrained(AutoConfig, source, return_unused_kwargs=True, **self.config)
+        check_config(config, unknown)
+        config.name_or_path = ""  # otherwise an absolute path; equal work must have equal bytes
         if not self.pretrained:
             config.save_pretrained(folder)
             return {"origin": f"{self.origin()}, configuration alone"}
-        torch.manual_seed(0)  # a pooler that the file lacks is drawn here
-        digest = self.checked(source, self.sha256)
-        options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
-        network, info = loaded(AutoModel, source, config=config, ignore_mismatched_sizes=True, **options)
-        if lacking := sorted(k for k in info["missing_keys"] if not k.startswith("pooler")):
-            raise UserError(f"{source} lacks weights that its config.json asks for: {some(lacking)}; {AGAIN}")
-        if other := sorted(str(mismatch[0]) for mismatch in info["mismatched_keys"]):
-            raise UserError(f"{source} has weights of other shapes than its config.json says: {some(other)}; {AGAIN}")
-        if self.layers is not None:
-            surgery.keep_layers(network, self.layers)
-        if self.pooling == "mean":
-            surgery.append_mean_pooling_layer(network)
-        if self.intermediate_size is not None:
-            surgery.narrow_feed_forward(network, self.intermediate_size)
+        torch.manual_seed(0)  # for a pooler that the file lacks
+        digest = self.verified_digest(source, self.sha256)
+        network = load_network(source, config)
+        self._reduce(network)
         network.save_pretrained(folder)
         return {
             "origin": self.origin(),
@@ -77,25 +70,27 @@ class HuggingFace(Origin):
             "config": self.config,
         }
 
+    def _reduce(self, network: PreTrainedModel) -> None:
+        if self.layers is not None:
+            surgery.keep_layers(network, self.layers)
+        if self.pooling == "mean":
+            surgery.append_mean_pooling_layer(network)
+        if self.intermediate_size is not None:
+            surgery.narrow_feed_forward(network, self.intermediate_size)
+
     def processor(self, source: Path) -> Any:
-        """What turns raw inputs into those of the network."""
+        """The tokenizer."""
         return load_tokenizer(source)
 
-    def changed(self, config: Any, unknown: dict[str, Any]) -> Any:
-        """`config`, unless a change that was asked for is `unknown` to it.
 
-        Raises:
-            UserError: it is.
-        """
-        if unknown:
-            raise UserError(
-                f"config: has {', '.join(map(repr, unknown))}, which {config.model_type} does not know; "
-                f"its keys: {', '.join(sorted(k for k in config.to_dict() if not k.startswith('_')))}"
-            )
-        config.name_or_path = ""  # else an absolute path; equal work must have equal bytes
-        return config
+def check_config(config: PretrainedConfig, unknown: dict[str, Any]) -> None:
+    """Refuse changes of a config.json that are `unknown` to its architecture.
 
-
-def some(names: list[str]) -> str:
-    """The first three, and how many they are."""
-    return ", ".join(names[:3]) + (f", ... ({len(names)} in all)" if len(names) > 3 else "")
+    Raises:
+        UserError: names the keys that there are.
+    """
+    if unknown:
+        raise UserError(
+            f"config: has {', '.join(map(repr, unknown))}, which {config.model_type} does not know; "
+            f"its keys: {', '.join(sorted(k for k in config.to_dict() if not k.startswith('_')))}"
+        )

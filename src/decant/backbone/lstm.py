@@ -16,7 +16,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from decant.backbone.origin import Origin, loaded
+from decant.backbone.origin import Origin
+from decant.backbone.pretrained import from_pretrained
 
 
 class LSTMConfig(PretrainedConfig):
@@ -33,15 +34,13 @@ class LSTMConfig(PretrainedConfig):
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
-        self.vocab_size = vocab_size
-        self.embedding_size = embedding_size
-        self.hidden_size = hidden_size
+        self.vocab_size, self.embedding_size, self.hidden_size = vocab_size, embedding_size, hidden_size
         self.dropout = dropout
-        self.architecture_module = __name__  # imported by model.load: transformers does not know this one
+        self.architecture_module = __name__  # models.directory imports it: transformers does not know it
 
 
 class LSTMForSequenceClassification(PreTrainedModel):
-    """One bidirectional layer; the last state of each direction goes through the head."""
+    """One bidirectional layer; the head reads the last state of each direction."""
 
     config_class = LSTMConfig
 
@@ -66,28 +65,28 @@ class LSTMForSequenceClassification(PreTrainedModel):
         embedded = self.dropout(self.embedding(input_ids))
         lengths = attention_mask.sum(1).clamp(min=1)
         if torch.compiler.is_exporting():
-            hidden = self.exported(embedded, lengths)
+            hidden = self.last_states_onnx(embedded, lengths)
         else:
             packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
             _, (hidden, _) = self.lstm(packed)
         last = torch.cat([hidden[0], hidden[1]], dim=1)  # (B, 2H)
         return SequenceClassifierOutput(logits=self.classifier(self.dropout(last)))
 
-    def exported(self, embedded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """The last states (2, B, H) by the operator of ONNX, which takes lengths; the exporter knows no packed ones."""
+    def last_states_onnx(self, embedded: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The last states (2, B, H), by ONNX's operator, which takes lengths; its exporter has no packed sequences."""
         time, size, hidden = embedded.shape[1], embedded.shape[0], self.config.hidden_size
-        bias = torch.cat([self.gates("bias_ih"), self.gates("bias_hh")], dim=1)
+        bias = torch.cat([self.onnx_gates("bias_ih"), self.onnx_gates("bias_hh")], dim=1)
         _, last, _ = torch.onnx.ops.symbolic_multi_out(
             "LSTM",
-            (embedded.transpose(0, 1), self.gates("weight_ih"), self.gates("weight_hh"), bias, lengths.int()),
+            (embedded.transpose(0, 1), self.onnx_gates("weight_ih"), self.onnx_gates("weight_hh"), bias, lengths.int()),
             {"direction": "bidirectional", "hidden_size": hidden},
             dtypes=(embedded.dtype,) * 3,
             shapes=((time, 2, size, hidden), (2, size, hidden), (2, size, hidden)),
         )
         return last
 
-    def gates(self, kind: str) -> torch.Tensor:
-        """Weights of both directions (2, 4H, ...), gates as ONNX orders them: input, output, forget, cell."""
+    def onnx_gates(self, kind: str) -> torch.Tensor:
+        """Weights of both directions (2, 4H, ...), with the gates in ONNX's order: input, output, forget, cell."""
         both = torch.stack([getattr(self.lstm, f"{kind}_l0{side}") for side in ("", "_reverse")])
         return both.reshape(2, 4, self.config.hidden_size, *both.shape[2:])[:, [0, 3, 1, 2]].flatten(1, 2)
 
@@ -98,16 +97,16 @@ AutoModelForSequenceClassification.register(LSTMConfig, LSTMForSequenceClassific
 
 @dataclass(kw_only=True)
 class LSTM(Origin):
-    """An LSTM over the tokenizer of the origin; no weights are taken."""
+    """An LSTM with the tokenizer of the origin; it is trained from scratch."""
 
-    states = False
+    has_states = False
     embedding_size: int
     hidden_size: int
     dropout: float
 
     def write(self, folder: Path) -> dict[str, Any]:
         """See `Backbone.write`."""
-        tokenizer = loaded(AutoTokenizer, self.locate(["*.json", "*.txt", "*.model"]))
+        tokenizer = from_pretrained(AutoTokenizer, self.locate(["*.json", "*.txt", "*.model"]))
         tokenizer.save_pretrained(folder)
         LSTMConfig(
             vocab_size=len(tokenizer),

@@ -5,51 +5,47 @@ from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import snapshot_download
 
 from decant.backbone import Backbone
 from decant.core import hashing
 from decant.core.errors import UserError
-from decant.models.directory import reporting_damage
-
-AGAIN = "get it again, or name another in conf/backbone/"
 
 
 @dataclass(kw_only=True)
 class Origin(Backbone):
-    """Where files in Hugging Face format come from: exactly one of `hub`, `package`, `path`."""
+    """Files in Hugging Face format, from exactly one of `hub`, `package`, `path`."""
 
     hub: str | None = None
     revision: str | None = None
     """Commit of the hub repository, 40 hexadecimal digits."""
     package: str | None = None
-    """Importable package that carries a folder with config.json and model.safetensors."""
+    """Python package with a folder that holds config.json and model.safetensors."""
     path: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = [k for k in ("hub", "package", "path") if getattr(self, k)]
-        if len(given) != 1:
-            raise UserError(f"expected exactly one of hub, package, path; found: {', '.join(given) or 'none'}")
+        origins = [k for k in ("hub", "package", "path") if getattr(self, k)]
+        if len(origins) != 1:
+            raise UserError(f"expected exactly one of hub, package, path; found: {', '.join(origins) or 'none'}")
         if self.hub and not re.fullmatch("[0-9a-f]{40}", self.revision or ""):
             raise UserError(
                 f"hub: {self.hub} needs revision: a commit (40 hexadecimal digits), found {self.revision!r}"
             )
 
     def locate(self, patterns: list[str]) -> Path:
-        """The folder that holds config.json, fetched if need be (files matching `patterns`).
+        """The folder that holds config.json; files that match `patterns` are downloaded from the hub if necessary.
 
         Raises:
-            UserError: there is none, or no network.
+            UserError: there is no such folder, or no network.
         """
         if self.path:
             folder = Path(self.path)
         elif self.package:
-            folder = self._in_package()
+            folder = self._package_folder()
         else:
-            folder = self._from_hub(patterns)
+            folder = self._download(patterns)
         if not (folder / "config.json").is_file():
             raise UserError(
                 f"no config.json in {folder}; expected a Hugging Face model directory: put it there, name another in "
@@ -57,16 +53,16 @@ class Origin(Backbone):
             )
         return folder
 
-    def _in_package(self) -> Path:
+    def _package_folder(self) -> Path:
         spec = find_spec(str(self.package))
         if spec is None or spec.origin is None:
             raise UserError(f"package {self.package} is not installed; pip install it, or use hub: or path:")
-        found = sorted(Path(spec.origin).parent.rglob("model.safetensors"))
-        if len(found) != 1:
-            raise UserError(f"package {self.package} holds {len(found)} files model.safetensors, expected one")
-        return found[0].parent
+        files = sorted(Path(spec.origin).parent.rglob("model.safetensors"))
+        if len(files) != 1:
+            raise UserError(f"package {self.package} holds {len(files)} files model.safetensors, expected one")
+        return files[0].parent
 
-    def _from_hub(self, patterns: list[str]) -> Path:
+    def _download(self, patterns: list[str]) -> Path:
         try:
             return Path(snapshot_download(str(self.hub), revision=self.revision, allow_patterns=patterns))
         except Exception as error:
@@ -77,11 +73,11 @@ class Origin(Backbone):
                 "folder that has it"
             ) from error
 
-    def checked(self, folder: Path, sha256: str | None) -> str:
-        """The digest of the weights in a model directory.
+    def verified_digest(self, folder: Path, sha256: str | None) -> str:
+        """The digest of the weights in a model directory, compared with the expected one.
 
         Raises:
-            UserError: there are none in safetensors; they are others than expected; a download without a digest.
+            UserError: there are no weights in safetensors, or not those expected; or a download has no digest.
         """
         file = folder / "model.safetensors"
         if not file.is_file():
@@ -109,14 +105,3 @@ class Origin(Backbone):
             distribution = packages_distributions()[self.package][0]
             return f"package {distribution}=={version(distribution)}"
         return "local directory"
-
-
-def loaded(auto: Any, source: Path, **options: Any) -> Any:
-    """What a class of transformers reads from a folder; code that lies there is never run.
-
-    Raises:
-        UserError: it needs such code, or is damaged, or of an architecture that transformers does not know.
-    """
-    expected = "of an architecture that transformers knows, for code that comes with a model is never run"
-    with reporting_damage(source, f"{expected}: {AGAIN}"):
-        return auto.from_pretrained(source, trust_remote_code=False, **options)

@@ -1,4 +1,4 @@
-"""An encoder for pairs of texts, each read apart (`siamese_network.py`)."""
+"""An encoder for pairs of texts that reads each text separately (see `siamese_network.py`)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,48 +13,49 @@ from decant.core.errors import UserError
 
 @dataclass(kw_only=True)
 class Siamese(HuggingFace):
-    """The encoder of the origin; what it says of each text is the average over its tokens.
+    """The encoder of the origin, with the mean over the tokens of each text.
 
-    `scale`: the first logits are the cosine times this; near the largest target, else the encoder is bent to reach it.
+    `scale`: the logits of the untrained head are the cosine of the two texts times this. It should be near the largest
+    target; otherwise training distorts the encoder to reach it.
     """
 
     scale: float = 1.0
-    pairs = True
-    states = False
-    cacheable = False  # two averages over tokens
+    pairs_only = True
+    has_states = False
+    cacheable = False  # the head reads two vectors
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pooling != "first":
-            raise UserError("pooling: is for one sequence; a siamese network averages anyway: leave it out")
+            raise UserError("pooling: is for one sequence; a siamese network always uses the mean: leave it out")
 
     def write(self, folder: Path) -> dict[str, Any]:
         """See `Backbone.write`."""
         facts = super().write(folder)
-        told_apart(folder, self.origin())
-        body = AutoConfig.from_pretrained(folder)
-        body.name_or_path = ""  # else the folder, in the saved configuration
-        config = SiameseConfig(body.to_dict(), self.scale)
+        check_token_types(folder, self.origin())
+        encoder_config = AutoConfig.from_pretrained(folder)
+        encoder_config.name_or_path = ""  # otherwise the folder would be saved in the configuration
+        config = SiameseConfig(encoder_config.to_dict(), self.scale)
         if self.pretrained:
             network = SiameseForSequenceClassification(config)
-            before = AutoModel.from_pretrained(folder, use_safetensors=True).state_dict()
-            network.backbone.load_state_dict({k: v for k, v in before.items() if not k.startswith("pooler.")})
-            weights = {k: v for k, v in network.state_dict().items() if not k.startswith("classifier.")}
-            network.save_pretrained(folder, state_dict=weights)
+            weights = AutoModel.from_pretrained(folder, use_safetensors=True).state_dict()
+            network.backbone.load_state_dict({k: v for k, v in weights.items() if not k.startswith("pooler.")})
+            without_head = {k: v for k, v in network.state_dict().items() if not k.startswith("classifier.")}
+            network.save_pretrained(folder, state_dict=without_head)
         config.save_pretrained(folder)
         return facts
 
 
-def told_apart(folder: Path, origin: str) -> None:
-    """Nothing, if the tokenizer joins a pair as start, a, end, b, end and gives the second text the type 1.
+def check_token_types(folder: Path, origin: str) -> None:
+    """Refuse a tokenizer that does not join a pair as start, a, end, b, end, with type 1 for the second text.
 
     Raises:
-        UserError: it does not.
+        UserError: with the token types found.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    found = tokenizer("a", "a")
-    if found.get("token_type_ids") != [0, 0, 0, 1, 1] or tokenizer.padding_side != "right":
+    token_types = tokenizer("a", "a").get("token_type_ids")
+    if token_types != [0, 0, 0, 1, 1] or tokenizer.padding_side != "right":
         raise UserError(
-            f"the tokenizer of {origin} gives a pair of words the token types {found.get('token_type_ids')}, padded on "
+            f"the tokenizer of {origin} gives a pair of words the token types {token_types}, padded on "
             f"the {tokenizer.padding_side}; expected [0, 0, 0, 1, 1], padded on the right: choose one of BERT's family"
         )

@@ -20,7 +20,8 @@ from decant.config.schema import Evaluate
 from decant.core.errors import UserError
 from decant.core.stage import configure_libraries
 from decant.evaluation import bootstrap, report, row_scores
-from decant.evaluation.row_scores import Rows
+from decant.evaluation.roles import TITLES
+from decant.evaluation.row_scores import RowScores
 from decant.experiment.experiment import Experiment
 from decant.task import Scoring
 from decant.tracking import store
@@ -35,7 +36,7 @@ COLUMNS = ("model", "A", "B", "B - A", "interval", "p", "B is")
 RUN_ID = re.compile("[0-9a-f]{32}")
 NO_SPREAD = 1e-9
 """Differences of all seeds within this are equal up to rounding."""
-Pair = tuple[Rows, Rows]
+Pair = tuple[RowScores, RowScores]
 """The scores of A and of B on the same test rows."""
 
 
@@ -73,14 +74,14 @@ def run(a: str, b: str, confidence: float | None) -> None:
     """
     configure_libraries()
     pairs = pair_runs(load(a), load(b))
-    overrides = [f"use.task={pairs[0][0].facts['task']}"]
+    overrides = [f"use.task={pairs[0][0].metadata.task}"]
     if confidence is not None:
         overrides.append(f"evaluate.confidence={confidence}")
     experiment = Experiment.load(overrides)
     show(a, b, pairs, experiment.task.scoring, experiment.evaluate)
 
 
-def load(names: str) -> list[Rows]:
+def load(names: str) -> list[RowScores]:
     """The row scores of the experiments that an argument names.
 
     Raises:
@@ -91,7 +92,7 @@ def load(names: str) -> list[Rows]:
     ]
 
 
-def load_rev(name: str) -> Rows:
+def load_rev(name: str) -> RowScores:
     """The row scores in this folder (`.`), or of a git revision; DVC experiments are git revisions.
 
     Raises:
@@ -130,7 +131,7 @@ def check_up_to_date() -> None:
         raise UserError("the result in this folder is out of date (dvc status); make it first: dvc repro")
 
 
-def load_run(run_id: str) -> list[Rows]:
+def load_run(run_id: str) -> list[RowScores]:
     """The row scores of an MLflow run, or of each seed in it.
 
     Raises:
@@ -149,23 +150,23 @@ def load_run(run_id: str) -> list[Rows]:
     return [row_scores.read(BytesIO(Path(file).read_bytes())) for file in files]
 
 
-def pair_runs(a: Sequence[Rows], b: Sequence[Rows]) -> list[Pair]:
+def pair_runs(a: Sequence[RowScores], b: Sequence[RowScores]) -> list[Pair]:
     """Runs with equal seeds; a single run of each experiment is paired whatever its seed.
 
     Raises:
         UserError: fewer than two seeds in common, other tasks, other test rows.
     """
     for runs in (a, b):
-        seeds = [rows.facts["seed"] for rows in runs]
+        seeds = [rows.metadata.seed for rows in runs]
         if len(set(seeds)) < len(seeds):
             raise UserError(f"the seeds {sorted(seeds)} are not all different; name each experiment once")
-    by_seed = {rows.facts["seed"]: rows for rows in a}
-    pairs = [(by_seed[rows.facts["seed"]], rows) for rows in b if rows.facts["seed"] in by_seed]
+    by_seed = {rows.metadata.seed: rows for rows in a}
+    pairs = [(by_seed[rows.metadata.seed], rows) for rows in b if rows.metadata.seed in by_seed]
     if len(a) == len(b) == 1:
         pairs = [(a[0], b[0])]
     elif len(pairs) < 2:
         raise UserError(
-            f"A has the seeds {sorted(by_seed)}, B {sorted(r.facts['seed'] for r in b)}; expected two or more that "
+            f"A has the seeds {sorted(by_seed)}, B {sorted(r.metadata.seed for r in b)}; expected two or more that "
             "both have (make experiment SEEDS=5), or one run as A and one as B"
         )
     check_test_rows(pairs)
@@ -179,29 +180,29 @@ def check_test_rows(pairs: Sequence[Pair]) -> None:
         UserError: the first such pair.
     """
     for a, b in pairs:
-        if (a.facts["task"], a.facts["test"]) != (b.facts["task"], b.facts["test"]):
+        if (a.metadata.task, a.metadata.test) != (b.metadata.task, b.metadata.test):
             raise UserError(
-                f"A was tested on other rows than B (seeds {a.facts['seed']} and {b.facts['seed']}, tasks "
-                f"{a.facts['task']} and {b.facts['task']}); another seed draws another test split: compare equal seeds "
+                f"A was tested on other rows than B (seeds {a.metadata.seed} and {b.metadata.seed}, tasks "
+                f"{a.metadata.task} and {b.metadata.task}); another seed draws another test split: compare equal seeds "
                 "of equal data"
             )
 
 
 def compare(pairs: Sequence[Pair], role: str, scoring: Scoring, settings: Evaluate) -> Comparison:
     """Compare one model: by the test rows of a single pair, or by the means over several seeds."""
-    a, b = ([rows.sums[role] for rows in runs] for runs in zip(*pairs, strict=True))
+    a, b = ([rows.statistics[role] for rows in runs] for runs in zip(*pairs, strict=True))
     if len(pairs) == 1:
-        return compare_rows(a[0], b[0], scoring, settings, pairs[0][0].facts["seed"])
+        return compare_rows(a[0], b[0], scoring, settings, pairs[0][0].metadata.seed)
     scores_a, scores_b = (scoring.primary_metric_from(np.stack([sums.sum(0) for sums in runs])) for runs in (a, b))
     return compare_seeds(scores_a, scores_b, settings)
 
 
 def compare_rows(a: np.ndarray, b: np.ndarray, scoring: Scoring, settings: Evaluate, seed: int) -> Comparison:
-    """Compare the scores (N, K) of test rows: bootstrap interval and permutation test, both paired."""
-    samples_a, samples_b = (bootstrap.resampled(sums, scoring, settings, seed) for sums in (a, b))
-    low, high = bootstrap.ends(samples_b.resamples - samples_a.resamples, settings.confidence)
-    p = bootstrap.permuted(a, b, scoring, settings.resamples, seed)
-    return Comparison(samples_a.exact, samples_b.exact, samples_b.exact - samples_a.exact, low, high, p)
+    """Compare the sufficient statistics (N, K) of test rows: bootstrap interval and permutation test, both paired."""
+    samples_a, samples_b = (bootstrap.resample(statistics, scoring, settings, seed) for statistics in (a, b))
+    low, high = bootstrap.confidence_interval(samples_b.resampled - samples_a.resampled, settings.confidence)
+    p = bootstrap.permutation_p_value(a, b, scoring, settings.resamples, seed)
+    return Comparison(samples_a.score, samples_b.score, samples_b.score - samples_a.score, low, high, p)
 
 
 def compare_seeds(a: np.ndarray, b: np.ndarray, settings: Evaluate) -> Comparison:
@@ -216,10 +217,10 @@ def compare_seeds(a: np.ndarray, b: np.ndarray, settings: Evaluate) -> Compariso
 
 def show(a: str, b: str, pairs: Sequence[Pair], scoring: Scoring, settings: Evaluate) -> None:
     """Print a table of the models that both experiments have, and the verdict on the student."""
-    roles = [r for r in report.TITLES if all(r in rows.sums for pair in pairs for rows in pair)]
+    roles = [r for r in TITLES if all(r in rows.statistics for pair in pairs for rows in pair)]
     comparisons = {role: compare(pairs, role, scoring, settings) for role in roles}
     method = f"{len(pairs)} seeds, paired t-test" if len(pairs) > 1 else "one run each, the same test rows"
-    lines = [table_row(report.TITLES[role], c, settings.confidence) for role, c in comparisons.items()]
+    lines = [table_row(TITLES[role], c, settings.confidence) for role, c in comparisons.items()]
     report.terminal().print(report.grid(f"{scoring.primary_metric} x 100; {method}", COLUMNS, lines))
     verdict = PHRASES[comparisons["student"].verdict(settings.confidence)]
     print(f"student: {b} is {verdict} {a} at {100 * settings.confidence:g} %")

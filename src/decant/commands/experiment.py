@@ -94,7 +94,7 @@ def run_once(arguments: Sequence[str]) -> int:
             restore_timings()
             metrics, timings = report.read()
             report.log(invocation, metrics, timings)
-            report.table(metrics, timings)
+            report.print_result(metrics, timings)
     outbox.finish()
     restore_provenance()
     if distill_run := producer("distill"):

@@ -12,7 +12,7 @@ from mlflow.entities import Run as MlflowRun
 from scipy import stats
 
 from decant.core.errors import UserError
-from decant.evaluation import members, report
+from decant.evaluation import members, report, roles
 from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
 from decant.tracking.runs import SEEDS_RUN, Run, open_run, title
@@ -80,7 +80,7 @@ def summarize(metrics: Sequence[Metrics], confidence: float) -> dict[str, Metric
 
 def mean_interval(values: Sequence[float], confidence: float) -> dict[str, float]:
     """Mean, standard deviation of the sample, and Student's t interval of the mean."""
-    mean, std = itemgetter("mean", "std")(members.spread(values))
+    mean, std = itemgetter("mean", "std")(members.mean_and_std(values))
     half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * std / len(values) ** 0.5
     return {"mean": mean, "std": std, "low": mean - half, "high": mean + half}
 
@@ -89,10 +89,10 @@ def show(metrics: Sequence[Metrics], confidence: float) -> None:
     """Print the columns of the report over all runs, times 100."""
     report_metrics, _ = report.read()
     summaries = summarize(metrics, confidence)
-    columns = [*report_metrics["figures"]["columns"]]
+    columns = report_metrics["report"]["columns"]
     lines = [
         [title, *(cell(summaries[f"{role}/{name}"], len(metrics)) for name, _ in columns)]
-        for role, title in report.titles(report_metrics).items()
+        for role, title in roles.titles(report_metrics).items()
     ]
     interval = f" [interval of the mean, {confidence:.0%}]" if len(metrics) >= MIN_SEEDS_FOR_INTERVAL else ""
     title = f"{len(metrics)} seeds: mean ± standard deviation{interval}"

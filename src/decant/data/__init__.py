@@ -1,4 +1,4 @@
-"""A data source: where labelled rows come from. One yaml in conf/data/ names it and its columns."""
+"""A data source: where labelled rows come from. A yaml in conf/data/ names it and its columns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ SPLITS = ("train", "validation", "test", "unlabelled")
 
 @dataclass(kw_only=True)
 class Source(ABC):
-    """Reads tables; `prepare` checks them, makes missing splits and writes Parquet."""
+    """Reads tables; `prepare` checks them, makes the missing splits and writes Parquet."""
 
     licence: str = "unknown"
     empty: str = "refuse"
-    """Rows with an empty input: `refuse`, `drop`, or `keep`."""
+    """What to do with rows with an empty input: `refuse`, `drop`, or `keep`."""
     leaks: str = "refuse"
-    """The same input in two splits: `refuse`, or `drop` the copy outside test."""
+    """What to do with an input that is in two splits: `refuse`, or `drop` the copy outside test."""
     size: int | None = None
-    """Side in pixels of the stored squares, for images; none: inputs are text."""
+    """Side of the stored squares in pixels, for images; None: inputs are texts."""
 
     def __post_init__(self) -> None:
         require(
@@ -31,53 +31,56 @@ class Source(ABC):
             size=(self.size is None or self.size > 0, "above 0"),
         )
         if self.size and self.pairs:
-            raise UserError("input names two columns, but size is set; pairs are for texts: leave out one of both")
+            raise UserError("input names two columns, but size is set; pairs are for texts: leave out one of the two")
 
     @property
     def pairs(self) -> bool:
-        """Whether an input is two texts."""
+        """Whether an input is a pair of texts."""
         return False
 
     @abstractmethod
     def load(self) -> dict[str, pd.DataFrame]:
-        """One table for each split there is, with the columns below, in an order that never changes.
+        """{split: table}; the order of the rows is always the same.
 
-        `row_id` (str): stable and unique within the source; `input` (str); `pair` (str), where an input is two
-        texts; `target` (str: a name or a number; or a list of names), absent or null in `unlabelled`.
+        Columns: `row_id` (str), stable and unique within the source; `input` (str, or bytes of an image file); `pair`
+        (str), the second text of a pair; `target` (str, a name or a number; or a list of names), absent or null in
+        `unlabelled`.
 
         Raises:
-            UserError: what cannot be read, with what was expected.
+            UserError: a file cannot be read, with what was expected.
         """
 
 
-def numbered(frame: pd.DataFrame, split: str, row_id: str | None = None) -> pd.DataFrame:
-    """`frame` with the contract's `row_id`: its own column of that name, or split and index."""
+def with_row_ids(frame: pd.DataFrame, split: str, row_id: str | None = None) -> pd.DataFrame:
+    """The columns of `Source.load` of `frame`; `row_id` names the column with the ids, None: split and index."""
     ids = frame[row_id].map(str) if row_id else [f"{split}-{i}" for i in frame.index]
     columns = [c for c in ("input", "pair", "target") if c in frame]
     return frame[columns].assign(row_id=list(ids)).reset_index(drop=True)
 
 
-def contract(input: str | list[str], target: str | None, row_id: str | None, join: bool = False) -> dict[str, str]:
-    """The contract's names of a source's columns: {"question": "input", "label": "target", "key": "row_id"}.
+def column_names(input: str | list[str], target: str | None, row_id: str | None, join: bool = False) -> dict[str, str]:
+    """What the columns of a source are renamed to: {"question": "input", "label": "target", "key": "row_id"}.
 
-    Columns that are to be joined are the inputs 0, 1, ...
+    With `join`, the columns of the input become "input 0", "input 1", ...
 
     Raises:
-        UserError: other than one or two columns of input; one column in two roles.
+        UserError: not one or two columns for the input; one column in two roles.
     """
     inputs = [input] if isinstance(input, str) else list(input)
     if not inputs or len(set(inputs)) < len(inputs) or (len(inputs) > 2 and not join):
         raise UserError(f"input is {input}, expected one column, or a list of two for pairs of texts")
-    names = [f"input {i}" for i in range(len(inputs))] if join else ["input", "pair"][: len(inputs)]
-    roles = [*zip(inputs, names, strict=True), (target, "target"), (row_id, "row_id")]
-    given = [(column, name) for column, name in roles if column is not None]
-    if len(dict(given)) < len(given):
-        named = f"input is {input!r}, target is {target!r} and row_id is {row_id!r}"
-        raise UserError(f"{named}; expected different columns: name another")
-    return dict(given)
+    input_names = [f"input {i}" for i in range(len(inputs))] if join else ["input", "pair"][: len(inputs)]
+    pairs = [*zip(inputs, input_names, strict=True), (target, "target"), (row_id, "row_id")]
+    renamed = [(column, name) for column, name in pairs if column is not None]
+    if len(dict(renamed)) < len(renamed):
+        raise UserError(
+            f"input is {input!r}, target is {target!r} and row_id is {row_id!r}; expected different columns: name "
+            "another"
+        )
+    return dict(renamed)
 
 
-def some(names: Sequence[object]) -> str:
-    """How many files, and the first three by name, for a message."""
+def count_files(names: Sequence[object]) -> str:
+    """The number of files and the first three names, for a message: "4 files (a, b, c, ...)"."""
     first = ", ".join(map(str, names[:3]))
     return f"{len(names)} file{'s' if len(names) > 1 else ''} ({first}{', ...' if len(names) > 3 else ''})"

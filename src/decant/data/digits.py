@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: 1797 grey images of 8 x 8 pixels; no network is needed."""
+"""The handwritten digits of scikit-learn: 1797 grey images of 8 x 8 pixels, read without a network connection."""
 
 import io
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from decant.core.errors import UserError
-from decant.data import Source, numbered
+from decant.data import Source, with_row_ids
 
 
 @dataclass(kw_only=True)
 class Digits(Source):
-    """One table, `train`: validation and test are made."""
+    """One table, `train`, from which prepare takes validation and test."""
 
     classes: list[int] | None = None
     """Digits to keep; default: all ten."""
@@ -26,19 +26,19 @@ class Digits(Source):
             raise UserError(f"classes has {unknown}, expected whole numbers from 0 to 9")
 
     def load(self) -> dict[str, pd.DataFrame]:
-        """See `Source.load`; `row_id` counts within the whole set, `input` is a PNG."""
+        """See `Source.load`; `row_id` is the position in the whole set, `input` a PNG."""
         bunch = load_digits()
-        grey = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+        pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
         frame = pd.DataFrame(
             {
-                "row_id": [f"digit-{i}" for i in range(len(grey))],
-                "input": [_png(image) for image in grey],
+                "row_id": [f"digit-{i}" for i in range(len(pixels))],
+                "input": [_png(image) for image in pixels],
                 "target": [str(i) for i in bunch.target],
             }
         )
         if self.classes:
             frame = frame[np.isin(bunch.target, self.classes)]
-        return {"train": numbered(frame, "train", "row_id")}
+        return {"train": with_row_ids(frame, "train", "row_id")}
 
 
 def _png(image: np.ndarray) -> bytes:

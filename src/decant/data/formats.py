@@ -1,4 +1,4 @@
-"""Tables as files hold them: CSV, TSV, JSON lines, Parquet."""
+"""File formats of tables: CSV, TSV, JSON lines, Parquet."""
 
 import codecs
 import csv
@@ -15,33 +15,33 @@ import pyarrow.parquet as pq
 from decant.core.errors import UserError
 
 
-def delimited(content: io.BytesIO, separator: str) -> pd.DataFrame:
+def read_delimited(file: io.BytesIO, separator: str) -> pd.DataFrame:
     """A table with a header.
 
     Raises:
-        ValueError: what pandas would make the best of in silence.
+        ValueError: rows with more fields than the header, which pandas would silently take for row names.
     """
-    text = io.TextIOWrapper(content, "utf-8-sig", newline="")
+    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
     header = next(csv.reader(text, delimiter=separator), [])
     text.detach()
-    content.seek(0)
+    file.seek(0)
     # text like "NA", "null" or "None" is text: only an empty cell is missing
-    frame = pd.read_csv(content, dtype=str, sep=separator, keep_default_na=False, na_values=[""])
-    if not isinstance(frame.index, pd.RangeIndex):  # the first column taken for names of rows
+    frame = pd.read_csv(file, dtype=str, sep=separator, keep_default_na=False, na_values=[""])
+    if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError(f"the header has {len(header)} fields, and the rows have more")
-    frame.attrs["twice"] = [name for name, count in Counter(header).items() if count > 1]
+    frame.attrs["duplicate_names"] = [name for name, count in Counter(header).items() if count > 1]
     return frame
 
 
-def parquet(file: io.BytesIO) -> pd.DataFrame:
-    """A Parquet file; Arrow itself reads text that is not UTF-8, and fails where it is used."""
+def read_parquet(file: io.BytesIO) -> pd.DataFrame:
+    """A Parquet file, validated: Arrow reads text that is not UTF-8, and fails only where it is used."""
     pq.read_table(file).validate(full=True)
     file.seek(0)
     return pd.read_parquet(file)
 
 
-def json_lines(file: io.BytesIO) -> pd.DataFrame:
-    """A file with an object on each line."""
+def read_json_lines(file: io.BytesIO) -> pd.DataFrame:
+    """A file with a JSON object on each line."""
     try:
         return pd.read_json(file, lines=True, dtype=False)
     except (TypeError, AttributeError) as error:
@@ -49,52 +49,60 @@ def json_lines(file: io.BytesIO) -> pd.DataFrame:
 
 
 READERS: dict[str, Callable[[io.BytesIO], pd.DataFrame]] = {
-    ".csv": partial(delimited, separator=","),
-    ".tsv": partial(delimited, separator="\t"),
-    ".jsonl": json_lines,
-    ".parquet": parquet,
+    ".csv": partial(read_delimited, separator=","),
+    ".tsv": partial(read_delimited, separator="\t"),
+    ".jsonl": read_json_lines,
+    ".parquet": read_parquet,
 }
-WANTED = {
+EXPECTED = {
     ".csv": "a header, and as many fields in each row",
     ".tsv": "a header, and as many fields in each row",
     ".jsonl": "an object on each line",
     ".parquet": "a whole Parquet file",
 }
-"""What a file of each format has to be."""
+"""What a file of each format consists of, for messages."""
 
 
 def parse(path: str, content: bytes) -> pd.DataFrame:
-    """The table in `content`; the ending of `path` says its format.
+    """The table in `content`; the suffix of `path` says its format. The index is the position in the file.
 
     Raises:
         UserError: an unknown format, text that is not UTF-8, a file that does not parse.
     """
-    ending = Path(path.split("?")[0]).suffix.lower()
-    ending = ".jsonl" if ending in (".json", ".ndjson") else ending
-    if ending not in READERS:
-        raise UserError(f"{path}: unknown format {ending!r}; known: {', '.join(READERS)}")
+    suffix = Path(path.split("?")[0]).suffix.lower()
+    suffix = ".jsonl" if suffix in (".json", ".ndjson") else suffix
+    if suffix not in READERS:
+        raise UserError(f"{path}: unknown format {suffix!r}; known: {', '.join(READERS)}")
+    if suffix != ".parquet":
+        _require_text(path, content)
     try:
-        if ending != ".parquet" and "\0" in (text := content.decode()):  # pandas would name a place in a piece of it
-            line = text[: text.index("\0")].count("\n") + 1
-            raise UserError(f"{path} holds a NUL byte near line {line}, expected text; save it anew, in UTF-8")
-        return READERS[ending](io.BytesIO(content)).reset_index(drop=True)  # the position in the file is a row's id
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        given = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "WINDOWS-1252"
-        raise UserError(
-            f"{path} is not UTF-8: byte 0x{content[error.start]:02x} near line {line}; convert it, for example "
-            f"with: iconv -f {given} -t UTF-8"
-        ) from error
-    except (ValueError, OSError, csv.Error, pa.ArrowException) as error:  # OSError: Arrow's, of damaged pages
+        return READERS[suffix](io.BytesIO(content)).reset_index(drop=True)
+    except (ValueError, OSError, csv.Error, pa.ArrowException) as error:  # OSError: Arrow's, for damaged pages
         reason = str(error).strip()
         raise UserError(
-            f"{path} does not parse as {ending[1:]}: {reason}; expected {WANTED[ending]}: correct it, or get it again"
+            f"{path} does not parse as {suffix[1:]}: {reason}; expected {EXPECTED[suffix]}: correct it, or get it again"
         ) from error
 
 
-def separated(frame: pd.DataFrame) -> str:
-    """What to do where all columns were taken for one; empty: they were not."""
+def _require_text(path: str, content: bytes) -> None:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        encoding = "UTF-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "WINDOWS-1252"
+        raise UserError(
+            f"{path} is not UTF-8: byte 0x{content[error.start]:02x} near line {line}; convert it, for example "
+            f"with: iconv -f {encoding} -t UTF-8"
+        ) from error
+    if "\0" in text:  # pandas would give a position within a chunk of the file
+        line = text[: text.index("\0")].count("\n") + 1
+        raise UserError(f"{path} holds a NUL byte near line {line}, expected text; save it anew, in UTF-8")
+
+
+def separator_advice(frame: pd.DataFrame) -> str:
+    """The next step for a file whose columns were read as a single one; "" for any other file."""
     if len(frame.columns) != 1:
         return ""
-    by = [word for sign, word in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")) if sign in str(frame.columns[0])]
-    return f"It looks separated by {by[0]}: save it separated by commas, or by tabs as .tsv" if by else ""
+    separators = ((";", "';'"), ("\t", "tabs"), ("|", "'|'"))
+    likely = [name for separator, name in separators if separator in str(frame.columns[0])]
+    return f"It looks separated by {likely[0]}: save it separated by commas, or by tabs as .tsv" if likely else ""

@@ -1,6 +1,5 @@
 """Any CSV, TSV, JSON lines or Parquet file, by path or URL, with the columns that its yaml names."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from decant.core.errors import UserError
-from decant.data import SPLITS, Source, contract, numbered
-from decant.data.files import beside, fetch, remote, verify
-from decant.data.formats import parse, separated
-from decant.data.images import inputs
-from decant.data.labels import listed, named, only
+from decant.data import SPLITS, Source, column_names, with_row_ids
+from decant.data.columns import as_text, filter_rows, join_columns, select_columns
+from decant.data.files import fetch, is_remote, resolve, verify
+from decant.data.formats import parse
+from decant.data.images import input_column
+from decant.data.labels import keep_labels, label_lists, name_labels
 
 
 @dataclass(kw_only=True)
@@ -27,31 +27,31 @@ class Table(Source):
     """Column with the input, or two for pairs of texts; with `size`: encoded images, or paths of image files,
     relative to the table's folder."""
     target: str | None = None
-    """Column with the label, the number, or the list of labels; none: there are `unlabelled` rows alone."""
+    """Column with the label, the number, or the list of labels; None, if there are only `unlabelled` rows."""
     join: bool = False
-    """Whether several columns of input are one text, a paragraph each, and not a pair: a title and a body."""
+    """Whether several columns of input form one text, a paragraph each (a title and a body), instead of a pair."""
     where: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Per split, columns and the value they must have: one file can hold several splits."""
+    """{split: {column: value}} that selects the rows of the split: one file can hold several splits."""
     row_id: str | None = None
     """Column with a unique id; default: the position in the file."""
     classes: list[str] | None = None
     """Keep only the labelled rows of these classes; of lists of labels, keep all rows and only these labels."""
     names: list[str] | None = None
-    """Names of the classes, where the labels are 0, 1, ...: the first is the name of 0."""
+    """Names of the classes, if the labels are 0, 1, ...: the first is the name of 0."""
     sha256: dict[str, str] = field(default_factory=dict)
-    """Expected digest per split, for files that DVC does not see (outside data/raw)."""
+    """{split: expected digest}, for files that DVC does not see (outside data/raw)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = [s for s in SPLITS if getattr(self, s)]
-        if not given:
+        splits = [s for s in SPLITS if getattr(self, s)]
+        if not splits:
             raise UserError(f"names no file; expected at least one of: {', '.join(SPLITS)}")
-        if self.target is None and given != ["unlabelled"]:
-            raise UserError(f"names no target:, the column with the label, which {given[0]}: needs; give it")
+        if self.target is None and splits != ["unlabelled"]:
+            raise UserError(f"names no target:, the column with the label, which {splits[0]}: needs; give it")
         if self.join and isinstance(self.input, str):
             raise UserError("join is true, but input names one column; expected a list of columns, or join: false")
-        self._names("train")
-        if unknown := [s for s in self.where if s not in SPLITS or not getattr(self, s)]:
+        self._column_names("train")
+        if unknown := [s for s in self.where if s not in splits]:
             raise UserError(f"where names {', '.join(unknown)}, expected splits with a file: train, test, ...")
 
     @property
@@ -60,7 +60,7 @@ class Table(Source):
         return not isinstance(self.input, str) and not self.join
 
     def load(self) -> dict[str, pd.DataFrame]:
-        """See `Source.load`; problems of all files are raised together."""
+        """See `Source.load`; the problems of all files are raised together."""
         tables, problems = {}, []
         for split in SPLITS:
             if path := getattr(self, split):
@@ -75,83 +75,34 @@ class Table(Source):
     def _read(self, split: str, path: str) -> pd.DataFrame:
         content = fetch(path)
         verify(path, content, self.sha256.get(split), f"sha256: {{{split}: %s}}")
-        names, wanted = self._names(split), self.where.get(split, {})
-        frame = chosen(path, columns(path, parse(path, content), [*names, *wanted]), wanted)
+        names, conditions = self._column_names(split), self.where.get(split, {})
+        frame = filter_rows(path, select_columns(path, parse(path, content), [*names, *conditions]), conditions)
         frame = frame[list(names)].rename(columns=names)
         if self.join:
-            frame = frame.assign(input=joined(frame[[f"input {i}" for i in range(len(self.input))]]))
+            frame = frame.assign(input=join_columns(frame[[f"input {i}" for i in range(len(self.input))]]))
         if split != "unlabelled":
-            frame = self._labelled(split, path, frame)
+            frame = self._with_labels(split, path, frame)
         if not isinstance(self.input, list):
-            read = None if remote(path) else lambda name: fetch(beside(path, name))
-            frame = frame.assign(input=inputs(frame["input"], self.size, path, read))
-        return numbered(frame, split, "row_id" if self.row_id else None)
+            read = None if is_remote(path) else lambda name: fetch(resolve(path, name))
+            frame = frame.assign(input=input_column(frame["input"], self.size, path, read))
+        return with_row_ids(frame, split, "row_id" if self.row_id else None)
 
-    def _names(self, split: str) -> dict[str, str]:
-        return contract(self.input, self.target if split != "unlabelled" else None, self.row_id, self.join)
+    def _column_names(self, split: str) -> dict[str, str]:
+        return column_names(self.input, self.target if split != "unlabelled" else None, self.row_id, self.join)
 
-    def _labelled(self, split: str, path: str, frame: pd.DataFrame) -> pd.DataFrame:
-        """`frame` with labels as text, or lists of text, and the chosen classes only."""
+    def _with_labels(self, split: str, path: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """`frame` with labels as text, or lists of text, of the chosen classes."""
         if lists := frame["target"].map(lambda cell: isinstance(cell, list | np.ndarray)).any():
-            target = listed(path, frame["target"], self.names)
+            target = label_lists(path, frame["target"], self.names)
         else:
-            # a whole number beside an empty cell was read as 1.0
-            target = spelled(path, frame["target"].convert_dtypes())
-            target = named(path, target, self.names) if self.names else target
+            # pandas reads whole numbers as 1.0 if the column has empty cells
+            target = as_text(path, frame["target"].convert_dtypes())
+            target = name_labels(path, target, self.names) if self.names else target
         frame = frame.assign(target=target)
         if not self.classes:
             return frame
-        # a small test split need not have every label of a list
-        known = set(target.explode()) if split == "train" or not lists else set(self.classes)
-        if unknown := set(self.classes) - known:
+        # with lists of labels, a small test split need not have every label
+        present = set(target.explode()) if split == "train" or not lists else set(self.classes)
+        if unknown := set(self.classes) - present:
             raise UserError(f"{path} has no rows of the classes {sorted(unknown)} that classes: asks for")
-        return only(frame, set(self.classes)) if lists else frame[target.isin(self.classes)]
-
-
-def columns(path: str, frame: pd.DataFrame, wanted: Iterable[str]) -> pd.DataFrame:
-    """The `wanted` columns, each once.
-
-    Raises:
-        UserError: some are not there.
-    """
-    if lacking := [c for c in wanted if c not in frame]:
-        raise UserError(
-            f"{path} has no column {', '.join(map(repr, lacking))}; it has: {', '.join(map(repr, frame))}. "
-            + (separated(frame) or "Name the columns in conf/data/ with input:, target: and row_id:")
-        )
-    if twice := [c for c in wanted if c in frame.attrs.get("twice", [])]:
-        raise UserError(f"{path}: two columns are called {twice[0]!r}; expected one: rename the other")
-    return frame[list(dict.fromkeys(wanted))]
-
-
-def spelled(path: str, column: "pd.Series") -> "pd.Series[str]":
-    """A column as text.
-
-    Raises:
-        UserError: bytes that are none.
-    """
-    try:
-        return column.astype("string")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: the column of {column.name!r} holds bytes, expected text or numbers") from error
-
-
-def joined(texts: pd.DataFrame) -> "pd.Series[str]":
-    """One text a row, of a paragraph for each column; empty cells leave none at its ends."""
-    rows = texts.astype(object).mask(texts.isna(), "").itertuples(index=False)
-    return pd.Series(["\n\n".join(map(str, row)).strip() for row in rows], texts.index, dtype="str")
-
-
-def chosen(path: str, frame: pd.DataFrame, wanted: dict[str, Any]) -> pd.DataFrame:
-    """The rows whose columns have the `wanted` values, compared as text.
-
-    Raises:
-        UserError: there is none.
-    """
-    for column, value in wanted.items():
-        cells = spelled(path, frame[column])
-        if not (cells == str(value)).any():
-            known = ", ".join(map(repr, sorted(cells.dropna().unique())[:10]))
-            raise UserError(f"{path} has no rows where {column} is {str(value)!r}; it is one of: {known}")
-        frame = frame[(cells == str(value)).fillna(False)]
-    return frame
+        return keep_labels(frame, set(self.classes)) if lists else frame[target.isin(self.classes)]

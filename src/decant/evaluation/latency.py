@@ -1,4 +1,4 @@
-"""What an answer costs: CPU time from raw input to logits, at batch 1 and at batch 32."""
+"""The cost of a prediction: CPU time from raw input to logits, one input at a time and in batches of 32."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -6,43 +6,57 @@ from typing import Any
 
 import numpy as np
 
+from decant.evaluation.roles import Timings
+
 SINGLES = 60
-"""Inputs sent one at a time, the same to each model."""
+"""Inputs that are timed one at a time, the same for each model."""
 BLOCK = 10
-"""Of them that a model gets in a row, after `WARM` that do not count: the threads of the one before still spin."""
-WARM = 3
+"""How many of them a model gets in a row, after `WARM_UP` uncounted ones: threads of the previous model still spin."""
+WARM_UP = 3
+BATCH_SIZE = 32
 ROUNDS = 5
-"""Batches of 32 per model; rounds take turns over the models, so that a busy neighbour hits all alike."""
+"""Timed batches per model. Models take turns, so that a busy neighbour slows all of them alike."""
 Call = Callable[[Sequence[Any]], object]
 
 
-def measure(answers: Mapping[str, Call], inputs: Sequence[Any]) -> dict[str, dict[str, float]]:
+def measure(models: Mapping[str, Call], inputs: Sequence[Any]) -> Timings:
     """{role: latency_ms_p50, latency_ms_p95, throughput (inputs per second)}."""
-    inputs = [inputs[i % len(inputs)] for i in range(max(SINGLES, 32))]
-    singles: dict[str, list[float]] = {role: [] for role in answers}
-    batches: dict[str, list[float]] = {role: [] for role in answers}
-    for answer in answers.values():
-        answer(inputs[:32])  # warm up
-    for start in range(0, SINGLES, BLOCK):
-        for role, answer in answers.items():
-            block = inputs[:WARM] + inputs[start : start + BLOCK]
-            singles[role] += [seconds(answer, [single]) for single in block][WARM:]
-    for _ in range(ROUNDS):
-        for role, answer in answers.items():
-            answer(inputs[:32])
-            batches[role].append(seconds(answer, inputs[:32]))
+    inputs = [inputs[i % len(inputs)] for i in range(max(SINGLES, BATCH_SIZE))]
+    for model in models.values():
+        model(inputs[:BATCH_SIZE])  # warm up
+    singles, batches = time_singles(models, inputs), time_batches(models, inputs[:BATCH_SIZE])
     return {
         role: {
             "latency_ms_p50": round(float(np.percentile(singles[role], 50)) * 1000, 3),
             "latency_ms_p95": round(float(np.percentile(singles[role], 95)) * 1000, 3),
-            "throughput": round(32 / float(np.median(batches[role])), 1),
+            "throughput": round(BATCH_SIZE / float(np.median(batches[role])), 1),
         }
-        for role in answers
+        for role in models
     }
 
 
-def seconds(answer: Call, inputs: Sequence[Any]) -> float:
+def time_singles(models: Mapping[str, Call], inputs: list[Any]) -> dict[str, list[float]]:
+    """Seconds of each of `SINGLES` inputs by itself."""
+    times: dict[str, list[float]] = {role: [] for role in models}
+    for start in range(0, SINGLES, BLOCK):
+        for role, model in models.items():
+            block = inputs[:WARM_UP] + inputs[start : start + BLOCK]
+            times[role] += [seconds(model, [single]) for single in block][WARM_UP:]
+    return times
+
+
+def time_batches(models: Mapping[str, Call], batch: Sequence[Any]) -> dict[str, list[float]]:
+    """Seconds of `ROUNDS` passes over the batch."""
+    times: dict[str, list[float]] = {role: [] for role in models}
+    for _ in range(ROUNDS):
+        for role, model in models.items():
+            model(batch)
+            times[role].append(seconds(model, batch))
+    return times
+
+
+def seconds(model: Call, inputs: Sequence[Any]) -> float:
     """Wall time of one call."""
     start = time.perf_counter()
-    answer(inputs)
+    model(inputs)
     return time.perf_counter() - start

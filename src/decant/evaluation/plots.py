@@ -1,67 +1,70 @@
-"""Pictures and the tables behind them; equal figures have equal bytes."""
+"""The pictures of a result, and the tables behind them; equal metrics give equal bytes."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from decant.evaluation.report import titles
+from decant.evaluation.roles import CONTROLS, Metrics, Timings, titles
 from decant.task import Confusion, LabelScores, Picture, Scatter
 
 matplotlib.use("Agg")  # no screen
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-PNG = {"metadata": {"Software": None}, "dpi": 120}
-"""No version in the file."""
-CONTROLS = ("floor", "scratch", "alone")
+BLUE = "#4c72b0"
+GREY = "#aaaaaa"
 MAX_LEGIBLE = 30
 """Classes of a confusion matrix, up to which its cells show counts."""
-MARKS = "vsDPoX*"
+MARKERS = "vsDPoX*"
 """Of the models, in the order of the report."""
 
 
-def headline(metrics: dict[str, Any], folder: Path) -> None:
-    """headline.png: bars of the headline figure, one per model."""
+def primary_metric(metrics: Metrics, folder: Path) -> None:
+    """Write primary_metric.png: a bar for each model."""
     shown = titles(metrics)
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(shown) + 1), layout="constrained")
-    name = metrics["figures"]["headline"]
+    name = metrics["report"]["primary_metric"]
     values = [100 * metrics[role][name] for role in shown]
-    shades = ["#aaaaaa" if role in CONTROLS else "#4c72b0" for role in shown]
-    bars = axes.barh(list(shown.values()), values, color=shades)
+    colors = [GREY if role in CONTROLS else BLUE for role in shown]
+    bars = axes.barh(list(shown.values()), values, color=colors)
     axes.bar_label(bars, fmt="%.1f", padding=3)
-    axes.set(xlabel=f"{dict(metrics['figures']['columns'])[name]} on test", xlim=(0, 108))
+    axes.set(xlabel=axis_label(metrics), xlim=(0, 108))
     axes.invert_yaxis()
-    save(figure, folder / "headline.png")
+    save(figure, folder / "primary_metric.png")
 
 
-def size(metrics: dict[str, Any], folder: Path) -> None:
-    """size.png: the headline figure against megabytes on disk."""
+def size(metrics: Metrics, folder: Path) -> None:
+    """Write size.png: the primary metric against megabytes on disk."""
     tradeoff(metrics, {role: metrics[role]["size_mb"] for role in titles(metrics)}, "MB on disk", folder / "size.png")
 
 
-def latency(metrics: dict[str, Any], timings: dict[str, Any], folder: Path) -> None:
-    """latency.png: the headline figure against the time of one answer."""
-    values = {role: timings[role]["latency_ms_p50"] for role in titles(metrics)}
-    tradeoff(metrics, values, "ms for one input (p50)", folder / "latency.png")
+def latency(metrics: Metrics, timings: Timings, folder: Path) -> None:
+    """Write latency.png: the primary metric against the time of one answer."""
+    costs = {role: timings[role]["latency_ms_p50"] for role in titles(metrics)}
+    tradeoff(metrics, costs, "ms for one input (p50)", folder / "latency.png")
 
 
-def tradeoff(metrics: dict[str, Any], costs: dict[str, float], name: str, file: Path) -> None:
-    """A point with its interval for each model, costs on a logarithmic axis."""
+def tradeoff(metrics: Metrics, costs: dict[str, float], cost_label: str, file: Path) -> None:
+    """A point with its confidence interval for each model, costs on a logarithmic axis."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    head = metrics["figures"]["headline"]
-    for (role, title), shape in zip(titles(metrics).items(), MARKS, strict=False):
-        value, ends = 100 * metrics[role][head], [100 * metrics[role]["interval"][k] for k in ("low", "high")]
-        spread = [[max(0.0, value - ends[0])], [max(0.0, ends[1] - value)]]
-        shade = {"color": "#999999"} if role in CONTROLS else {}
-        axes.errorbar(costs[role], value, spread, fmt=shape, markersize=8, capsize=3, label=title, **shade)
-    axes.set(xscale="log", xlabel=name, ylabel=f"{dict(metrics['figures']['columns'])[head]} on test")
+    name = metrics["report"]["primary_metric"]
+    for (role, title), marker in zip(titles(metrics).items(), MARKERS, strict=False):
+        value, (low, high) = 100 * metrics[role][name], (100 * metrics[role]["interval"][k] for k in ("low", "high"))
+        spread = [[max(0.0, value - low)], [max(0.0, high - value)]]
+        color = {"color": "#999999"} if role in CONTROLS else {}
+        axes.errorbar(costs[role], value, spread, fmt=marker, markersize=8, capsize=3, label=title, **color)
+    axes.set(xscale="log", xlabel=cost_label, ylabel=axis_label(metrics))
     axes.margins(x=0.1)
     figure.legend(loc="outside right upper", fontsize=8)
     save(figure, file)
+
+
+def axis_label(metrics: Metrics) -> str:
+    """The title of the primary metric, as an axis shows it."""
+    return f"{dict(metrics['report']['columns'])[metrics['report']['primary_metric']]} on test"
 
 
 def draw(picture: Picture, folder: Path) -> None:
@@ -100,7 +103,7 @@ def label_scores(picture: LabelScores, folder: Path) -> None:
     order = np.argsort(-picture.support, kind="stable")
     names = [f"{picture.labels[i]} ({picture.support[i]})" for i in order]
     figure, axes = plt.subplots(figsize=(7, 0.22 * len(names) + 1), layout="constrained")
-    axes.barh(range(len(names)), 100 * picture.scores[order], color="#4c72b0")
+    axes.barh(range(len(names)), 100 * picture.scores[order], color=BLUE)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel=f"{picture.metric} % of the student on test (rows with the label)", xlim=(0, 100))
     axes.margins(y=0.01)
@@ -112,13 +115,14 @@ def scatter(picture: Scatter, folder: Path) -> None:
     """Write answers.png: predicted numbers against targets, with the line where they are equal."""
     start = float(picture.target[0])
     figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    axes.scatter(picture.target, picture.predicted, s=8, alpha=0.4, color="#4c72b0", linewidths=0)
-    axes.axline((start, start), slope=1, color="#aaaaaa", zorder=0)
+    axes.scatter(picture.target, picture.predicted, s=8, alpha=0.4, color=BLUE, linewidths=0)
+    axes.axline((start, start), slope=1, color=GREY, zorder=0)
     axes.set(xlabel="target", ylabel="answer of the student", title="student on test")
     save(figure, folder / "answers.png")
 
 
 def save(figure: Figure, file: Path) -> None:
     """Write a figure as PNG and close it."""
-    figure.savefig(file, **PNG)
+    # without matplotlib's version in the file
+    figure.savefig(file, metadata={"Software": None}, dpi=120)
     plt.close(figure)

@@ -1,63 +1,54 @@
-"""The result as a person reads it: a table on the terminal, Markdown with pictures, and figures for MLflow."""
+"""The result as people read it: a table on the terminal, Markdown with pictures, and metrics in MLflow."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from tabulate import tabulate
 
 from decant.core.files import read_json, write_json
 from decant.evaluation import row_scores
-from decant.evaluation.bootstrap import PAIRS
+from decant.evaluation.roles import EXPORTED, Metrics, Timings, comparison, titles
+from decant.evaluation.summary import RETAINED, members, sentences, speed
 from decant.tracking.runs import Run
 
 OUT = Path("data/evaluate")
-TITLES = {
-    "floor": "linear floor",
-    "scratch": "from scratch (no transfer)",
-    "teacher": "teacher",
-    "alone": "student alone (no teacher)",
-    "student": "student",
-    "onnx": "student, ONNX",
-    "int8": "student, ONNX int8",
-}
 TIMED = ("latency.json", "latency.png", "report.md")
-"""What differs from run to run, and so is none of DVC's outputs."""
-NO_GAP = {
-    "none": "gap to close: none, the teacher is not better than the student alone",
-    "cannot tell": "gap to close: cannot tell whether the teacher is better than the student alone",
-}
-SLOWER = 1.1
-"""Times the median of fp32, from which on it is no noise of the measurement."""
-RETAINED = ("retained", "retained_low", "retained_high")
+"""Files that differ from run to run, and so are none of DVC's outputs."""
 COSTS = ("parameters", "MB", "ms p50", "ms p95", "inputs/s")
+SECTION_PLOTS = ("primary_metric", "size")
+"""Pictures in plots/ that have a place of their own in the report."""
 
 
-def read(folder: Path = OUT) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metrics and timings that `evaluate` wrote."""
+def read(folder: Path = OUT) -> tuple[Metrics, Timings]:
+    """The metrics and timings that `evaluate` wrote."""
     return read_json(folder / "metrics.json"), read_json(folder / "latency.json")
 
 
-def titles(metrics: dict[str, Any]) -> dict[str, str]:
-    """How a reader knows the models that were scored."""
-    named = TITLES | {"floor": f"{TITLES['floor']} ({metrics['figures']['floor']})"}
-    return {role: title for role, title in named.items() if role in metrics}
+def write(metrics: Metrics, timings: Timings, labels: list[str]) -> None:
+    """Write metrics.json, and what differs from run to run: latency.json and report.md."""
+    write_json(OUT / "metrics.json", metrics)
+    write_json(OUT / "latency.json", timings)
+    (OUT / "report.md").write_text(markdown(metrics, timings, labels), "utf-8")
 
 
-def columns(metrics: dict[str, Any]) -> list[str]:
-    """The heads of the table."""
-    return ["model", *(title for _, title in metrics["figures"]["columns"]), *COSTS]
+# --- the table
 
 
-def rows(metrics: dict[str, Any], timings: dict[str, Any]) -> list[list[str]]:
-    """One row of `columns` per model."""
+def columns(metrics: Metrics) -> list[str]:
+    """The titles of the table's columns."""
+    return ["model", *(title for _, title in metrics["report"]["columns"]), *COSTS]
+
+
+def rows(metrics: Metrics, timings: Timings) -> list[list[str]]:
+    """The cells of the table, a row for each model."""
     return [
         [
             title,
-            *(f"{100 * metrics[role][k]:.1f}{around(metrics, role, k)}" for k, _ in metrics["figures"]["columns"]),
+            *(f"{100 * metrics[role][k]:.1f}{interval(metrics, role, k)}" for k, _ in metrics["report"]["columns"]),
             f"{metrics[role]['parameters']:,}",
             f"{metrics[role]['size_mb']:.1f}",
             *(f"{timings[role][k]:.1f}" for k in ("latency_ms_p50", "latency_ms_p95")),
@@ -67,185 +58,126 @@ def rows(metrics: dict[str, Any], timings: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def around(metrics: dict[str, Any], role: str, figure: str) -> str:
-    """The interval of the headline figure; empty for the others."""
-    if figure != metrics["figures"]["headline"]:
+def interval(metrics: Metrics, role: str, metric: str) -> str:
+    """The interval of the primary metric; empty for other metrics."""
+    if metric != metrics["report"]["primary_metric"]:
         return ""
     return " [{:.1f}, {:.1f}]".format(*(100 * metrics[role]["interval"][k] for k in ("low", "high")))
 
 
-def sentences(metrics: dict[str, Any]) -> list[str]:
-    """Each comparison in words: difference, interval, verdict."""
-    agreeing = metrics["figures"]["agreeing"]
-    lines = []
-    for pair in PAIRS:
-        if (c := metrics["compare"].get("_".join(pair))) is None:
-            continue
-        first, second = (titles(metrics)[role] for role in pair)
-        verdict = "better" if c["low"] > 0 else "worse" if c["high"] < 0 else "cannot tell"
-        alike = agreeing.format(f"{100 * c['agreement']:.1f}")
-        lines.append(
-            f"{first} against {second}: {100 * c['difference']:+.1f} points "
-            f"[{100 * c['low']:+.1f}, {100 * c['high']:+.1f}], {verdict} at {100 * c['confidence']:g} %; "
-            f"retains {kept(c)} %, {alike}"
-        )
-    return lines + gaps(metrics) + files(metrics)
+def per_class(metrics: Metrics, labels: list[str]) -> pd.DataFrame:
+    """A row for each class: F1 of each model, precision and recall of the student."""
+    scores = {f"{r} F1": [metrics[r]["per_class"][label]["f1"] for label in labels] for r in titles(metrics)}
+    student = metrics["student"]["per_class"]
+    scores |= {f"student {k}": [student[label][k] for label in labels] for k in ("precision", "recall")}
+    return pd.DataFrame({"class": labels, **scores})
 
 
-def kept(found: dict[str, Any]) -> str:
-    """The share retained, with its interval."""
-    share, *ends = ("-" if found[k] is None else f"{100 * found[k]:.1f}" for k in RETAINED)
-    return f"{share} [{', '.join(ends)}]"
+# --- the terminal
 
 
-def gaps(metrics: dict[str, Any]) -> list[str]:
-    """How much of what the teacher is better than the student alone each student makes up for."""
-    lines = []
-    for role in (r for r in titles(metrics) if r in metrics.get("gap", {})):
-        found = metrics["gap"][role]
-        if found["closed"] is None:
-            lines.append(NO_GAP[found["gap"]])
-            break
-        low, high = ("without bound" if found[k] is None else f"{100 * found[k]:.0f}" for k in ("low", "high"))
-        lines.append(
-            f"{titles(metrics)[role]} closes {100 * found['closed']:.0f} % [{low}, {high}] of the gap to the teacher"
-        )
-    return lines
-
-
-def files(metrics: dict[str, Any]) -> list[str]:
-    """How far the exported files are from the network that they were made of."""
-    found = {role: metrics[role] for role in ("onnx", "int8") if role in metrics}
-    return [
-        f"{TITLES[role]}: largest difference of a logit on test {figures['largest_difference']:.2g}, "
-        f"{metrics['teacher']['size_mb'] / figures['size_mb']:.1f}x smaller than the teacher"
-        for role, figures in found.items()
-    ]
-
-
-def members(metrics: dict[str, Any]) -> list[str]:
-    """The teachers of an ensemble in words, where there were several."""
-    if not (found := metrics["teacher"].get("members")):
-        return []
-    head = dict(metrics["figures"]["columns"])[metrics["figures"]["headline"]]
-    line = f"teacher, {len(found['each'])} models: each alone {spread(found)} on test"
-    if held := found.get("held_out"):
-        line += f", {spread(held)} on the part of train it did not see; out-of-fold over all of train "
-        line += f"{100 * found['out_of_fold']:.1f}"
-    return [f"{line} (mean ± standard deviation of {head})"]
-
-
-def spread(figures: dict[str, Any]) -> str:
-    """Mean and standard deviation."""
-    return f"{100 * figures['mean']:.1f} ± {100 * figures['std']:.1f}"
-
-
-def speed(metrics: dict[str, Any], timings: dict[str, Any]) -> list[str]:
-    """How fast the exported files are beside teacher and student; in the same run, taking turns."""
-    p50 = {role: timings[role]["latency_ms_p50"] for role in timings}
-    lines = []
-    for role in (r for r in ("onnx", "int8") if r in p50):
-        line = f"{TITLES[role]}: {p50['teacher'] / p50[role]:.1f}x as fast as the teacher"
-        lines.append(f"{line}, {p50['student'] / p50[role]:.1f}x as the student in PyTorch (p50, one input)")
-    if "int8" in p50 and p50["int8"] > SLOWER * p50["onnx"]:
-        lines.append("int8 is slower than fp32 on this machine: set export.int8 to false, unless size is what counts")
-    return lines
-
-
-def table(metrics: dict[str, Any], timings: dict[str, Any]) -> None:
-    """Print the result."""
+def print_result(metrics: Metrics, timings: Timings) -> None:
+    """Print the table and the sentences."""
     console = terminal()
     heads, lines = columns(metrics), rows(metrics, timings)
-    whole = grid("Test results", heads, lines)
-    if console.measure(whole).maximum <= console.width:
-        console.print(whole)
-    else:  # what an answer is worth, and what it costs
-        cut = len(heads) - len(COSTS)
-        console.print(grid("Test results", heads[:cut], [line[:cut] for line in lines]))
-        console.print(grid("Costs", [heads[0], *COSTS], [[line[0], *line[cut:]] for line in lines]))
-    for line in members(metrics) + speed(metrics, timings) + sentences(metrics):
-        console.print(line, highlight=False, soft_wrap=True)
+    table = grid("Test results", heads, lines)
+    if console.measure(table).maximum <= console.width:
+        console.print(table)
+    else:  # one table for quality, one for cost
+        quality = len(heads) - len(COSTS)
+        console.print(grid("Test results", heads[:quality], [line[:quality] for line in lines]))
+        console.print(grid("Costs", [heads[0], *COSTS], [[line[0], *line[quality:]] for line in lines]))
+    for sentence in members(metrics) + speed(metrics, timings) + sentences(metrics):
+        console.print(sentence, highlight=False, soft_wrap=True)
     console.print("Report: data/evaluate/report.md. All runs: make ui", highlight=False)
 
 
 def terminal() -> Console:
-    """The terminal, or a page of 140 columns."""
+    """The terminal, or 140 columns where there is none."""
     return Console(width=None if Console().is_terminal else 140)
 
 
 def grid(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    """A table for the terminal; all but the first column are figures."""
-    found = Table(title=Text(title))
+    """A table for the terminal; all columns but the first are numbers."""
+    table = Table(title=Text(title))
     for i, head in enumerate(heads):
-        found.add_column(head, justify="right" if i else "left")
+        table.add_column(head, justify="right" if i else "left")
     for line in lines:
-        found.add_row(*line)
-    return found
+        table.add_row(*line)
+    return table
 
 
-def pipes(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    return [f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows)]
+# --- report.md
 
 
-def write(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -> None:
-    """metrics.json, and beside it what differs from run to run: latency.json and report.md."""
-    write_json(OUT / "metrics.json", metrics)
-    write_json(OUT / "latency.json", timings)
-    (OUT / "report.md").write_text(markdown(metrics, timings, labels), "utf-8")
-
-
-def markdown(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -> str:
-    """The report."""
-    lines = ["# Test results", "", *pipes(columns(metrics), rows(metrics, timings))]
+def markdown(metrics: Metrics, timings: Timings, labels: list[str]) -> str:
+    """The contents of report.md."""
+    remarks = speed(metrics, timings) + members(metrics)
+    lines = ["# Test results", "", markdown_table(columns(metrics), rows(metrics, timings))]
     lines += ["", "Latency and throughput: raw input to answer on the CPU, batch 1 and batch 32; PyTorch in fp32.", ""]
-    lines += [f"{line[0].upper()}{line[1:]}.\n" for line in speed(metrics, timings)]
-    lines += [f"{line[0].upper()}{line[1:]}.\n" for line in members(metrics)]
+    lines += [f"{remark[0].upper()}{remark[1:]}.\n" for remark in remarks]
     lines += ["## Differences", "", "With paired bootstrap intervals over the test rows.", ""]
-    lines += [f"- {line}" for line in sentences(metrics)]
-    lines += ["", "![the headline figure of each model](plots/headline.png)", ""]
+    lines += [f"- {sentence}" for sentence in sentences(metrics)]
+    lines += ["", "![the primary metric of each model](plots/primary_metric.png)", ""]
     lines += ["![against the time of an answer](latency.png)", "", "![against the size](plots/size.png)", ""]
     if "per_class" in metrics["student"]:
-        each = per_class(metrics, labels).round(3)
-        lines += ["## Classes", "", *pipes(list(each.columns), each.astype(str).to_numpy().tolist()), ""]
-    lines += [f"![{plot.stem} of the student](plots/{plot.name})\n"
-              for plot in sorted((OUT / "plots").glob("*.png")) if plot.stem not in ("headline", "size")]  # fmt: skip
+        classes = per_class(metrics, labels).round(3).astype(str)
+        lines += ["## Classes", "", markdown_table(list(classes.columns), classes.to_numpy().tolist()), ""]
+    plots = [plot for plot in sorted((OUT / "plots").glob("*.png")) if plot.stem not in SECTION_PLOTS]
+    lines += [f"![{plot.stem} of the student](plots/{plot.name})\n" for plot in plots]
     return "\n".join(lines)
 
 
-def log(target: Run, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
-    """Log the headline and the files of `OUT` to a run."""
-    target.log_metrics(headline(metrics, timings))
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; cells stay as they are."""
+    return tabulate(rows, columns, tablefmt="github", disable_numparse=True)
+
+
+# --- MLflow
+
+
+def log(run: Run, metrics: Metrics, timings: Timings) -> None:
+    """Log the metrics and the files in `OUT` to a run."""
+    run.log_metrics(mlflow_metrics(metrics, timings))
     for name in ("metrics.json", row_scores.FILE, *TIMED):
-        target.log_artifact(OUT / name)
-    target.log_artifact(OUT / "plots", "plots")
+        run.log_artifact(OUT / name)
+    run.log_artifact(OUT / "plots", "plots")
 
 
-def headline(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, float]:
-    """What the runs table and the compare view of MLflow show: `student/accuracy`, `student/retained`, ..."""
-    flat = {f"{r}/{k}": v for r in titles(metrics) for k, v in metrics[r].items() if not isinstance(v, dict)}
+def mlflow_metrics(metrics: Metrics, timings: Timings) -> dict[str, float]:
+    """What MLflow's runs table and compare view show: `student/accuracy`, `student/retained`, ..."""
+    roles = titles(metrics)
+    flat = {f"{role}/{k}": v for role in roles for k, v in metrics[role].items() if not isinstance(v, dict)}
     flat |= {f"{role}/{k}": v for role, times in timings.items() for k, v in times.items()}
-    for role in (r for r in ("student", "onnx", "int8") if f"{r}_teacher" in metrics["compare"]):
-        against = metrics["compare"][f"{role}_teacher"]
-        flat |= {f"{role}/{k}": against[k] for k in (*RETAINED, "agreement") if against[k] is not None}
-    if found := metrics["teacher"].get("members"):
-        flat |= {f"teacher/members/{k}": v for k, v in found.items() if isinstance(v, float)}
-        flat |= {f"teacher/members/held_out_{k}": found["held_out"][k] for k in ("mean", "std") if "held_out" in found}
-    for role, found in metrics.get("gap", {}).items():
-        flat |= {f"{role}/gap_{k}": v for k, v in found.items() if isinstance(v, float)}
-    for role in ("onnx", "int8"):
-        if f"{role}_student" in metrics["compare"]:
-            flat[f"{role}/speedup"] = timings["teacher"]["latency_ms_p50"] / timings[role]["latency_ms_p50"]
-            flat[f"{role}/shrinkage"] = metrics["teacher"]["size_mb"] / metrics[role]["size_mb"]
+    flat |= retained_metrics(metrics) | member_metrics(metrics) | export_metrics(metrics, timings)
+    for role, gap in metrics.get("gap", {}).items():
+        flat |= {f"{role}/gap_{k}": v for k, v in gap.items() if isinstance(v, float)}
     for pair, values in metrics["compare"].items():
         flat |= {f"compare/{pair}/{k}": values[k] for k in ("difference", "low", "high")}
     return flat
 
 
-def per_class(metrics: dict[str, Any], labels: list[str]) -> pd.DataFrame:
-    """Rows of class, then F1 of each model and precision and recall of the student."""
-    roles = [role for role in TITLES if role in metrics]
-    each = {f"{r} F1": [metrics[r]["per_class"][x]["f1"] for x in labels] for r in roles}
-    student = metrics["student"]["per_class"]
-    each |= {f"student {k}": [student[x][k] for x in labels] for k in ("precision", "recall")}
-    return pd.DataFrame({"class": labels, **each})
+def retained_metrics(metrics: Metrics) -> dict[str, float]:
+    """What each student retains of its teacher."""
+    flat: dict[str, float] = {}
+    for role in ("student", *EXPORTED):
+        compared = metrics["compare"].get(comparison(role, "teacher"), {})
+        flat |= {f"{role}/{k}": compared[k] for k in (*RETAINED, "agreement") if compared.get(k) is not None}
+    return flat
+
+
+def member_metrics(metrics: Metrics) -> dict[str, float]:
+    """The members of an ensemble of teachers."""
+    scores = metrics["teacher"].get("members", {})
+    flat = {f"teacher/members/{k}": v for k, v in scores.items() if isinstance(v, float)}
+    held_out = scores.get("held_out", {})
+    return flat | {f"teacher/members/held_out_{k}": held_out[k] for k in ("mean", "std") if k in held_out}
+
+
+def export_metrics(metrics: Metrics, timings: Timings) -> dict[str, float]:
+    """How much faster and smaller than the teacher the exported files are."""
+    flat: dict[str, float] = {}
+    for role in (r for r in EXPORTED if comparison(r, "student") in metrics["compare"]):
+        flat[f"{role}/speedup"] = timings["teacher"]["latency_ms_p50"] / timings[role]["latency_ms_p50"]
+        flat[f"{role}/shrinkage"] = metrics["teacher"]["size_mb"] / metrics[role]["size_mb"]
+    return flat

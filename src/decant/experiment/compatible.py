@@ -32,7 +32,7 @@ def data_problems(experiment: Experiment) -> Iterator[str]:
             yield (
                 f"{role} {use[role]} is for {backbone.modality} data, but data {use['data']} is {kind}; choose another"
             )
-        elif backbone.pairs and not data.pairs:
+        elif backbone.pairs_only and not data.pairs:
             yield (
                 f"{role} {use[role]} compares two texts, but an input of data {use['data']} is one; choose another "
                 f"{role}, or data of pairs"
@@ -106,8 +106,8 @@ def student_problems(experiment: Experiment) -> Iterator[str]:
     own_head = experiment.adapt.head.custom
     backbones = {"teacher": experiment.teacher, "student": experiment.student}
     for role, backbone in backbones.items() if states else ():
-        if not backbone.states or (role == "teacher" and own_head):
-            under = f" under adapt {use['adapt']}" if backbone.states else ""
+        if not backbone.has_states or (role == "teacher" and own_head):
+            under = f" under adapt {use['adapt']}" if backbone.has_states else ""
             yield (
                 f"loss {use['loss']} compares {' and '.join(states)}, which {role} {use[role]}{under} does not give; "
                 "choose a loss of logits (kd, dkd, dist, mse), or another"
@@ -128,7 +128,7 @@ def value_problems(experiment: Experiment) -> Iterator[str]:
         yield "distill.vocabulary is used, but images have none; set it to all"
     if experiment.export.prune and experiment.trainer.devices != 1:
         yield f"export.prune is for one device, found trainer.devices {experiment.trainer.devices}; set it to 0"
-    if hparams.dropout == 0 and experiment.loss.needs and experiment.augment.drops:
+    if hparams.dropout == 0 and experiment.loss.needs and experiment.augment.needs_dropout:
         yield (
             f"augment {use['augment']} compares two passes with different dropout, but distill.dropout is 0; choose "
             "another augment, or set distill.dropout to null"
@@ -150,7 +150,7 @@ def init_problems(experiment: Experiment) -> Iterator[str]:
         f"teacher {use['teacher']} has removed layers itself": getattr(teacher, "layers", None)
         or getattr(teacher, "intermediate_size", None),
         f"teacher {use['teacher']} has no weights": not getattr(teacher, "pretrained", False),
-        f"teacher {use['teacher']} is no plain stack of layers": not teacher.states,
+        f"teacher {use['teacher']} is no plain stack of layers": not teacher.has_states,
         f"adapt {use['adapt']} gives it a head of its own": adapt.head.custom,
     }
     for reason in (r for r, holds in reasons.items() if holds):

@@ -2,22 +2,23 @@
 
 L = a mean((student - teacher)²) + w CE(student, target)
 
-over rows and classes. With a temperature that grows, kd comes to the same, apart from the mean of each row.
+over rows and classes. KD approaches this as its temperature grows, apart from the mean of each row.
 """
 
 import torch
 import torch.nn.functional as F
 
-from decant.loss import Loss, Output, Weight, check, check_weights
+from decant.loss import Loss, Output, Weight
+from decant.loss.checks import check_comparable, check_weights
 from decant.task import Objective
 
 
 class MSE(Loss):
-    """Logits as numbers, in units of `Objective.logit_scale`."""
+    """Compares logits as numbers, in units of `Objective.logit_scale`."""
 
     def __init__(self, weight: Weight, hard_weight: Weight) -> None:
         super().__init__()
-        self.scales = {"mse": weight, "hard": hard_weight}
+        self.term_weights = {"mse": weight, "hard": hard_weight}
         check_weights(weight=weight, hard_weight=hard_weight)
 
     def forward(
@@ -25,6 +26,6 @@ class MSE(Loss):
     ) -> dict[str, torch.Tensor]:
         """See `Loss.forward`."""
         teacher = teacher.detached()
-        check(student.logits, teacher.logits)
+        check_comparable(student.logits, teacher.logits)
         scale = objective.logit_scale
         return {"mse": F.mse_loss(student.logits.float() / scale, teacher.logits.float() / scale)}

@@ -1,4 +1,4 @@
-"""The student alone, on hard labels: the control that every distillation stands beside."""
+"""No distillation: the student learns from hard labels alone; the control of every distillation."""
 
 import torch
 
@@ -7,13 +7,13 @@ from decant.task import Objective
 
 
 class NoDistillation(Loss):
-    """No teacher."""
+    """Uses no teacher."""
 
     needs = ()
-    scales = {"hard": 1.0}
+    term_weights = {"hard": 1.0}
 
     def forward(
         self, student: Output, teacher: Output, target: torch.Tensor, objective: Objective
     ) -> dict[str, torch.Tensor]:
-        """No term but the hard one."""
+        """No terms; the distiller adds the supervised loss."""
         return {}

@@ -3,18 +3,19 @@
 L = a Huber(distances) + b Huber(angles) + w CE(student, target)
 
 over the pairs and triples of rows in a batch: distances relative to their mean, and the cosine of the angle at each row
-between any two others, of the last states averaged over tokens or space.
+between any two others. A row is its last hidden state, averaged over tokens or space.
 """
 
 import torch
 import torch.nn.functional as F
 
-from decant.loss import Loss, Output, Weight, check, check_weights
+from decant.loss import Loss, Output, Weight
+from decant.loss.checks import check_comparable, check_weights
 from decant.loss.states import pooled
 from decant.task import Objective
 
-SAME = 1e-4
-"""Distance, relative to the (root mean square) distance of a batch, below which two rows are the same."""
+MIN_DISTANCE = 1e-4
+"""Distance, relative to the root mean square distance of a batch, below which two rows count as equal."""
 
 
 class Relation(Loss):
@@ -24,7 +25,7 @@ class Relation(Loss):
 
     def __init__(self, distance: Weight, angle: Weight, hard_weight: Weight) -> None:
         super().__init__()
-        self.scales = {"distance": distance, "angle": angle, "hard": hard_weight}
+        self.term_weights = {"distance": distance, "angle": angle, "hard": hard_weight}
         check_weights(distance=distance, angle=angle, hard_weight=hard_weight)
 
     def forward(
@@ -33,23 +34,23 @@ class Relation(Loss):
         """See `Loss.forward`."""
         teacher = teacher.detached()
         first, second = (pooled(o.hidden[-1], o.mask) for o in (student, teacher))
-        check(first[:, :1], second[:, :1])  # widths may differ
-        check(second, second)
+        check_comparable(first[:, :1], second[:, :1])  # the widths may differ
+        check_comparable(second, second)
         distances, angles = zip(relations(first), relations(second), strict=True)
         return {"distance": F.smooth_l1_loss(*distances), "angle": F.smooth_l1_loss(*angles)}
 
 
 def relations(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of rows (B, H): distances (B, B) relative to their mean, and cosines (B, B, B).
+    """Distances (B, B) of rows (B, H) relative to their mean, and cosines (B, B, B).
 
-    The cosines are those of the angle at each row, between the directions to any two others. Rows that are the same
-    have distance 0, no say in the mean, no direction, and no gradient.
+    The cosines are those of the angle at each row between the directions to any two others. Two equal rows have
+    distance 0, do not count in the mean, and have neither a direction nor a gradient.
     """
-    towards = rows[None] - rows[:, None]
-    square = towards.square().sum(2)
-    apart = square > SAME**2 * square.mean()
-    length = torch.where(apart, square, 1.0).sqrt()  # the root has no gradient at 0
-    mean = (length * apart).sum() / apart.sum().clamp(min=1)
-    towards = towards * (apart / length)[:, :, None]
-    with torch.autocast(rows.device.type, enabled=False):  # its bfloat16 has three digits
-        return length * apart / torch.where(mean > 0, mean, 1.0), towards @ towards.transpose(1, 2)
+    differences = rows[None] - rows[:, None]
+    squares = differences.square().sum(2)
+    distinct = squares > MIN_DISTANCE**2 * squares.mean()
+    lengths = torch.where(distinct, squares, 1.0).sqrt()  # the square root has no gradient at 0
+    mean = (lengths * distinct).sum() / distinct.sum().clamp(min=1)
+    directions = differences * (distinct / lengths)[:, :, None]
+    with torch.autocast(rows.device.type, enabled=False):  # bfloat16 has only three digits
+        return lengths * distinct / torch.where(mean > 0, mean, 1.0), directions @ directions.transpose(1, 2)

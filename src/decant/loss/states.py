@@ -3,26 +3,26 @@
 import torch
 
 
-def states(student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, T, H) and (B, T, K); the maps (B, H, Y, X) of images are averaged to the smaller grid of both."""
+def same_grid(student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """States as (B, T, H) and (B, T, K); maps (B, H, Y, X) of images are averaged to the smaller grid of the two."""
     if student.dim() == 3:
         return student.float(), teacher.float()
     grid = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
-    first, second = (shrunk(x.float(), grid).flatten(2).transpose(1, 2) for x in (student, teacher))
+    first, second = (downsampled(x.float(), grid).flatten(2).transpose(1, 2) for x in (student, teacher))
     return first, second
 
 
-def shrunk(maps: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+def downsampled(maps: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
     """`adaptive_avg_pool2d` of (B, H, Y, X): (B, H, *grid); torch's own has no deterministic gradient on a GPU."""
     if maps.shape[2:] == grid:
         return maps
-    rows, columns = (windows(size, count).to(maps) for size, count in zip(maps.shape[2:], grid, strict=True))
+    rows, columns = (window_weights(size, count).to(maps) for size, count in zip(maps.shape[2:], grid, strict=True))
     with torch.autocast(maps.device.type, enabled=False):
         return rows @ maps @ columns.T
 
 
-def windows(size: int, count: int) -> torch.Tensor:
-    """(count, size): the weights of an average over each of `count` windows that cover `size` cells."""
+def window_weights(size: int, count: int) -> torch.Tensor:
+    """(count, size): the weights of a mean over each of `count` windows that together cover `size` cells."""
     weights = torch.zeros(count, size)
     for i in range(count):
         weights[i, i * size // count : -(-(i + 1) * size // count)] = 1
@@ -30,10 +30,10 @@ def windows(size: int, count: int) -> torch.Tensor:
 
 
 def pooled(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """(B, H): the average over the tokens that are not padding, or over a map.
+    """(B, H): the mean over the tokens that are not padding, or over a map.
 
     Raises:
-        ValueError: a mask of another shape.
+        ValueError: the mask has another shape.
     """
     if hidden.dim() == 4:
         return hidden.float().mean((2, 3))
@@ -43,10 +43,10 @@ def pooled(hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         raise ValueError(
             f"expected equal shapes (B, T), found {tuple(hidden.shape[:2])} and a mask {tuple(mask.shape)}"
         )
-    counted = mask[:, :, None].float()
-    return (hidden.float() * counted).sum(1) / counted.sum(1).clamp(min=1)
+    weights = mask[:, :, None].float()
+    return (hidden.float() * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
-def averaged(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+def mean_over_tokens(values: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """The mean over rows of the mean over tokens of values (B, T), without padding."""
     return pooled(values[:, :, None], mask).mean()

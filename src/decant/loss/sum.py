@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 from decant.core.errors import UserError
-from decant.loss import Loss, Output, Weight, at, check_weights
+from decant.loss import Loss, Output, Weight, weight_at
+from decant.loss.checks import check_weights
 from decant.task import Objective
 
 
 class Sum(Loss):
-    """A weighted sum of losses, by name.
+    """A weighted sum of losses.
 
     Args:
         losses: {name: loss}.
@@ -31,18 +32,18 @@ class Sum(Loss):
         self.single_label = any(loss.single_label for loss in losses.values())
 
     def weights(self, progress: float) -> dict[str, float]:
-        """See `Loss.weights`; the hard term's is the sum of all."""
-        found = {"hard": 0.0}
-        for name, loss in self.parts().items():
-            share = at(self.weight[name], progress)
+        """See `Loss.weights`; `hard` is summed over all losses."""
+        weights = {"hard": 0.0}
+        for name, loss in self.by_name().items():
+            share = weight_at(self.weight[name], progress)
             for term, weight in loss.weights(progress).items():
                 key = term if term == "hard" else f"{name}/{term}"
-                found[key] = found.get(key, 0.0) + share * weight
-        return found
+                weights[key] = weights.get(key, 0.0) + share * weight
+        return weights
 
     def bind(self, student: Output, teacher: Output, aligned: bool) -> None:
         """See `Loss.bind`."""
-        for loss in self.parts().values():
+        for loss in self.by_name().values():
             loss.bind(student, teacher, aligned)
 
     def forward(
@@ -51,10 +52,10 @@ class Sum(Loss):
         """See `Loss.forward`."""
         return {
             f"{name}/{term}": value
-            for name, loss in self.parts().items()
+            for name, loss in self.by_name().items()
             for term, value in loss(student, teacher, target, objective).items()
         }
 
-    def parts(self) -> dict[str, Loss]:
+    def by_name(self) -> dict[str, Loss]:
         """The losses by name."""
         return dict(self.losses.items())  # type: ignore[arg-type]

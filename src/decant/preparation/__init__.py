@@ -1,1 +1,1 @@
-"""What the prepare stage is built from: cleaning, splits, augmented copies."""
+"""Building blocks of the prepare stage: cleaning, splits, augmented copies."""

@@ -1,4 +1,4 @@
-"""What `prepare` refuses or drops: ids that are not unique, empty inputs, missing labels, leaks between splits."""
+"""What `prepare` refuses or drops: duplicate ids, empty inputs, missing labels, leaks between splits."""
 
 from itertools import combinations
 
@@ -7,16 +7,17 @@ import pandas as pd
 from decant.core.errors import UserError
 from decant.data import Source
 from decant.dataset.modality import Modality
+from decant.preparation.stored_inputs import stored_inputs
 from decant.task import Tables, Target
 
 PRIORITY = ("test", "validation", "train", "unlabelled")
-"""Which copy of a leaked input stays: the first of these."""
+"""A leaked input stays in the first of these splits that has it."""
 
 
 def clean(tables: Tables, source: Source, modality: Modality, target: Target | None) -> dict[str, int]:
-    """Check all tables in place and drop what `source` allows to drop; return how many rows went.
+    """Check all tables and drop what `source` allows to drop, in place; return how many rows were dropped and why.
 
-    The tables get a column `key`, equal for inputs that count as the same.
+    Targets are parsed, unless `target` is None. The tables get a column `key`, equal for inputs that count as the same.
 
     Raises:
         UserError: every problem found, each with counts and examples.
@@ -26,51 +27,64 @@ def clean(tables: Tables, source: Source, modality: Modality, target: Target | N
     for split, frame in tables.items():
         problems += check_ids(split, frame)
         if target is not None and split != "unlabelled":
-            try:
-                frame = frame.assign(target=target.read(frame["target"]))
-            except UserError as error:
-                problems += [f"{split}: {problem}" for problem in error.problems]
-            problems += check_targets(split, frame)
-        frame, reasons = modality.read(frame)
-        frame = frame.assign(key=modality.duplicate_keys(frame))
-        empty = frame["key"] == ""
-        if source.empty == "drop":
-            dropped["empty"] += int(empty.sum())
-            frame = frame[~empty].reset_index(drop=True)
-        elif reasons or (source.empty == "refuse" and empty.any()):
-            problems.append(unreadable(split, frame["row_id"][empty].tolist(), reasons))
-        tables[split] = frame
-    problems = (
-        problems or check_tables(tables, target) or (target.check_class_counts(tables["train"]) if target else [])
-    )
-    leaking = leaks(tables, modality)
-    if leaking and source.leaks == "refuse":
-        problems += [f"{n} inputs of {b} stand in {a} too, for example {text!r}; remove one copy, or set "
-                     "leaks: drop in conf/data/" for (a, b), (n, text) in leaking.items()]  # fmt: skip
+            frame = read_targets(split, frame, target, problems)
+        tables[split] = read_inputs(split, frame, source, modality, problems)
+        dropped["empty"] += len(frame) - len(tables[split])
+    problems = problems or check_tables(tables, target)
+    if target is not None:
+        problems = problems or target.check_class_counts(tables["train"])
+    leaks = find_leaks(tables, modality)
+    if leaks and source.leaks == "refuse":
+        problems += [f"{count} inputs of {other} are also in {split}, for example {example!r}; remove one copy, or set "
+                     "leaks: drop in conf/data/" for (split, other), (count, example) in leaks.items()]  # fmt: skip
     if problems:
         raise UserError(problems)
-    if leaking:
+    if leaks:
         dropped["leaks"] = drop_leaks(tables)
-        if bare := check_tables(tables, None):
-            raise UserError(bare)
+        if empty_tables := check_tables(tables, None):
+            raise UserError(empty_tables)
     if "unlabelled" in tables and tables["unlabelled"].empty:
         del tables["unlabelled"]
     return dropped
 
 
+def read_targets(split: str, frame: pd.DataFrame, target: Target, problems: list[str]) -> pd.DataFrame:
+    """`frame` with parsed targets; what is wrong with them is added to `problems`."""
+    try:
+        frame = frame.assign(target=target.read(frame["target"]))
+    except UserError as error:
+        problems += [f"{split}: {problem}" for problem in error.problems]
+    problems += check_targets(split, frame)
+    return frame
+
+
+def read_inputs(
+    split: str, frame: pd.DataFrame, source: Source, modality: Modality, problems: list[str]
+) -> pd.DataFrame:
+    """`frame` with inputs as they are stored, and their keys; empty ones are dropped, or added to `problems`."""
+    frame, reasons = stored_inputs(frame, modality)
+    frame = frame.assign(key=modality.duplicate_keys(frame))
+    empty = frame["key"] == ""
+    if source.empty == "drop":
+        return frame[~empty].reset_index(drop=True)
+    if reasons or (source.empty == "refuse" and empty.any()):
+        problems.append(unreadable(split, frame["row_id"][empty].tolist(), reasons))
+    return frame
+
+
 def check_ids(split: str, frame: pd.DataFrame) -> list[str]:
     """Problems with `row_id`."""
-    twice = frame["row_id"][frame["row_id"].duplicated()]
-    if twice.empty:
+    duplicates = frame["row_id"][frame["row_id"].duplicated()]
+    if duplicates.empty:
         return []
     return [
-        f"{split} has {len(twice)} duplicate ids (first: {twice.iloc[0]!r}); ids must be unique: "
+        f"{split} has {len(duplicates)} duplicate ids (first: {duplicates.iloc[0]!r}); ids must be unique: "
         "correct the column, or leave row_id: out of the yaml to number the rows"
     ]
 
 
 def check_targets(split: str, frame: pd.DataFrame) -> list[str]:
-    """Problems with the labels of one split, each by itself."""
+    """Missing targets of one split."""
     null = frame["target"].isna()
     problems = []
     if null.any():
@@ -85,13 +99,13 @@ def check_targets(split: str, frame: pd.DataFrame) -> list[str]:
 
 def check_tables(tables: Tables, target: Target | None) -> list[str]:
     """Problems with all splits together, after rows were dropped or moved."""
-    if bare := [s for s in tables if s != "unlabelled" and tables[s].empty]:
-        return [f"{', '.join(bare)} has no rows left after dropping empty inputs and leaks; give it other rows"]
+    if empty := [split for split in tables if split != "unlabelled" and tables[split].empty]:
+        return [f"{', '.join(empty)} has no rows left after dropping empty inputs and leaks; give it other rows"]
     return target.problems(tables) if target else []
 
 
 def unreadable(split: str, ids: list[str], reasons: dict[str, str]) -> str:
-    """The rows without an input, in words."""
+    """The message about rows without an input: `ids` of texts, or why images cannot be read, {row_id: reason}."""
     if not reasons:
         return (
             f"{split} has {len(ids)} rows with an empty input (first: {ids[0]}); "
@@ -104,43 +118,42 @@ def unreadable(split: str, ids: list[str], reasons: dict[str, str]) -> str:
     )
 
 
-def leaks(tables: Tables, modality: Modality) -> dict[tuple[str, str], tuple[int, str]]:
-    """Inputs that stand in two splits: {(split, other): (how many, an example)}."""
-    found = {}
-    for first, second in combinations([s for s in PRIORITY if s in tables], 2):
+def find_leaks(tables: Tables, modality: Modality) -> dict[tuple[str, str], tuple[int, str]]:
+    """Inputs that are in two splits: {(split, other split): (how many, an example)}."""
+    leaks = {}
+    for first, second in combinations([split for split in PRIORITY if split in tables], 2):
         shared = tables[second]["key"].isin(set(tables[first]["key"]) - {""})
         if shared.any():
-            example = modality.display(tables[second][shared]).iloc[0]
-            found[first, second] = int(shared.sum()), example
-    return found
+            leaks[first, second] = int(shared.sum()), modality.display(tables[second][shared]).iloc[0]
+    return leaks
 
 
 def drop_leaks(tables: Tables) -> int:
-    """Remove, in place, every row whose input stands in a split of higher `PRIORITY`."""
+    """Remove, in place, every row whose input is in a split of higher `PRIORITY`; return how many."""
     seen: set[str] = set()
     dropped = 0
-    for split in (s for s in PRIORITY if s in tables):
-        leaking = tables[split]["key"].isin(seen - {""})
-        dropped += int(leaking.sum())
-        tables[split] = tables[split][~leaking].reset_index(drop=True)
+    for split in (split for split in PRIORITY if split in tables):
+        leaked = tables[split]["key"].isin(seen - {""})
+        dropped += int(leaked.sum())
+        tables[split] = tables[split][~leaked].reset_index(drop=True)
         seen |= set(tables[split]["key"])
     return dropped
 
 
-def drop_held(tables: Tables, held: pd.DataFrame, source: Source) -> int:
-    """Remove, in place, the inputs of `held`, rows of the target task, from the tables of the source task.
+def drop_withheld(tables: Tables, withheld: pd.DataFrame, source: Source) -> int:
+    """Remove, in place, rows of the source task whose input is among `withheld` rows of the target task.
 
     Raises:
-        UserError: there is such a row, and `source` does not allow to drop it.
+        UserError: there are some, and `source` does not allow to drop them.
     """
-    keys = set(held["key"]) - {""}
-    leaking = {split: frame["key"].isin(keys) for split, frame in tables.items()}
-    count = sum(int(rows.sum()) for rows in leaking.values())
+    keys = set(withheld["key"]) - {""}
+    leaked = {split: frame["key"].isin(keys) for split, frame in tables.items()}
+    count = sum(int(rows.sum()) for rows in leaked.values())
     if count and source.leaks == "refuse":
         raise UserError(
-            f"{count} inputs of the source data stand in the test split of the target data, or lost their label there; "
-            "pretraining must not see them: remove them, or set leaks: drop in the yaml of the source"
+            f"{count} inputs of the source data are also in the test split of the target data, or lost their label "
+            "there; pretraining must not see them: remove them, or set leaks: drop in the yaml of the source"
         )
-    for split, rows in leaking.items():
+    for split, rows in leaked.items():
         tables[split] = tables[split][~rows].reset_index(drop=True)
     return count

@@ -32,7 +32,7 @@ def encode(frame: pd.DataFrame, target: Target, labels: list[str]) -> pd.DataFra
 
 
 def targets(frame: pd.DataFrame) -> "pd.Series[Any]":
-    """Targets as they were parsed them; null where there are none."""
+    """Targets as they were parsed; null where there are none."""
     return frame["target"] if "target" in frame else pd.Series([None] * len(frame), frame.index, dtype=object)
 
 

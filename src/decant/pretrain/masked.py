@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from decant.core.errors import require
-from decant.pretrain import Pretrain, replace_weights, require_architecture
+from decant.pretrain import Pretrain
+from decant.pretrain.weights import replace_weights, require_architecture
 from decant.task.classify import Classify
 
-if TYPE_CHECKING:  # slow to start
+if TYPE_CHECKING:  # slow to import
     from decant.training.job import TrainingJob
 
 
 class Masked(Pretrain):
-    """A share `rate` of the tokens is masked; the head that predicts them, tied to the embedding, is left behind.
+    """Predicts a share `rate` of the tokens, which is masked, with a head that is tied to the embedding and not kept.
 
     `augment` has no effect: the masks differ in each epoch.
     """
@@ -36,7 +37,7 @@ class Masked(Pretrain):
         Raises:
             UserError: a network without a masked-language-model head, a tokenizer without a mask, texts without tokens.
         """
-        from decant.training.masked_lm import train_masked_lm  # slow to start: prepare builds this and trains nothing
+        from decant.training.masked_lm import train_masked_lm  # slow to import, and prepare never trains
 
         require_architecture(job.init_dir, MODEL_FOR_MASKED_LM_MAPPING_NAMES, "masked-language-model head", "masked")
         replace_weights(train_masked_lm(job, self.rate).base_model, job.init_dir)

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 from decant.pretrain import Pretrain
 
-if TYPE_CHECKING:  # slow to start
+if TYPE_CHECKING:  # slow to import
     from decant.training.job import TrainingJob
 
 
 class NoPretraining(Pretrain):
-    """The weights are given."""
+    """Keeps the weights of the backbone."""
 
     needs_source = False
 

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-from decant.pretrain import Pretrain, replace_weights, require_architecture
+from decant.pretrain import Pretrain
+from decant.pretrain.weights import replace_weights, require_architecture
 from decant.task.classify import Classify
 
-if TYPE_CHECKING:  # slow to start
+if TYPE_CHECKING:  # slow to import
     from decant.training.job import TrainingJob
 
 
@@ -18,12 +19,12 @@ class Supervised(Pretrain):
         self.task = Classify()
 
     def train(self, job: "TrainingJob") -> None:
-        """See `Pretrain.train`; the head is left behind.
+        """See `Pretrain.train`; the head is not kept.
 
         Raises:
             UserError: a network without a backbone apart from its head.
         """
-        from decant.training.train import learn  # slow to start: prepare builds this component and trains nothing
+        from decant.training.train import learn  # slow to import, and prepare never trains
 
         require_architecture(job.init_dir, MODEL_MAPPING_NAMES, "backbone apart from its head", "supervised")
         network, _, _ = learn(job)

@@ -198,7 +198,7 @@ class ImagePreprocessor(Preprocessor):
 def open_rgb(value: Any, size: int) -> Image.Image:
     """An upright RGB image from an image, the bytes of an image file, or these bytes in base64.
 
-    Decodes as `decant.dataset.modality.decode` does; `size`: the shorter side that is needed, in pixels.
+    Decodes as `decant.preparation.decode` does; `size`: the shorter side that is needed, in pixels.
 
     Raises:
         ValueError: the value is none of them; the message says what it is and what was expected.

@@ -65,6 +65,7 @@ class TrainMetrics(Callback):
         for name, state in state_dict.items():
             self.means[name] = epoch_mean()
             self.means[name].load_state_dict(state)
+            self.means[name].update(0.0, 0)  # adds nothing; torchmetrics warns of a mean that was never updated
 
 
 def epoch_mean() -> MeanMetric:

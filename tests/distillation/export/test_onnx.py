@@ -36,6 +36,7 @@ from decant.dataset.modality.image import Image
 from decant.distillation.export.onnx import arrays, convolutional, export_onnx
 from decant.distillation.export.quantisation import big, dynamic_int8, rounded, static_int8
 from decant.models import directory
+from decant.preparation.stored_inputs import stored_inputs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WEIGHTS = SHARED_DATA / "weights" / "mobilenet_v2_imagenet"
@@ -200,7 +201,7 @@ def test_a_calibrated_mobilenet_of_imagenet_keeps_its_answers(tmp_path: Path) ->
         frame = frame.assign(
             input=[i["bytes"] if isinstance(i, dict) else i for i in frame["image"]], row_id=frame.index
         )
-        images[split] = [Row(i, 0) for i in encoder.encode(Image(224).read(frame)[0])]
+        images[split] = [Row(i, 0) for i in encoder.encode(stored_inputs(frame, Image(224))[0])]
     export_onnx(network, encoder, images["train"][:1], tmp_path / "a.onnx")
     batches = (arrays(encoder.inputs(encoder.collate([row]))) for row in images["train"])
     static_int8(tmp_path / "a.onnx", tmp_path / "b.onnx", batches)

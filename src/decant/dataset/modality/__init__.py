@@ -41,10 +41,6 @@ class Modality(ABC):
     """What the linear baseline reads, in words."""
 
     @abstractmethod
-    def read(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-        """`frame` with `input` as it is stored, and {row_id: reason} of the inputs that cannot be used."""
-
-    @abstractmethod
     def duplicate_keys(self, frame: pd.DataFrame) -> "pd.Series[str]":
         """Keys that are equal for inputs that count as duplicates; "" for an empty input."""
 

@@ -14,7 +14,6 @@ from sklearn.preprocessing import FunctionTransformer
 from transformers import AutoModelForImageClassification
 
 from decant.dataset.modality import Encoder, Modality
-from decant.dataset.modality.decode import decode_all
 from decant.dataset.modality.image_encoder import ImageEncoder, to_array
 
 BASELINE_SIDE = 32
@@ -31,11 +30,6 @@ class Image(Modality):
 
     def __init__(self, size: int) -> None:
         self.size = size
-
-    def read(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-        """See `Modality.read`; files are decoded, turned upright, resized and cropped to the central square."""
-        pixels, reasons = decode_all(frame["input"], frame["row_id"], self.size)
-        return frame.assign(input=pd.Series(pixels, frame.index, dtype=object)), reasons
 
     def duplicate_keys(self, frame: pd.DataFrame) -> "pd.Series[str]":
         """See `Modality.duplicate_keys`; digests of the pixels."""

@@ -23,11 +23,6 @@ class Text(Modality):
     name = "text"
     baseline_features = "TF-IDF"
 
-    def read(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-        """See `Modality.read`; every value becomes a text."""
-        texts = {c: frame[c].astype(object).mask(frame[c].isna(), "").map(str) for c in text_columns(frame)}
-        return frame.assign(**texts), {}
-
     def duplicate_keys(self, frame: pd.DataFrame) -> "pd.Series[str]":
         """See `Modality.duplicate_keys`; a pair is empty if one of its texts is."""
         rows = zip(*(frame[c].map(normalised) for c in text_columns(frame)), strict=True)

@@ -66,7 +66,7 @@ class Exporter:
         logits = OnnxPredictor(folder, name, self.threads)(prepared.modality.raw(prepared.frames["test"]))
         predictions.write(file.parent, {"test": (prepared.ids("test"), logits)}, prepared.digests)
         metrics = metric_drop(folder, file.parent, prepared, self.scoring) | {"mb": file.stat().st_size / 1e6}
-        report_metrics(name, metrics, self.run)
+        report_metrics(f"student_{name}", metrics, self.run)
         return metrics
 
 

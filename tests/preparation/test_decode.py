@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from decant.dataset.modality.decode import BadImage, decode, decode_all
+from decant.preparation.decode import BadImage, decode, decode_all
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
 GREY = NOISE[..., 0]

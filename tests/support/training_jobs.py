@@ -1,0 +1,34 @@
+"""Trainings as the stages start them, on what `tiny_project` writes."""
+
+import copy
+import dataclasses
+from functools import cache
+from typing import Any
+
+from decant import distill, fine_tune
+from decant.distillation.student_training import StudentTraining
+from decant.experiment.experiment import Experiment
+from decant.tracking.runs import Run
+from decant.training.job import TrainingJob
+from support.paths import ROOT
+from support.tiny_project import RUN_OVERRIDES, STAGE_OVERRIDES
+
+
+@cache
+def loaded(overrides: tuple[str, ...]) -> Experiment:
+    return Experiment.load(overrides, ROOT)
+
+
+def experiment(*overrides: str) -> Experiment:
+    """The experiment of this checkout on the CPU, with components of its own; composing takes longer than copying."""
+    return copy.deepcopy(loaded((*RUN_OVERRIDES, *STAGE_OVERRIDES, *overrides)))
+
+
+def teacher_job(*overrides: str, run: Run | None = None, **attributes: Any) -> TrainingJob:
+    """The training of the teacher; `attributes` of the job replace those of the experiment."""
+    return dataclasses.replace(fine_tune.teacher_job(experiment(*overrides), run or Run()), **attributes)
+
+
+def student_training(*overrides: str, run: Run | None = None) -> StudentTraining:
+    """The training of the student."""
+    return distill.student_training(experiment(*overrides), run or Run())
