@@ -33,7 +33,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store, to be copied: see support/stores.py."""
     return empty_store(tmp_path_factory)
 

@@ -38,7 +38,7 @@ def test_the_table_is_long_and_its_names_are_unique() -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path) -> Path:
     """A project with all that four stages write, components of its own, and weights in a folder."""
     folder = tmp_path_factory.mktemp("finished")
     shutil.copytree(ROOT / "conf", folder / "conf")
@@ -53,7 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Path:
         done = run_here([name], folder)
         assert done.code == 0, done.err
     shutil.copytree(folder / "data/fine_tune", folder / "data/raw/weights")
-    copy_store(store, folder)
+    copy_store(empty_mlflow_store, folder)
     return folder
 
 

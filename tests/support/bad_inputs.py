@@ -292,7 +292,7 @@ CONFIG = [
     Bad("loss that needs classes", "fine_tune use.task=multilabel use.loss=dkd", "loss dkd compares probabilities", "choose kd"),
     Bad("smoothing of numbers", "fine_tune use.task=regress fine_tune.label_smoothing=0.1", "fine_tune.label_smoothing is 0.1", "set it to 0.0"),
     Bad("loss that needs one teacher", "fine_tune use.loss=hint fine_tune.seeds=2", "fine_tune.seeds is 2", "choose one teacher"),
-    Bad("teachers as a list", "distill distill.teachers=[data/raw/x]", "distill.teachers is ['data/raw/x']", "a mapping of a text to a text"),
+    Bad("teachers as a list", "distill distill.teachers=[data/raw/x]", "distill.teachers is ['data/raw/x']", "a mapping of texts to texts"),
     Bad("teachers with other predictions", "distill distill.teachers={data/fine_tune:'00'}", "data/fine_tune/predictions.parquet", "expected 00"),
     Bad("teachers without predictions", "distill distill.teachers={data/raw/x:'00'}", "data/raw/x, which has no predictions.parquet", "leave it out"),
     Bad("student cut from another origin", "pretrain_load distill.init_from=teacher use.student=lstm", "not of one origin", "distill.init_from pretrained"),
