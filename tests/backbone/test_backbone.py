@@ -187,7 +187,8 @@ def test_a_network_of_timm_without_timm_names_what_to_install(tmp_path: Path, mo
     described = {"architecture": "vgg16", "num_classes": 1000, "num_features": 512, "pretrained_cfg": settings}
     (source / "config.json").write_text(json.dumps(described))
     backbone = Image(path=str(source))
-    with pytest.raises(UserError, match=r"network of timm, which cannot be imported .*: pip install .decant"):
+    advice = "pip install --no-deps timm, beside a torchvision that was built for torch"
+    with pytest.raises(UserError, match=rf"network of timm, which cannot be imported .*; install timm with {advice}"):
         backbone.write(tmp_path)
     processor = backbone.processor(source)  # needs no timm
     assert (processor.crop_size["height"], processor.crop_size["width"]) == (96, 96)
