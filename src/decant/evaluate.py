@@ -3,8 +3,6 @@
 python -m decant.evaluate [evaluate.resamples=10000]
 """
 
-from typing import Any
-
 import numpy as np
 
 from decant.core.files import replacing
@@ -12,6 +10,7 @@ from decant.dataset.prepared import Prepared, read_prepared
 from decant.evaluation import bootstrap, latency, plots, report, row_scores
 from decant.evaluation.members import member_scores
 from decant.evaluation.metrics import gaps, report_facts, role_metrics
+from decant.evaluation.roles import Metrics
 from decant.evaluation.scored_models import NETWORKS, load_models
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
@@ -52,11 +51,11 @@ def score(
     logits: dict[str, np.ndarray],
     target: np.ndarray,
     statistics: dict[str, np.ndarray],
-) -> dict[str, Any]:
+) -> Metrics:
     """The metrics of each role, comparisons between roles, and what the report needs to show them."""
     scoring, settings = experiment.task.scoring, experiment.evaluate
     samples = {role: bootstrap.resample(v, scoring, settings, experiment.seed) for role, v in statistics.items()}
-    metrics: dict[str, Any] = role_metrics(logits, target, prepared.labels, samples, scoring, settings)
+    metrics: Metrics = role_metrics(logits, target, prepared.labels, samples, scoring, settings)
     metrics["compare"] = bootstrap.compare(logits, samples, scoring, settings)
     if closed := gaps(samples, settings.confidence):
         metrics["gap"] = closed
@@ -64,7 +63,7 @@ def score(
     return metrics
 
 
-def draw(metrics: dict[str, Any], prepared: Prepared, logits: np.ndarray, target: np.ndarray, scoring: Scoring) -> None:
+def draw(metrics: Metrics, prepared: Prepared, logits: np.ndarray, target: np.ndarray, scoring: Scoring) -> None:
     """Write plots/, with the student's logits (N, C) on test."""
     with replacing(report.OUT / "plots") as folder:
         plots.primary_metric(metrics, folder)

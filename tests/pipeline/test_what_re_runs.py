@@ -19,7 +19,7 @@ pytestmark = [
 ]
 STUB = ROOT / "tests/support/stub_stage.py"
 ALL = ["prepare", "pretrain-load", "fine-tune", "distill", "evaluate"]
-Change = Callable[[Path], None]
+Change = Callable[[Path], object]
 
 
 def value(key: str, new: object) -> Change:
@@ -73,57 +73,79 @@ def comment_everywhere(*packages: str) -> Change:
 
 def new_file(file: str, content: str = "") -> Change:
     """A file that was not there."""
-    return lambda project: None if (project / file).write_text(content) else None
+    return lambda project: (project / file).write_text(content)
 
 
 CASES: dict[str, list[tuple[str, Change, list[str]]]] = {
-    "a value in the chosen `conf/loss/*.yaml`, `use.loss`, `distill.*`, `export.*`": [
-        ("value of the loss", component("loss/kd.yaml", temperature=2.0), ["distill", "evaluate"]),
+    "a comment in a yaml; a yaml that is not chosen; `conf/trainer/`, `conf/experiment/`": [
+        ("comment in a yaml", comment("conf/loss/kd.yaml"), []),
+        ("yaml that is not chosen", component("backbone/distilbert.yaml", lr_scale=2.0), []),
+        ("new yaml", new_file("conf/loss/new.yaml", "_target_: decant.loss.none.NoDistillation\n"), []),
+        ("trainer", component("trainer/auto.yaml", threads=1), []),
+        ("experiment", component("experiment/digits.yaml", seed=1), []),
+    ],
+    "`use.loss`, `distill.*`, `export.*`; code in `loss/`, `distillation/`": [
         ("loss", value("use.loss", "none"), ["distill", "evaluate"]),
         ("distill", value("distill.epochs", 9), ["distill", "evaluate"]),
         ("export", value("export.calibration", 9), ["distill", "evaluate"]),
+        ("code of a loss", comment("src/decant/loss/hint.py"), ["distill"]),
+        ("code of distillation", comment("src/decant/distillation/distiller.py"), ["distill"]),
     ],
-    "a comment in a yaml; a yaml nobody chose; `conf/trainer/*`": [
-        ("comment in a yaml", comment("conf/loss/kd.yaml"), []),
-        ("yaml nobody chose", component("backbone/distilbert.yaml", lr_scale=2.0), []),
-        ("new yaml", new_file("conf/loss/new.yaml", "_target_: decant.loss.none.NoDistillation\n"), []),
-        ("trainer", component("trainer/auto.yaml", threads=1), []),
+    "`fine_tune.*`, `use.adapt`; code in `adapt/`": [
+        ("fine_tune", value("fine_tune.epochs", 9), ["fine-tune", "distill", "evaluate"]),
+        ("adapt", value("use.adapt", "lora"), ["fine-tune", "distill", "evaluate"]),
+        ("code of an adaptation", comment("src/decant/adapt/lora.py"), ["fine-tune"]),
     ],
-    "`use.student`": [
+    "`use.student`, `use.teacher`, `use.scratch`, `pretrain_load.*`; code in `backbone/`": [
         ("student", value("use.student", "minilm_2"), ["pretrain-load", "distill", "evaluate"]),
-    ],
-    "`use.teacher`, `use.scratch`, `use.pretrain`, `pretrain_load.*`": [
         ("teacher", value("use.teacher", "tiny"), ["pretrain-load", "fine-tune", "distill", "evaluate"]),
         ("scratch", value("use.scratch", "tiny"), ["pretrain-load", "fine-tune", "distill", "evaluate"]),
-        ("pretrain", value("use.pretrain", "masked"), ALL[:2] + ALL[2:]),
         ("pretrain_load without a pretraining", value("pretrain_load.epochs", 9), ["pretrain-load"]),
+        ("new backbone", new_file("src/decant/backbone/new.py", '"""A family nobody chose."""\n'), ["pretrain-load"]),
     ],
-    "`seed`": [("seed", value("seed", 1), ALL)],
-    "`use.data`, `use.source`, `prepare.*`": [
+    "`use.augment`; code in `augment/`, `training/`": [
+        ("augment", value("use.augment", "words"), ["pretrain-load", "fine-tune", "distill", "evaluate"]),
+        ("code of an augmentation", comment("src/decant/augment/flip.py"), ["pretrain-load", "fine-tune", "distill"]),
+        ("training", comment("src/decant/training/learner.py"), ["pretrain-load", "fine-tune", "distill"]),
+    ],
+    "`use.data`, `use.source`, `prepare.*`; code in `data/`, `preparation/`": [
         ("data", value("use.data", "toy"), ["prepare", "fine-tune", "distill", "evaluate"]),
         ("source without a pretraining", value("use.source", "toy"), ["prepare"]),
         ("prepare", value("prepare.test", 0.3), ["prepare", "fine-tune", "distill", "evaluate"]),
+        ("code of a data source", comment("src/decant/data/folder.py"), ["prepare"]),
+        ("preparation", comment("src/decant/preparation/splits.py"), ["prepare"]),
     ],
-    "a file in `data/raw/`": [
+    "`use.pretrain`; a file in `data/raw/`; code in `pretrain/`": [
+        ("pretrain", value("use.pretrain", "masked"), ALL),
         ("raw data", comment("data/raw/support/train.csv"), ALL),
+        ("code of a pretraining", comment("src/decant/pretrain/masked.py"), ["prepare", "pretrain-load"]),
     ],
-    "`fine_tune.*`, `use.adapt`": [
-        ("fine_tune", value("fine_tune.epochs", 9), ["fine-tune", "distill", "evaluate"]),
-        ("adapt", value("use.adapt", "lora"), ["fine-tune", "distill", "evaluate"]),
-    ],
-    "`use.task`, `use.augment`": [
-        ("task", value("use.task", "multilabel"), ["prepare", "fine-tune", "distill", "evaluate"]),
-        ("augment", value("use.augment", "words"), ["pretrain-load", "fine-tune", "distill", "evaluate"]),
-    ],
-    "code of a component or package": [
-        ("loss", comment("src/decant/loss/hint.py"), ["distill"]),
-        ("new backbone", new_file("src/decant/backbone/new.py", '"""A family nobody chose."""\n'), ["pretrain-load"]),
-        ("adapt", comment("src/decant/adapt/lora.py"), ["fine-tune"]),
-        ("training", comment("src/decant/training/learner.py"), ["pretrain-load", "fine-tune", "distill"]),
+    "`use.task`": [("task", value("use.task", "multilabel"), ["prepare", "fine-tune", "distill", "evaluate"])],
+    "`evaluate.*`; code in `evaluation/`": [
+        ("evaluate", value("evaluate.bins", 9), ["evaluate"]),
         ("report", comment("src/decant/evaluation/report.py"), ["evaluate"]),
     ],
-    "code of `tracking/`, `commands/`, `config/`, `experiment/`, `core/`": [
+    "a value in the yaml of a chosen component": [
+        ("value of the loss", component("loss/kd.yaml", temperature=2.0), ["distill", "evaluate"]),
+        (
+            "value of the adaptation",
+            component("adapt/full.yaml", batch_norm="update"),
+            ["fine-tune", "distill", "evaluate"],
+        ),
+        ("value of the pretraining", component("pretrain/none.yaml", new=1), ["pretrain-load"]),
+    ],
+    "`seed`; code in `task/`, `dataset/`, `models/`": [
+        ("seed", value("seed", 1), ALL),
+        ("code of a task", comment("src/decant/task/classify/objective.py"), ALL),
+        ("dataset", comment("src/decant/dataset/prepared.py"), ALL),
+        ("models", comment("src/decant/models/predictions.py"), ALL),
+    ],
+    "code in `serving/`": [
+        ("serving", comment("src/decant/serving/predictor.py"), ["prepare", "distill", "evaluate"]),
+    ],
+    "code in `core/`, `config/`, `experiment/`, `tracking/`, `commands/`, `cli.py`": [
         ("every file of them", comment_everywhere("tracking", "commands", "config", "experiment", "core"), []),
+        ("command line", comment("src/decant/cli.py"), []),
     ],
 }
 """By row of the table: what is changed, and which stages run."""

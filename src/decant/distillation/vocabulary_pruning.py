@@ -17,6 +17,8 @@ from decant.core.files import read_json, write_json
 
 ABSOLUTE_POSITIONS = ("bert", "distilbert", "electra")
 """Architectures that number positions from 0: positions after the longest input are never read."""
+Json = dict[str, Any]
+"""tokenizer.json (`state`), or a part of it: the model, a post-processor."""
 
 
 def prune(folder: Path, texts: Sequence[str], max_length: int) -> int:
@@ -42,7 +44,7 @@ def prune(folder: Path, texts: Sequence[str], max_length: int) -> int:
     return len(remaining)
 
 
-def remaining_tokens(state: dict[str, Any], used: set[str]) -> dict[str, int]:
+def remaining_tokens(state: Json, used: set[str]) -> dict[str, int]:
     """The tokens that remain, with their ids; merges of other tokens are removed from `state`, a tokenizer as JSON."""
     model = state["model"]
     special = {token["content"]: token["id"] for token in state["added_tokens"]}
@@ -60,7 +62,7 @@ def remaining_tokens(state: dict[str, Any], used: set[str]) -> dict[str, int]:
     return {token: number for token, number in entries if token in tokens} | special
 
 
-def vocabulary_entries(model: dict[str, Any]) -> list[tuple[str, int]] | None:
+def vocabulary_entries(model: Json) -> list[tuple[str, int]] | None:
     """Tokens and their ids; None: a kind of tokenizer that is not supported."""
     if model["type"] in ("WordPiece", "BPE", "WordLevel"):
         return list(model["vocab"].items())
@@ -69,7 +71,7 @@ def vocabulary_entries(model: dict[str, Any]) -> list[tuple[str, int]] | None:
     return None
 
 
-def characters(model: dict[str, Any]) -> set[str]:
+def characters(model: Json) -> set[str]:
     """The tokens of one character, with or without the prefix of a continued word, and those of single bytes."""
     prefix = model.get("continuing_subword_prefix") or ""
     tokens = {token for token, _ in vocabulary_entries(model) or []}
@@ -78,9 +80,9 @@ def characters(model: dict[str, Any]) -> set[str]:
     return {t for t, text in bare.items() if len(text) == 1 or (len(t) == 6 and t.startswith("<0x"))} | unknown
 
 
-def with_merged_parts(used: set[str], merges: list[Any]) -> set[str]:
+def with_merged_parts(used: set[str], merges: list[tuple[str, ...]]) -> set[str]:
     """`used` and all tokens that they are merged from."""
-    parts_of: dict[str, list[Any]] = {}
+    parts_of: dict[str, list[tuple[str, ...]]] = {}
     for merge in merges:
         parts_of.setdefault("".join(merge), []).append(merge)
     tokens, queue = set(used), list(used)
@@ -91,7 +93,7 @@ def with_merged_parts(used: set[str], merges: list[Any]) -> set[str]:
     return tokens
 
 
-def renumber(state: dict[str, Any], remaining: dict[str, int]) -> None:
+def renumber(state: Json, remaining: dict[str, int]) -> None:
     """Number the remaining tokens from 0, in their old order, wherever a tokenizer as JSON holds an id."""
     new_id = {old: new for new, old in enumerate(sorted(remaining.values()))}
     model = state["model"]
@@ -108,7 +110,7 @@ def renumber(state: dict[str, Any], remaining: dict[str, int]) -> None:
     renumber_template(state["post_processor"] or {}, new_id)
 
 
-def renumber_template(processor: dict[str, Any], new_id: dict[int, int]) -> None:
+def renumber_template(processor: Json, new_id: dict[int, int]) -> None:
     """The ids of the tokens that a post-processor adds."""
     for inner in processor.get("processors", []):
         renumber_template(inner, new_id)

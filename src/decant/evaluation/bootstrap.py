@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from decant.config.schema import Evaluate
-from decant.evaluation.roles import COMPARISONS, comparison
+from decant.evaluation.roles import COMPARISONS, Metrics, comparison
 from decant.task import Scoring
 
 MAX_DRAWN_ROWS = 2**22
@@ -64,7 +64,7 @@ def confidence_interval(values: np.ndarray, confidence: float) -> Interval:
 
 def compare(
     logits: Mapping[str, np.ndarray], samples: Mapping[str, BootstrapSamples], scoring: Scoring, settings: Evaluate
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Metrics]:
     """{"student_vs_teacher": ...} for all `COMPARISONS` whose models are there, by role."""
     return {
         comparison(first, second): {
@@ -76,7 +76,7 @@ def compare(
     }
 
 
-def compare_pair(first: BootstrapSamples, second: BootstrapSamples, confidence: float) -> dict[str, Any]:
+def compare_pair(first: BootstrapSamples, second: BootstrapSamples, confidence: float) -> Metrics:
     """The difference and the ratio (share retained) of two models, with their intervals.
 
     A percentile bootstrap over test rows, the same rows for both models (Efron & Tibshirani 1993; Koehn 2004 for its
@@ -96,7 +96,7 @@ def compare_pair(first: BootstrapSamples, second: BootstrapSamples, confidence: 
 
 def gap_closed(
     student: BootstrapSamples, alone: BootstrapSamples, teacher: BootstrapSamples, confidence: float
-) -> dict[str, Any]:
+) -> Metrics:
     """Share of the gap between a student alone and its teacher that `student` closes, with its interval.
 
     There is a gap if the teacher is better at this confidence; else the share would be a number divided by about 0. In

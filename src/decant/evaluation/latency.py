@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from decant.evaluation.roles import Timings
+
 SINGLES = 60
 """Inputs that are timed one at a time, the same for each model."""
 BLOCK = 10
@@ -17,7 +19,7 @@ ROUNDS = 5
 Call = Callable[[Sequence[Any]], object]
 
 
-def measure(models: Mapping[str, Call], inputs: Sequence[Any]) -> dict[str, dict[str, float]]:
+def measure(models: Mapping[str, Call], inputs: Sequence[Any]) -> Timings:
     """{role: latency_ms_p50, latency_ms_p95, throughput (inputs per second)}."""
     inputs = [inputs[i % len(inputs)] for i in range(max(SINGLES, BATCH_SIZE))]
     for model in models.values():

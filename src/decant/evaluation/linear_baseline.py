@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from decant.dataset.prepared import Prepared
+from decant.evaluation.roles import Metrics
 from decant.task import Scoring
 
 STRENGTHS = (1.0, 10.0, 100.0)
@@ -34,7 +35,7 @@ def inputs_and_targets(prepared: Prepared, split: str) -> tuple[list[Any], np.nd
     return prepared.modality.raw(frame), np.stack(frame["target"].to_list())
 
 
-def size(pipeline: Pipeline) -> dict[str, Any]:
+def size(pipeline: Pipeline) -> Metrics:
     """Number of parameters, and megabytes when pickled."""
     estimator = pipeline[-1]
     estimators = getattr(estimator, "estimators_", [estimator])  # one for each label

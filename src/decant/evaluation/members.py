@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +9,12 @@ import torch
 
 from decant.dataset.modality import PredictFn
 from decant.dataset.prepared import Prepared
+from decant.evaluation.roles import Metrics
 from decant.models.predictions import FOLDS_FILE, ensemble_members, read_split
 from decant.task import Objective, Scoring
 
 
-def member_scores(folder: Path, prepared: Prepared, scoring: Scoring) -> dict[str, Any]:
+def member_scores(folder: Path, prepared: Prepared, scoring: Scoring) -> Metrics:
     """Mean and spread of the members' primary metric on test.
 
     For cross-validation also on the fold each member did not see (`held_out`), and of all those predictions together
@@ -35,7 +35,7 @@ def member_scores(folder: Path, prepared: Prepared, scoring: Scoring) -> dict[st
     return {**scores, "out_of_fold": scoring.score(logits, target), "held_out": mean_and_std(held_out)}
 
 
-def mean_and_std(values: Sequence[float]) -> dict[str, Any]:
+def mean_and_std(values: Sequence[float]) -> Metrics:
     """Mean, sample standard deviation, and the values."""
     return {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)), "scores": list(values)}
 

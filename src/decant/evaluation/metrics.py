@@ -1,14 +1,13 @@
 """The contents of metrics.json: the metrics of each model, and how the models compare."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from decant.config.schema import Evaluate
 from decant.evaluation import bootstrap
 from decant.evaluation.bootstrap import BootstrapSamples
-from decant.evaluation.roles import EXPORTED
+from decant.evaluation.roles import EXPORTED, Metrics
 from decant.task import Scoring
 
 
@@ -19,7 +18,7 @@ def role_metrics(
     samples: Mapping[str, BootstrapSamples],
     scoring: Scoring,
     settings: Evaluate,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Metrics]:
     """The metrics of each role on test, with the interval of the primary metric."""
     metrics = {}
     for role, values in logits.items():
@@ -30,7 +29,7 @@ def role_metrics(
     return metrics
 
 
-def gaps(samples: Mapping[str, BootstrapSamples], confidence: float) -> dict[str, dict[str, Any]]:
+def gaps(samples: Mapping[str, BootstrapSamples], confidence: float) -> dict[str, Metrics]:
     """How much of the gap between the student alone and the teacher each student closes; empty without the former."""
     if (alone := samples.get("student_alone")) is None:
         return {}
@@ -38,7 +37,7 @@ def gaps(samples: Mapping[str, BootstrapSamples], confidence: float) -> dict[str
     return {role: bootstrap.gap_closed(samples[role], alone, samples["teacher"], confidence) for role in students}
 
 
-def report_facts(scoring: Scoring, confidence: float, linear_features: str) -> dict[str, Any]:
+def report_facts(scoring: Scoring, confidence: float, linear_features: str) -> Metrics:
     """What the report has to know to show the metrics."""
     return {
         "primary_metric": scoring.primary_metric,

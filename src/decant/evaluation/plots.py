@@ -1,14 +1,13 @@
 """The pictures of a result, and the tables behind them; equal metrics give equal bytes."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from decant.evaluation.roles import CONTROLS, titles
+from decant.evaluation.roles import CONTROLS, Metrics, Timings, titles
 from decant.task import Confusion, LabelScores, Picture, Scatter
 
 matplotlib.use("Agg")  # no screen
@@ -23,7 +22,7 @@ MARKERS = "vsDPoX*"
 """Of the models, in the order of the report."""
 
 
-def primary_metric(metrics: dict[str, Any], folder: Path) -> None:
+def primary_metric(metrics: Metrics, folder: Path) -> None:
     """Write primary_metric.png: a bar for each model."""
     shown = titles(metrics)
     figure, axes = plt.subplots(figsize=(7, 0.5 * len(shown) + 1), layout="constrained")
@@ -37,18 +36,18 @@ def primary_metric(metrics: dict[str, Any], folder: Path) -> None:
     save(figure, folder / "primary_metric.png")
 
 
-def size(metrics: dict[str, Any], folder: Path) -> None:
+def size(metrics: Metrics, folder: Path) -> None:
     """Write size.png: the primary metric against megabytes on disk."""
     tradeoff(metrics, {role: metrics[role]["size_mb"] for role in titles(metrics)}, "MB on disk", folder / "size.png")
 
 
-def latency(metrics: dict[str, Any], timings: dict[str, Any], folder: Path) -> None:
+def latency(metrics: Metrics, timings: Timings, folder: Path) -> None:
     """Write latency.png: the primary metric against the time of one answer."""
     costs = {role: timings[role]["latency_ms_p50"] for role in titles(metrics)}
     tradeoff(metrics, costs, "ms for one input (p50)", folder / "latency.png")
 
 
-def tradeoff(metrics: dict[str, Any], costs: dict[str, float], cost_label: str, file: Path) -> None:
+def tradeoff(metrics: Metrics, costs: dict[str, float], cost_label: str, file: Path) -> None:
     """A point with its confidence interval for each model, costs on a logarithmic axis."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     name = metrics["report"]["primary_metric"]
@@ -63,7 +62,7 @@ def tradeoff(metrics: dict[str, Any], costs: dict[str, float], cost_label: str, 
     save(figure, file)
 
 
-def axis_label(metrics: dict[str, Any]) -> str:
+def axis_label(metrics: Metrics) -> str:
     """The title of the primary metric, as an axis shows it."""
     return f"{dict(metrics['report']['columns'])[metrics['report']['primary_metric']]} on test"
 

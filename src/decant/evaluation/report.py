@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -12,7 +11,7 @@ from tabulate import tabulate
 
 from decant.core.files import read_json, write_json
 from decant.evaluation import row_scores
-from decant.evaluation.roles import EXPORTED, comparison, titles
+from decant.evaluation.roles import EXPORTED, Metrics, Timings, comparison, titles
 from decant.evaluation.summary import RETAINED, members, sentences, speed
 from decant.tracking.runs import Run
 
@@ -24,12 +23,12 @@ SECTION_PLOTS = ("primary_metric", "size")
 """Pictures in plots/ that have a place of their own in the report."""
 
 
-def read(folder: Path = OUT) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(folder: Path = OUT) -> tuple[Metrics, Timings]:
     """The metrics and timings that `evaluate` wrote."""
     return read_json(folder / "metrics.json"), read_json(folder / "latency.json")
 
 
-def write(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -> None:
+def write(metrics: Metrics, timings: Timings, labels: list[str]) -> None:
     """Write metrics.json, and what differs from run to run: latency.json and report.md."""
     write_json(OUT / "metrics.json", metrics)
     write_json(OUT / "latency.json", timings)
@@ -39,12 +38,12 @@ def write(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -
 # --- the table
 
 
-def columns(metrics: dict[str, Any]) -> list[str]:
+def columns(metrics: Metrics) -> list[str]:
     """The titles of the table's columns."""
     return ["model", *(title for _, title in metrics["report"]["columns"]), *COSTS]
 
 
-def rows(metrics: dict[str, Any], timings: dict[str, Any]) -> list[list[str]]:
+def rows(metrics: Metrics, timings: Timings) -> list[list[str]]:
     """The cells of the table, a row for each model."""
     return [
         [
@@ -59,14 +58,14 @@ def rows(metrics: dict[str, Any], timings: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def interval(metrics: dict[str, Any], role: str, metric: str) -> str:
+def interval(metrics: Metrics, role: str, metric: str) -> str:
     """The interval of the primary metric; empty for other metrics."""
     if metric != metrics["report"]["primary_metric"]:
         return ""
     return " [{:.1f}, {:.1f}]".format(*(100 * metrics[role]["interval"][k] for k in ("low", "high")))
 
 
-def per_class(metrics: dict[str, Any], labels: list[str]) -> pd.DataFrame:
+def per_class(metrics: Metrics, labels: list[str]) -> pd.DataFrame:
     """A row for each class: F1 of each model, precision and recall of the student."""
     scores = {f"{r} F1": [metrics[r]["per_class"][label]["f1"] for label in labels] for r in titles(metrics)}
     student = metrics["student"]["per_class"]
@@ -77,7 +76,7 @@ def per_class(metrics: dict[str, Any], labels: list[str]) -> pd.DataFrame:
 # --- the terminal
 
 
-def print_result(metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+def print_result(metrics: Metrics, timings: Timings) -> None:
     """Print the table and the sentences."""
     console = terminal()
     heads, lines = columns(metrics), rows(metrics, timings)
@@ -111,7 +110,7 @@ def grid(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]]) -> Ta
 # --- report.md
 
 
-def markdown(metrics: dict[str, Any], timings: dict[str, Any], labels: list[str]) -> str:
+def markdown(metrics: Metrics, timings: Timings, labels: list[str]) -> str:
     """The contents of report.md."""
     remarks = speed(metrics, timings) + members(metrics)
     lines = ["# Test results", "", markdown_table(columns(metrics), rows(metrics, timings))]
@@ -137,7 +136,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 # --- MLflow
 
 
-def log(run: Run, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+def log(run: Run, metrics: Metrics, timings: Timings) -> None:
     """Log the metrics and the files in `OUT` to a run."""
     run.log_metrics(mlflow_metrics(metrics, timings))
     for name in ("metrics.json", row_scores.FILE, *TIMED):
@@ -145,7 +144,7 @@ def log(run: Run, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
     run.log_artifact(OUT / "plots", "plots")
 
 
-def mlflow_metrics(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, float]:
+def mlflow_metrics(metrics: Metrics, timings: Timings) -> dict[str, float]:
     """What MLflow's runs table and compare view show: `student/accuracy`, `student/retained`, ..."""
     roles = titles(metrics)
     flat = {f"{role}/{k}": v for role in roles for k, v in metrics[role].items() if not isinstance(v, dict)}
@@ -158,7 +157,7 @@ def mlflow_metrics(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str
     return flat
 
 
-def retained_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+def retained_metrics(metrics: Metrics) -> dict[str, float]:
     """What each student retains of its teacher."""
     flat: dict[str, float] = {}
     for role in ("student", *EXPORTED):
@@ -167,7 +166,7 @@ def retained_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     return flat
 
 
-def member_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+def member_metrics(metrics: Metrics) -> dict[str, float]:
     """The members of an ensemble of teachers."""
     scores = metrics["teacher"].get("members", {})
     flat = {f"teacher/members/{k}": v for k, v in scores.items() if isinstance(v, float)}
@@ -175,7 +174,7 @@ def member_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     return flat | {f"teacher/members/held_out_{k}": held_out[k] for k in ("mean", "std") if k in held_out}
 
 
-def export_metrics(metrics: dict[str, Any], timings: dict[str, Any]) -> dict[str, float]:
+def export_metrics(metrics: Metrics, timings: Timings) -> dict[str, float]:
     """How much faster and smaller than the teacher the exported files are."""
     flat: dict[str, float] = {}
     for role in (r for r in EXPORTED if comparison(r, "student") in metrics["compare"]):

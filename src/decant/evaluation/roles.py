@@ -2,6 +2,10 @@
 
 from typing import Any
 
+Metrics = dict[str, Any]
+"""metrics.json, or a part of it: the metrics of a model by role, and under `compare`, `gap` and `report` the rest."""
+Timings = dict[str, dict[str, float]]
+"""latency.json: by role the times of a model."""
 TITLES = {
     "linear": "linear baseline",
     "scratch": "from scratch (no transfer)",
@@ -34,7 +38,7 @@ def comparison(first: str, second: str) -> str:
     return f"{first}_vs_{second}"
 
 
-def titles(metrics: dict[str, Any]) -> dict[str, str]:
+def titles(metrics: Metrics) -> dict[str, str]:
     """{role: title} of the models in metrics.json, in the order of the report."""
     features = metrics["report"]["linear_features"]
     return {

@@ -1,9 +1,8 @@
 """The result in sentences: comparisons with their intervals, how much of the gap is closed, exported files, speed."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from decant.evaluation.roles import COMPARISONS, EXPORTED, TITLES, comparison, titles
+from decant.evaluation.roles import COMPARISONS, EXPORTED, TITLES, Metrics, Timings, comparison, titles
 
 NO_GAP = {
     "none": "gap to close: none, the teacher is not better than the student alone",
@@ -14,12 +13,12 @@ SLOWER = 1.1
 RETAINED = ("retained", "retained_low", "retained_high")
 
 
-def sentences(metrics: dict[str, Any]) -> list[str]:
+def sentences(metrics: Metrics) -> list[str]:
     """All that metrics.json says about differences between models."""
     return [*comparisons(metrics), *gaps(metrics), *exported_files(metrics)]
 
 
-def comparisons(metrics: dict[str, Any]) -> Iterator[str]:
+def comparisons(metrics: Metrics) -> Iterator[str]:
     """Each comparison: difference, interval, verdict, share retained, agreement."""
     for pair in COMPARISONS:
         if (c := metrics["compare"].get(comparison(*pair))) is None:
@@ -33,18 +32,18 @@ def comparisons(metrics: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def verdict(compared: dict[str, Any]) -> str:
+def verdict(compared: Metrics) -> str:
     """Whether the first model is better than the second."""
     return "better" if compared["low"] > 0 else "worse" if compared["high"] < 0 else "cannot tell"
 
 
-def retained(compared: dict[str, Any]) -> str:
+def retained(compared: Metrics) -> str:
     """The share retained, with its interval."""
     share, *interval = ("-" if compared[key] is None else f"{100 * compared[key]:.1f}" for key in RETAINED)
     return f"{share} [{', '.join(interval)}]"
 
 
-def gaps(metrics: dict[str, Any]) -> Iterator[str]:
+def gaps(metrics: Metrics) -> Iterator[str]:
     """How much of the gap between the student alone and the teacher each student closes."""
     for role in (r for r in titles(metrics) if r in metrics.get("gap", {})):
         gap = metrics["gap"][role]
@@ -55,7 +54,7 @@ def gaps(metrics: dict[str, Any]) -> Iterator[str]:
         yield f"{titles(metrics)[role]} closes {100 * gap['closed']:.0f} % [{low}, {high}] of the gap to the teacher"
 
 
-def exported_files(metrics: dict[str, Any]) -> Iterator[str]:
+def exported_files(metrics: Metrics) -> Iterator[str]:
     """How far the exported files are from the network they were made of, and how small they are."""
     for role in (r for r in EXPORTED if r in metrics):
         yield (
@@ -64,7 +63,7 @@ def exported_files(metrics: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def members(metrics: dict[str, Any]) -> list[str]:
+def members(metrics: Metrics) -> list[str]:
     """The members of an ensemble of teachers, if there is one."""
     if not (scores := metrics["teacher"].get("members")):
         return []
@@ -76,12 +75,12 @@ def members(metrics: dict[str, Any]) -> list[str]:
     return [f"{line} (mean ± standard deviation of {title})"]
 
 
-def mean_and_std(scores: dict[str, Any]) -> str:
+def mean_and_std(scores: Metrics) -> str:
     """Mean and standard deviation, in percent."""
     return f"{100 * scores['mean']:.1f} ± {100 * scores['std']:.1f}"
 
 
-def speed(metrics: dict[str, Any], timings: dict[str, Any]) -> list[str]:
+def speed(metrics: Metrics, timings: Timings) -> list[str]:
     """How fast the exported files are compared with teacher and student, timed in the same run."""
     p50 = {role: timings[role]["latency_ms_p50"] for role in timings}
     lines = [

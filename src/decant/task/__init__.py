@@ -7,7 +7,7 @@ task: a module `decant/task/<name>` with a subclass of `Task`, and conf/task/<na
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,10 @@ from transformers import PreTrainedModel
 from decant.models import directory
 from decant.models.directory import Head
 
+Column: TypeAlias = "pd.Series[Any]"
+"""A target column: as the data source gave it, parsed, or encoded."""
+Facts = dict[str, Any]
+"""Statistics or metrics by name, as JSON holds them."""
 Tables = dict[str, pd.DataFrame]
 """{split: rows}."""
 
@@ -26,7 +30,7 @@ class Target(ABC):
     """From the target column of a table to encoded targets, and what is wrong with them."""
 
     @abstractmethod
-    def read(self, column: "pd.Series[Any]") -> "pd.Series[Any]":
+    def read(self, column: Column) -> Column:
         """Parse a column as the data source gave it; a missing target becomes null.
 
         Raises:
@@ -41,20 +45,20 @@ class Target(ABC):
         """Check that train has enough rows of each class to be split; return one message per problem."""
         return []
 
-    def strata(self, targets: "pd.Series[Any]") -> "pd.Series[Any] | None":
+    def strata(self, targets: Column) -> "Column | None":
         """The class of each row for stratified splits, from parsed or encoded targets; None: split at random."""
         return None
 
     @abstractmethod
-    def labels(self, targets: "pd.Series[Any]") -> list[str]:
+    def labels(self, targets: Column) -> list[str]:
         """The names of the outputs, in the order of the logits."""
 
     @abstractmethod
-    def encode(self, targets: "pd.Series[Any]", labels: list[str]) -> list[Any]:
+    def encode(self, targets: Column, labels: list[str]) -> list[Any]:
         """Encode parsed targets as the prepared tables store them; a null becomes a value that `loss` ignores."""
 
     @abstractmethod
-    def describe(self, targets: "pd.Series[Any]", encoded: "pd.Series[Any]", labels: list[str]) -> dict[str, Any]:
+    def describe(self, targets: Column, encoded: Column, labels: list[str]) -> Facts:
         """Statistics of one split for card.json, from its parsed and its encoded targets."""
 
 
@@ -163,7 +167,7 @@ class Scoring(ABC):
         """Logits (N, C), float32, of a fitted estimator or pipeline."""
 
     @abstractmethod
-    def metrics(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> dict[str, Any]:
+    def metrics(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> Facts:
         """All metrics of one model on test, from logits (N, C) and encoded targets (N, ...).
 
         `bins`: of the calibration error.

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from decant.task import Confusion, Scoring
+from decant.task import Confusion, Facts, Scoring
 
 NAMES = ("precision", "recall", "f1")
 """Of what `precision_recall_fscore_support` returns, in its order."""
@@ -29,7 +29,7 @@ class ClassifyScoring(Scoring):
         values = estimator.decision_function(inputs).astype(np.float32)
         return values if values.ndim == 2 else np.stack([np.zeros_like(values), values], axis=1)
 
-    def metrics(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> dict[str, Any]:
+    def metrics(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> Facts:
         """Accuracy, macro and per-class precision, recall and F1, and calibration error, all in [0, 1]."""
         predicted = logits.argmax(1)
         options = {"labels": list(range(len(labels))), "zero_division": 0}

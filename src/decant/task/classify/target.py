@@ -5,13 +5,13 @@ from typing import Any
 import pandas as pd
 
 from decant.core.errors import UserError
-from decant.task import Tables, Target
+from decant.task import Column, Facts, Tables, Target
 
 
 class ClassifyTarget(Target):
     """A target is the name of a class, encoded as its index; -1: none."""
 
-    def read(self, column: "pd.Series[Any]") -> "pd.Series[Any]":
+    def read(self, column: Column) -> Column:
         """Class names; a blank cell is null.
 
         Raises:
@@ -48,19 +48,19 @@ class ClassifyTarget(Target):
             "on: add rows or remove the class"
         ]
 
-    def strata(self, targets: "pd.Series[Any]") -> "pd.Series[Any] | None":
+    def strata(self, targets: Column) -> "Column | None":
         """The classes."""
         return targets
 
-    def labels(self, targets: "pd.Series[Any]") -> list[str]:
+    def labels(self, targets: Column) -> list[str]:
         """Class names, sorted."""
         return sorted(targets.unique())
 
-    def encode(self, targets: "pd.Series[Any]", labels: list[str]) -> list[Any]:
+    def encode(self, targets: Column, labels: list[str]) -> list[Any]:
         """Indices into `labels`; -1: no label."""
         index = {label: i for i, label in enumerate(labels)}
         return [index.get(target, -1) for target in targets]
 
-    def describe(self, targets: "pd.Series[Any]", encoded: "pd.Series[Any]", labels: list[str]) -> dict[str, Any]:
+    def describe(self, targets: Column, encoded: Column, labels: list[str]) -> Facts:
         """Rows of each class."""
         return {"classes": {label: int((encoded == i).sum()) for i, label in enumerate(labels)}}

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from torchmetrics.functional.classification import binary_calibration_error
 
-from decant.task import LabelScores, Scoring
+from decant.task import Facts, LabelScores, Scoring
 from decant.task.multilabel.objective import threshold_logit
 
 
@@ -36,7 +36,7 @@ class MultiLabelScoring(Scoring):
         values = estimator.decision_function(inputs).astype(np.float32)
         return values.reshape(len(values), -1)  # for a single label it is flat
 
-    def metrics(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> dict[str, Any]:
+    def metrics(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> Facts:
         """Micro, macro and per-class precision, recall and F1, subset accuracy, calibration error, all in [0, 1].
 
         Subset accuracy: share of rows with all labels right.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from decant.task import Tables, Target
+from decant.task import Column, Facts, Tables, Target
 
 SEPARATOR = ";"
 """Between the label names of a row, where a table holds text; a separator alone means that the row has no label."""
@@ -21,7 +21,7 @@ class MultiLabelTarget(Target):
     def __init__(self, min_rows: int, drop_rare: bool) -> None:
         self.min_rows, self.drop_rare = min_rows, drop_rare
 
-    def read(self, column: "pd.Series[Any]") -> "pd.Series[Any]":
+    def read(self, column: Column) -> Column:
         """Sorted tuples of names, from lists or from text split at `SEPARATOR`; a blank text is null."""
         return pd.Series([label_names(cell) for cell in column], column.index, dtype=object)
 
@@ -52,7 +52,7 @@ class MultiLabelTarget(Target):
             f"{', ...' if len(rare) > 10 else ''}); add rows, remove them, or set rare: drop in conf/task/"
         ]
 
-    def strata(self, targets: "pd.Series[Any]") -> "pd.Series[Any] | None":
+    def strata(self, targets: Column) -> "Column | None":
         """The rarest label of each row ("": none), so that a split does not take all rows of one label.
 
         Strata that are too small join the largest. For parsed targets those are single rows, which cannot be on both
@@ -65,18 +65,18 @@ class MultiLabelTarget(Target):
         sizes = rarest.value_counts()
         return rarest.where(rarest.map(sizes) >= (MAX_FOLDS if encoded else 2), sizes.index[0])
 
-    def labels(self, targets: "pd.Series[Any]") -> list[str]:
+    def labels(self, targets: Column) -> list[str]:
         """Label names, sorted, without the rare ones that are dropped."""
         counts = count_labels(targets)
         return sorted(label for label, rows in counts.items() if not self.drop_rare or rows >= self.min_rows)
 
-    def encode(self, targets: "pd.Series[Any]", labels: list[str]) -> list[Any]:
+    def encode(self, targets: Column, labels: list[str]) -> list[Any]:
         """(C,) int8: 1 for each label of the row that is in `labels`; all -1: unknown."""
         names = np.array(labels, dtype=object)
         unknown = np.full(len(labels), -1, np.int8)
         return [np.isin(names, row).astype(np.int8) if isinstance(row, tuple) else unknown for row in targets]
 
-    def describe(self, targets: "pd.Series[Any]", encoded: "pd.Series[Any]", labels: list[str]) -> dict[str, Any]:
+    def describe(self, targets: Column, encoded: Column, labels: list[str]) -> Facts:
         """Rows of each label, rows without any, and rows of each dropped label."""
         hot = np.stack(encoded.to_list())
         counts = count_labels(row for row in targets if isinstance(row, tuple))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from decant.task import Scatter, Scoring
+from decant.task import Facts, Scatter, Scoring
 from decant.task.regress.metrics import METRICS, correlation, moments, pearson
 
 
@@ -24,7 +24,7 @@ class RegressScoring(Scoring):
         """Predicted numbers."""
         return estimator.predict(inputs).astype(np.float32).reshape(-1, 1)
 
-    def metrics(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> dict[str, Any]:
+    def metrics(self, logits: np.ndarray, target: np.ndarray, labels: list[str], bins: int) -> Facts:
         """Pearson's and Spearman's correlation, in [-1, 1], and root mean squared error in the user's units."""
         return {name: metric(logits[:, 0], target) for name, metric in METRICS.items()}
 

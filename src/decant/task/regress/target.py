@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from decant.core.errors import UserError
-from decant.task import Tables, Target
+from decant.task import Column, Facts, Tables, Target
 
 
 class RegressTarget(Target):
@@ -15,7 +15,7 @@ class RegressTarget(Target):
     def __init__(self, low: float | None, high: float | None) -> None:
         self.low, self.high = low, high
 
-    def read(self, column: "pd.Series[Any]") -> "pd.Series[Any]":
+    def read(self, column: Column) -> Column:
         """Finite numbers; a blank cell is null.
 
         Raises:
@@ -55,15 +55,15 @@ class RegressTarget(Target):
             if split in tables and tables[split]["target"].astype(np.float32).nunique() < 2
         ]
 
-    def labels(self, targets: "pd.Series[Any]") -> list[str]:
+    def labels(self, targets: Column) -> list[str]:
         """The name of the single output."""
         return ["score"]
 
-    def encode(self, targets: "pd.Series[Any]", labels: list[str]) -> list[Any]:
+    def encode(self, targets: Column, labels: list[str]) -> list[Any]:
         """float32; NaN: unknown."""
         return [np.float32(np.nan if target is None else target) for target in targets]
 
-    def describe(self, targets: "pd.Series[Any]", encoded: "pd.Series[Any]", labels: list[str]) -> dict[str, Any]:
+    def describe(self, targets: Column, encoded: Column, labels: list[str]) -> Facts:
         """Minimum, mean, maximum and standard deviation."""
         known = encoded.astype(float).dropna()
         statistics = {"min": known.min(), "mean": known.mean(), "max": known.max(), "std": known.std(ddof=0)}
