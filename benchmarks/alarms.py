@@ -24,7 +24,7 @@ from decant.models.predictions import read_split
 from decant.task import Scoring
 
 GROUP, GROUPS = 5, 2000
-"""Seeds in a group, and how many pairs of groups are drawn."""
+"""Seeds in a group, and the number of random pairs of groups."""
 LEVELS = (0.95, 0.9)
 COLUMNS = ("compared", "pairs", *(f"significant at {level:.0%}" for level in LEVELS))
 
@@ -65,7 +65,7 @@ def section(name: str, overrides: Sequence[str], students: Sequence[Path], folde
         "two seeds, by rows": compare_by_rows(statistics, scoring, experiment.evaluate),
         f"{GROUP} and {GROUP} seeds, by means": compare_by_means(scores, experiment.evaluate),
     }
-    rows = [[title, f"{len(found):,}", *significant_shares(found)] for title, found in comparisons.items()]
+    rows = [[title, f"{len(pairs):,}", *significant_shares(pairs)] for title, pairs in comparisons.items()]
     return [
         f"The student without a teacher over {len(students)} seeds: {scoring.primary_metric} x 100 is "
         f"{sections.mean_and_std(list(100 * scores))} on {len(targets):,} test rows. Pairs overlap: these shares "

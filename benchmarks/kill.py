@@ -140,8 +140,8 @@ def kill(folder: Path, stage: str, method: str, delay: float) -> bool:
 def stage_processes(pipeline: int, stage: str) -> Iterator[psutil.Process]:
     """The processes of a stage that a DVC process started."""
     for process in psutil.Process(pipeline).children(recursive=True):
-        words = argv(process)
-        if f"decant.{stage}" in words and Path(words[0]).name.startswith("python"):
+        arguments = argv(process)
+        if f"decant.{stage}" in arguments and Path(arguments[0]).name.startswith("python"):
             yield process
 
 

@@ -45,8 +45,7 @@ def one_name(names: Sequence[str]) -> str:
         UserError: it names none, or several.
     """
     if len(names) != 1:
-        found = " ".join(names) or "none"
-        raise UserError(f"found {found}, expected one experiment: a file of conf/experiment/, such as default")
+        raise UserError(f"found {' '.join(names) or 'none'}, expected one file of conf/experiment/, such as default")
     return names[0]
 
 

@@ -14,8 +14,8 @@ run do not run again (see study.py).
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import sections
@@ -26,7 +26,7 @@ from decant.core.errors import UserError
 from decant.dataset.prepared import PREPARED, read_prepared
 from decant.distillation.student_training import TEACHER
 from decant.evaluation import report
-from decant.evaluation.roles import comparison, titles
+from decant.evaluation.roles import Metrics, Timings, comparison, titles
 from decant.models.predictions import read_split
 
 OPTIONS = ("seeds", "teachers", "jobs")
@@ -39,8 +39,8 @@ INDEPENDENT = "Each seed has its own data, teacher, student and controls."
 class Result(NamedTuple):
     """What evaluate wrote for one seed."""
 
-    metrics: Mapping[str, Any]
-    timings: Mapping[str, Any]
+    metrics: Metrics
+    timings: Timings
 
 
 def main(arguments: list[str]) -> None:
@@ -94,7 +94,7 @@ def section(variant: Variant, study: Study) -> list[str]:
     metrics = results[0].metrics
     metric, confidence = metrics["report"]["primary_metric"], metrics["report"]["confidence"]
     title = dict(metrics["report"]["columns"])[metric]
-    rows = [row(role, name, metric, results) for role, name in titles(dict(metrics)).items()]
+    rows = [row(role, name, metric, results) for role, name in titles(metrics).items()]
     seeds = f"seeds {', '.join(map(str, study.seeds))}; mean and standard deviation" if results[1:] else "one seed"
     return [
         f"`python benchmarks/students.py {command(study)}`",
@@ -113,9 +113,9 @@ def section(variant: Variant, study: Study) -> list[str]:
 
 def command(study: Study) -> str:
     """The arguments that `parse_study` makes this study of."""
-    words = ["+".join(variant.text for variant in study.variants), f"seeds={','.join(map(str, study.seeds))}"]
-    words += ["teachers=all"] * study.ensemble
-    return " ".join([*words, f"jobs={study.jobs}", *study.common])
+    arguments = ["+".join(variant.text for variant in study.variants), f"seeds={','.join(map(str, study.seeds))}"]
+    arguments += ["teachers=all"] * study.ensemble
+    return " ".join([*arguments, f"jobs={study.jobs}", *study.common])
 
 
 def describe_ensemble(study: Study, title: str) -> str:

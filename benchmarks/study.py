@@ -56,9 +56,9 @@ class Variant:
 
         `name`: the experiment that is changed if `text` names none.
         """
-        words = split_at_commas(text)
-        changes = tuple(w for w in words if "=" in w and w != NO_UNLABELLED)
-        return cls(text, next((w for w in words if "=" not in w), name), changes, NO_UNLABELLED in words)
+        parts = split_at_commas(text)
+        changes = tuple(part for part in parts if "=" in part and part != NO_UNLABELLED)
+        return cls(text, next((part for part in parts if "=" not in part), name), changes, NO_UNLABELLED in parts)
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class Study:
 
     def title(self, variant: Variant) -> str:
         """The title of a variant's section."""
-        words = [*self.changes(variant), *[NO_UNLABELLED] * variant.labelled_only, *["teachers=all"] * self.ensemble]
-        return sections.title(variant.name, words)
+        options = [*[NO_UNLABELLED] * variant.labelled_only, *["teachers=all"] * self.ensemble]
+        return sections.title(variant.name, [*self.changes(variant), *options])
 
     def path(self, seed: int) -> Path:
         """The workspace of a seed of the experiment itself, which need not exist yet."""
@@ -147,21 +147,21 @@ class Study:
             # students that learn from the teachers of all seeds share one set of data
             seeds = [self.seeds[0]] * len(self.seeds) if self.ensemble and stage == "prepare" else self.seeds
             overrides = [self.overrides(variant, seed, stage) for seed in seeds]
-            configs = [composed(words, sections.ROOT) for words in overrides]  # Hydra composes in one thread only
+            configs = [composed(o, sections.ROOT) for o in overrides]  # here: Hydra composes in one thread only
             with ThreadPoolExecutor(jobs) as pool:
                 list(pool.map(partial(run_once, stage, free_cores(jobs)), folders, overrides, configs))
 
 
 def split_at_commas(text: str) -> list[str]:
     """The parts between commas that are not inside brackets."""
-    words, depth = [""], 0
+    parts, depth = [""], 0
     for character in text:
         depth += (character in "[{") - (character in "]}")
         if character == "," and not depth:
-            words.append("")
+            parts.append("")
         else:
-            words[-1] += character
-    return words
+            parts[-1] += character
+    return parts
 
 
 def free_cores(jobs: int) -> Cores:

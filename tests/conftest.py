@@ -6,6 +6,7 @@ import os
 # and waiting threads of OpenMP that spin slow down the other test worker
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["GOMP_SPINCOUNT"] = "1000"
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import torch
 from support.model_directories import EXAMPLES, image_model, text_model
 from support.paths import ROOT
+from support.stores import empty_store
 
 from decant.tracking.runs import Run
 
@@ -28,6 +30,12 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "raw").symlink_to(ROOT / "data" / "raw")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store, to be copied: see support/stores.py."""
+    return empty_store(tmp_path_factory)
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
 from decant.backbone.lstm import LSTM, LSTMConfig, LSTMForSequenceClassification
 from decant.backbone.siamese import Siamese
-from decant.config import compose
 from decant.core.errors import UserError
 from decant.dataset.modality.by_size import modality_of
 from decant.dataset.modality.text import Text
+from decant.experiment.experiment import Experiment
 from decant.models import directory, surgery
 from decant.models.directory import Head
 
@@ -51,13 +51,13 @@ def test_every_backbone_without_network_makes_a_model_directory(
         if not WEIGHTS.is_dir():
             pytest.skip(f"no {WEIGHTS}; set DECANT_DATA")
         monkeypatch.setenv("DECANT_WEIGHTS", str(WEIGHTS))
-    backbone = compose.piece(compose.load([f"use.student={name}"], ROOT), "student")
+    backbone = Experiment.load([f"use.student={name}"], ROOT).student
     backbone.write(tmp_path)
     kind = modality_of(16 if isinstance(backbone, Image) else None)
     head = directory.with_head(kind.auto_model(), tmp_path, Head(), num_labels=3)
     text = [("hello", "you"), ("a", "longer text")] if isinstance(backbone, Siamese) else ["hello", "a longer text"]
     examples = text if kind.name == "text" else [PIL.Image.new("RGB", (16, 16))] * 2
-    assert kind.encoder(tmp_path).answer(head.eval())(examples).shape == (2, 3)
+    assert kind.encoder(tmp_path).predict_fn(head.eval())(examples).shape == (2, 3)
     assert str(ROOT) not in "".join(f.read_text() for f in tmp_path.glob("*.json"))
 
 

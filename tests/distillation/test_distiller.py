@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from decant.adapt.full import Full
-from decant.augment.none import Unchanged
+from decant.augment.none import NoAugmentation
 from decant.config.schema import Training
 from decant.core.errors import UserError
 from decant.distillation import online_teacher
@@ -44,7 +44,7 @@ class Inputs:
 
 
 def learner(loss: Loss, monkeypatch: pytest.MonkeyPatch, progress: float = 0.0) -> Distiller:
-    made = Distiller(network().eval(), Inputs(), Classify().objective, KNOBS, 1e-3, Full(), Unchanged(), loss=loss)
+    made = Distiller(network().eval(), Inputs(), Classify().objective, KNOBS, 1e-3, Full(), NoAugmentation(), loss=loss)
     made.network.eval()
     monkeypatch.setattr(Distiller, "global_step", property(lambda self: int(100 * progress)))
     made.steps = 100
@@ -112,7 +112,7 @@ def test_a_teacher_beside_gives_no_gradient_and_stays_as_it_is() -> None:
     before = {k: v.clone() for k, v in teacher.network.state_dict().items()}
     loss = KD(2.0, 0.1, False)
     made = Distiller(
-        network(), Inputs(), Classify().objective, KNOBS, 1e-3, Full(), Unchanged(), loss=loss, teacher=teacher
+        network(), Inputs(), Classify().objective, KNOBS, 1e-3, Full(), NoAugmentation(), loss=loss, teacher=teacher
     )
     made.trainer = None
     made.steps = 1

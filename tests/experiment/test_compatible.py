@@ -1,18 +1,10 @@
-"""Pieces that do not go together are told at once, all of them."""
-
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from support.paths import ROOT
 
-from decant.commands import experiment
-from decant.config import compose
+from decant.config.compose import experiment_overrides
 from decant.core.errors import UserError
-from decant.experiment import compatible
+from decant.experiment.compatible import check_compatible
+from decant.experiment.experiment import Experiment
 
 IMAGES = ["use.data=digits", *(f"use.{role}=resnet_tiny" for role in ("teacher", "student", "scratch"))]
 PAIRS = ["use.data=stsb", "use.task=regress"]
@@ -30,7 +22,7 @@ CASES = [
     ([*IMAGES, "use.augment=word_swap"], "augment word_swap is for text data, but data digits is image"),
     (["use.task=regress", "use.augment=r_drop"], "augment r_drop compares probabilities over classes, but the task is"),
     (["use.task=multilabel", "use.augment=r_drop"], "augment r_drop compares probabilities over classes"),
-    (["distill.dropout=0.0", "use.augment=r_drop"], "augment r_drop compares two passes with other dropout"),
+    (["distill.dropout=0.0", "use.augment=r_drop"], "augment r_drop compares two passes with different dropout"),
     (["distill.dropout=0.0", "use.augment=r_drop", "use.loss=none"], None),
     (["use.adapt=head", "use.augment=r_drop"], "so it would not see augment r_drop"),
     *[
@@ -64,11 +56,11 @@ CASES = [
         for name in ("kd", "mse", "hint", "attention", "relation", "sum")
     ],
     (["use.task=regress", "loss.standardise=true"], "loss kd compares probabilities over classes"),
-    (["use.task=regress", "fine_tune.top_logits=3"], "fine_tune.top_logits is for one class of several"),
-    (["fine_tune.folds=3", "use.loss=hint"], "loss hint runs the teacher beside the student, but fine_tune.folds is 3"),
-    (["fine_tune.seeds=3", "distill.consistent=true"], "distill.consistent runs the teacher beside the student"),
-    (["distill.teachers=[data/raw/other]", "use.loss=relation"], "distill.teachers names more"),
-    (["distill.teachers=[data/raw/other]"], "distill.teachers names data/raw/other, which has no predictions.parquet"),
+    (["use.task=regress", "fine_tune.top_k_logits=3"], "fine_tune.top_k_logits is for one class of several"),
+    (["fine_tune.folds=3", "use.loss=hint"], "loss hint runs the teacher with the student, but fine_tune.folds is 3"),
+    (["fine_tune.seeds=3", "distill.online_teacher=true"], "distill.online_teacher runs the teacher with the student"),
+    (["distill.teachers={data/raw/other: '00'}", "use.loss=relation"], "distill.teachers names more"),
+    (["distill.teachers={data/raw/other: '00'}"], "distill.teachers names data/raw/other, which has no predictions.parquet"),
     (["fine_tune.seeds=3"], None),
     (["use.student=lstm", "use.loss=hint"], "loss hint compares hidden, which student lstm does not give"),
     (["use.teacher=lstm", "use.loss=attention"], "loss attention compares attention, which teacher lstm does not give"),
@@ -76,55 +68,37 @@ CASES = [
     ([*PAIRS, "use.teacher=minilm_siamese", "use.loss=hint"], "which teacher minilm_siamese does not give"),
     (["use.adapt=mlp_head", "use.loss=hint"], "which teacher minilm under adapt mlp_head does not give"),
     ([*IMAGES, "distill.vocabulary=used"], "images have none"),
-    ([*IMAGES, "prepare.copies=2"], "prepare.copies is for texts, one to a row, but data digits are not"),
-    ([*PAIRS, "prepare.copies=2"], "prepare.copies is for texts, one to a row, but data stsb are not"),
-    (["distill.start=teacher"], None),
-    (["distill.start=teacher", "fine_tune.seeds=2"], None),
-    (["distill.start=teacher", "use.student=lstm"], "teacher minilm and student lstm are not of one origin"),
-    (["distill.start=teacher", "use.teacher=minilm_4"], "teacher minilm_4 is cut itself"),
-    (["distill.start=teacher", "use.teacher=tiny", "use.student=tiny"], "has no weights"),
-    (["distill.start=teacher", "use.loss=none", "use.student=lstm"], None),
+    ([*IMAGES, "prepare.augmented_copies=2"], "prepare.augmented_copies is for texts, one per row, but data digits are not"),
+    ([*PAIRS, "prepare.augmented_copies=2"], "prepare.augmented_copies is for texts, one per row, but data stsb are not"),
+    (["distill.init_from=teacher"], None),
+    (["distill.init_from=teacher", "fine_tune.seeds=2"], None),
+    (["distill.init_from=teacher", "use.student=lstm"], "teacher minilm and student lstm are not of one origin"),
+    (["distill.init_from=teacher", "use.teacher=minilm_4"], "teacher minilm_4 has removed layers itself"),
+    (["distill.init_from=teacher", "use.teacher=tiny", "use.student=tiny"], "has no weights"),
+    (["distill.init_from=teacher", "use.loss=none", "use.student=lstm"], None),
 ]
 
 
-@pytest.mark.parametrize(("words", "message"), CASES, ids=[" ".join(words) for words, _ in CASES])
-def test_what_does_not_go_together_is_said_and_what_does_is_not(words: list[str], message: str | None) -> None:
-    cfg = compose.load(words, ROOT)
+@pytest.mark.parametrize(("overrides", "message"), CASES, ids=[" ".join(overrides) for overrides, _ in CASES])
+def test_parts_that_do_not_go_together_are_refused_and_others_are_not(overrides: list[str], message: str | None) -> None:
+    loaded = Experiment.load(overrides, ROOT)
     if message is None:
-        compatible.check(cfg)
+        check_compatible(loaded)
     else:
         with pytest.raises(UserError) as caught:
-            compatible.check(cfg)
+            check_compatible(loaded)
         assert message in str(caught.value)
 
 
-def test_all_of_it_is_said_at_once() -> None:
-    words = ["use.augment=flip", "use.adapt=mlp_head", "use.task=regress", "fine_tune.label_smoothing=0.1"]
+def test_all_problems_are_raised_together() -> None:
+    overrides = ["use.augment=flip", "use.adapt=mlp_head", "use.task=regress", "fine_tune.label_smoothing=0.1"]
     with pytest.raises(UserError) as caught:
-        compatible.check(compose.load(words, ROOT))
+        check_compatible(Experiment.load(overrides, ROOT))
     assert len(caught.value.problems) == 4
 
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/experiment").glob("*.yaml")))
-def test_the_pieces_of_every_experiment_go_together(name: str) -> None:
-    compatible.check(compose.load(compose.experiment(name, ROOT), ROOT))
+def test_the_components_of_every_experiment_go_together(name: str) -> None:
+    check_compatible(Experiment.load(experiment_overrides(name, ROOT), ROOT))
 
 
-@pytest.mark.parametrize("words", [["-S", "use.augment=flip"], ["--set-param", "params.yaml:fine_tune.epoch=3"]])
-def test_make_experiment_tells_before_dvc_writes_params(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"for image data|epoch"):
-        experiment.run(words)
-    assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
-
-
-def test_the_printed_config_is_checked_too(project: Path) -> None:
-    words = [sys.executable, "-m", "decant.cli", "config", "use.augment=flip"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    found = subprocess.run(words, cwd=project, env=env, capture_output=True, text=True, check=False)
-    assert found.returncode == 2
-    assert "decant: augment flip is for image data, but data support is text" in found.stderr

@@ -1,17 +1,15 @@
 from collections.abc import Callable, Iterator
-from functools import cache
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import DictConfig
 from scipy.special import expit, log_expit, log_softmax, softmax
 from support.paths import ROOT
 
-from decant.config import compose
 from decant.core.errors import UserError
+from decant.experiment.experiment import Experiment
 from decant.loss import Loss, Output, weight_at
 from decant.loss.attention import Attention
 from decant.loss.checks import check_weights, uniform_layer_pairs
@@ -72,15 +70,10 @@ def double(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().numpy().astype(np.float64)
 
 
-@cache
-def composed(name: str) -> DictConfig:
-    return compose.load([f"use.loss={name}"], ROOT)
-
-
 def bound(name: str, student: Output, teacher: Output) -> Loss:
     """The loss of conf/loss/<name>.yaml, ready for two networks."""
     torch.manual_seed(0)
-    loss: Loss = compose.piece(composed(name), "loss")
+    loss = Experiment.load([f"use.loss={name}"], ROOT).loss
     loss.bind(student, teacher, aligned=True)
     return loss
 
@@ -371,7 +364,7 @@ def test_a_temperature_that_trains_nonsense_is_refused(kind: Callable[[float], L
 @pytest.mark.parametrize("name", [n for n in NAMES if "\ntemperature:" in (ROOT / f"conf/loss/{n}.yaml").read_text()])
 def test_every_temperature_of_a_configuration_is_checked(name: str) -> None:
     with pytest.raises(UserError, match="temperature"):
-        compose.load([f"use.loss={name}", "loss.temperature=0"], ROOT)
+        Experiment.load([f"use.loss={name}", "loss.temperature=0"], ROOT)
 
 
 @pytest.mark.parametrize("name", TAUGHT)

@@ -1,4 +1,7 @@
 import io
+import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +23,7 @@ from decant.dataset.modality.image import Image as ImageData
 from decant.models import directory, dropout
 from decant.preparation.stored_inputs import stored_inputs
 from decant.serving import pyfunc
-from decant.training.learner import rate
+from decant.training.learner import warmup_decay
 
 
 def test_each_row_is_predicted_once_in_its_place() -> None:
@@ -39,9 +42,17 @@ def test_each_row_is_predicted_once_in_its_place() -> None:
 def test_a_module_named_by_a_config_file_is_not_imported_unless_it_is_ours(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architecture_module": "antigravity"}')
     directory.register(tmp_path)
-    import sys
-
     assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("module", ["decant.backbone.siamese_network", "decant.models.mlp_head"])
+def test_the_modules_of_our_architectures_are_imported(module: str, tmp_path: Path) -> None:
+    program = (
+        f"import sys; from pathlib import Path; from decant.models import directory; sys.modules.pop('{module}', 0); "
+    )
+    (tmp_path / "config.json").write_text(json.dumps({"architecture_module": module}))
+    program += f"directory.register(Path('{tmp_path}')); assert '{module}' in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -> None:
@@ -67,7 +78,7 @@ def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
-    rates = [rate(step, 100, 0.1) for step in range(101)]
+    rates = [warmup_decay(step, 100, 0.1) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.5)

@@ -29,6 +29,8 @@ class Bad:
     files: dict[str, Content] = field(default_factory=dict)
     """By path in a finished project: what to write there; none: nothing is there; or how to change what is."""
     env: dict[str, str] = field(default_factory=dict)
+    forked: bool = False
+    """Whether it needs a process of its own: an MLflow store, or several devices."""
 
 
 def table(*lines: str) -> str:
@@ -290,11 +292,12 @@ CONFIG = [
     Bad("loss that needs classes", "fine_tune use.task=multilabel use.loss=dkd", "loss dkd compares probabilities", "choose kd"),
     Bad("smoothing of numbers", "fine_tune use.task=regress fine_tune.label_smoothing=0.1", "fine_tune.label_smoothing is 0.1", "set it to 0.0"),
     Bad("loss that needs one teacher", "fine_tune use.loss=hint fine_tune.seeds=2", "fine_tune.seeds is 2", "choose one teacher"),
-    Bad("teachers elsewhere", "distill distill.teachers=[/tmp/x]", "distill.teachers is ['/tmp/x']", "data/raw/"),
-    Bad("teachers without predictions", "distill distill.teachers=[data/raw/x]", "data/raw/x, which has no predictions.parquet", "leave it out"),
-    Bad("student cut from another origin", "pretrain_load distill.start=teacher use.student=lstm", "not of one origin", "distill.start pretrained"),
+    Bad("teachers as a list", "distill distill.teachers=[data/raw/x]", "distill.teachers is ['data/raw/x']", "a mapping of texts to texts"),
+    Bad("teachers with other predictions", "distill distill.teachers={data/fine_tune:'00'}", "data/fine_tune/predictions.parquet", "expected 00"),
+    Bad("teachers without predictions", "distill distill.teachers={data/raw/x:'00'}", "data/raw/x, which has no predictions.parquet", "leave it out"),
+    Bad("student cut from another origin", "pretrain_load distill.init_from=teacher use.student=lstm", "not of one origin", "distill.init_from pretrained"),
     Bad("pruning on several devices", "fine_tune export.prune=0.5 trainer=ddp_cpu", "export.prune is for one device", "set it to 0"),
-    Bad("batch that devices cannot share", "fine_tune fine_tune.batch_size=15 trainer=ddp_cpu", "batch_size is 15", "multiple of 2"),
+    Bad("batch that devices cannot share", "fine_tune fine_tune.batch_size=15 trainer=ddp_cpu", "batch_size is 15", "multiple of 2", forked=True),
     Bad("batch above the rows", "fine_tune fine_tune.batch_size=1000", "fine_tune.batch_size is 1000", "lower it"),
     Bad("batch of the student above the rows", "fine_tune distill.batch_size=1000", "distill.batch_size is 1000", "lower it"),
     Bad("batch above a fold", "fine_tune fine_tune.folds=2 fine_tune.batch_size=60", "fine_tune.batch_size is 60", "lower it"),
@@ -334,10 +337,10 @@ LOADED = [
 ]  # fmt: skip
 
 ENVIRONMENT = [
-    Bad("server that does not answer", "prepare", "http://127.0.0.1:9", "start it", env={"MLFLOW_TRACKING_URI": "http://me:s3cret@127.0.0.1:9"}),
-    Bad("store of files", "prepare", "'file:./mlruns'", "unset it", env={"MLFLOW_TRACKING_URI": "file:./mlruns"}),
-    Bad("store by a relative path", "prepare", "'sqlite:///mlflow.db'", "absolute", env={"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}),
-    Bad("store without a driver", "prepare", "postgresql://db/x cannot be used", "a database needs its driver", env={"MLFLOW_TRACKING_URI": "postgresql://me:s3cret@db/x"}),
+    Bad("server that does not answer", "prepare", "http://127.0.0.1:9", "start it", env={"MLFLOW_TRACKING_URI": "http://me:s3cret@127.0.0.1:9"}, forked=True),
+    Bad("store of files", "prepare", "'file:./mlruns'", "unset it", env={"MLFLOW_TRACKING_URI": "file:./mlruns"}, forked=True),
+    Bad("store by a relative path", "prepare", "'sqlite:///mlflow.db'", "absolute", env={"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, forked=True),
+    Bad("store without a driver", "prepare", "postgresql://db/x cannot be used", "a database needs its driver", env={"MLFLOW_TRACKING_URI": "postgresql://me:s3cret@db/x"}, forked=True),
     Bad("file for the folder of a stage", "prepare", "data/prepare cannot be written", "free the path", {"data/prepare": b"x"}),
     Bad("file for the folder of data", "prepare", "cannot be written", "free the path", {"data": b"x"}),
     Bad("no params.yaml", "prepare", "no params.yaml", "run from the project folder", {"params.yaml": None}),
@@ -366,7 +369,7 @@ ENVIRONMENT = [
 
 COMMANDS = [
     Bad("comparison with nowhere", "cli compare nowhere .", "data/evaluate/rows.parquet of 'nowhere' is not here", "dvc pull"),
-    Bad("comparison with a run that is not there", f"cli compare {'0' * 32} .", f"run {'0' * 32}", "expected the run of an invocation"),
+    Bad("comparison with a run that is not there", f"cli compare {'0' * 32} .", f"run {'0' * 32}", "expected the run of an invocation", forked=True),
     Bad("comparison with one alone", "cli compare .", "Missing argument 'B'", "decant compare --help"),
     Bad("verification of what is not committed", "cli verify", "no dvc.lock is committed", "commit what git status shows"),
     Bad("seeds that are none", "cli experiment --seeds 0", "'0'", "1 or more"),

@@ -1,19 +1,37 @@
-"""Commands as a user gives them, in forks of a process that has imported everything: in a tenth of the time."""
+"""Commands as a user gives them: in this process, in a fork of one that has imported everything, or in a new process."""
 
+import contextlib
+import io
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
+from importlib import import_module
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
+
+import pytest
 
 from support.paths import ROOT
 
 STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")
-PIECES = ("backbone.huggingface", "data.folder", "data.table", "loss.kd", "pretrain.none", "task.classify")
-USED = (
+PRELOADED = (
+    *(f"decant.{name}" for name in STAGES),
+    "decant.cli",
+    "decant.commands.compare",
+    "decant.commands.deliver",
+    "decant.commands.experiment",
+    "decant.commands.predict",
+    "decant.commands.verify",
+    *("decant.adapt.full", "decant.augment.none", "decant.backbone.huggingface", "decant.backbone.lstm"),
+    *("decant.data.folder", "decant.data.table", "decant.loss.kd", "decant.pretrain.none", "decant.task.classify"),
+    # what commands import only when they work
     "alembic.command",
     "hydra._internal.core_plugins.basic_sweeper",
     "mlflow.store.tracking.sqlalchemy_workspace_store",
@@ -24,47 +42,114 @@ USED = (
     "sqlalchemy.dialects.sqlite",
     "transformers.models.bert.modeling_bert",
 )
-"""What commands import only when they work."""
+"""Modules that a fork finds imported: importing them takes most of the time of a command."""
 
 
 class Done(NamedTuple):
-    """What came of a command."""
+    """The result of a command."""
 
     code: int | None
     out: str
     err: str
 
 
-def forked(words: Sequence[str], cwd: Path, env: Mapping[str, str], logs: Path) -> Done:
-    """`python -m decant.<words>` in `cwd`; what it prints goes through files in `logs`.
+def run_here(arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None, stdin: bytes = b"") -> Done:
+    """`python -m decant.<arguments>` in `cwd`, in this process and without an MLflow run.
 
-    A process of its own: signals, threads, MLflow's store and all else that a stage sets end with it.
+    For commands that do not train: errors become messages and exit codes as in a stage's own process.
+    """
+    module, *words = arguments
+    with contextlib.ExitStack() as stack:
+        given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        given.write(stdin)
+        given.seek(0)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # a process prints them, and goes on
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [f"decant.{module}", *words])
+        for name, file in (("stdin", given), ("stdout", out), ("stderr", err)):
+            patch.setattr(sys, name, io.TextIOWrapper(file, "utf-8", newline="" if file is given else None))
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        _keep_process_settings(patch)
+        code = _exit_code(module)
+        return Done(code, *(_content(stream) for stream in (sys.stdout, sys.stderr)))
+
+
+def _content(stream: TextIO) -> str:
+    """What was written to a stream, or to its file descriptor."""
+    stream.flush()
+    stream.buffer.seek(0)
+    return stream.buffer.read().decode("utf-8", "replace")
+
+
+def _keep_process_settings(patch: pytest.MonkeyPatch) -> None:
+    """Undo, or leave out, what a command sets for the rest of its process."""
+    from decant.tracking.runs import Run
+
+    patch.setattr(sys, "excepthook", sys.excepthook)
+    patch.setattr("signal.signal", lambda *_: signal.SIG_DFL)
+    patch.setattr("gc.freeze", lambda: None)
+    patch.setattr("decant.core.stage.is_orphaned", lambda: False)  # what DVC_STAGE says is not so
+    for name in ("pin_threads", "keep_freed_memory"):
+        patch.setattr(f"decant.experiment.stage.{name}", lambda *_: None)
+    patch.setattr("decant.tracking.runs.stage", lambda *_: contextlib.nullcontext(Run()))
+    for name in ("TOKENIZERS_PARALLELISM", "CUBLAS_WORKSPACE_CONFIG", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"):
+        patch.setenv(name, os.environ.get(name, "false"))
+
+
+def _exit_code(module: str) -> int:
+    from decant import cli
+    from decant.experiment.stage import run_stage as run_as_stage
+
+    try:
+        if module == "cli":
+            return cli.main()
+        run_as_stage(module, import_module(f"decant.{module}").main)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    return 0
+
+
+def start_fork(
+    arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None, logs: Path | None = None
+) -> BaseProcess:
+    """Start `python -m decant.<arguments>` in `cwd`, as a fork of a process that has imported everything.
+
+    It is a process of its own, in its own process group: signals, threads, MLflow's store and all else that a stage
+    sets end with it. Its output goes to the files `out` and `err` in `logs` (default: `cwd`).
     """
     context = multiprocessing.get_context("forkserver")
-    ours = [
-        f"decant.{name}"
-        for name in (*STAGES, "experiment.compatible", "commands.experiment", "commands.predict", *PIECES)
-    ]
-    context.set_forkserver_preload([*ours, *USED])
-    files = [logs / "out", logs / "err"]
-    process = context.Process(target=_command, args=(words, cwd, dict(env), files))
+    context.set_forkserver_preload([*PRELOADED])
+    files = [(logs or cwd) / name for name in ("out", "err")]
+    process = context.Process(target=_command, args=(arguments, cwd, dict(env or {}), files))
     process.start()
+    return process
+
+
+def run_fork(
+    arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None, logs: Path | None = None
+) -> Done:
+    """The result of `start_fork`."""
+    process = start_fork(arguments, cwd, env, logs)
     process.join()
-    return Done(process.exitcode, *(f.read_text("utf-8", "replace") for f in files))
+    return Done(process.exitcode, *((logs or cwd).joinpath(f).read_text("utf-8", "replace") for f in ("out", "err")))
 
 
-def _command(words: Sequence[str], cwd: Path, env: Mapping[str, str], files: Sequence[Path]) -> None:
+def _command(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: Sequence[Path]) -> None:
+    os.setpgid(0, 0)
     os.chdir(cwd)
     os.environ.update(env)
     for stream, file in zip((sys.stdout, sys.stderr), files, strict=True):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
-    module, *sys.argv[1:] = words
+    module, *sys.argv[1:] = arguments
     sys.modules.pop(f"decant.{module}", None)  # runpy warns of a module that it runs a second time
     runpy.run_module(f"decant.{module}", run_name="__main__", alter_sys=True)
 
 
 def run_stage(name: str, *overrides: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """`python -m decant.<name>` in `cwd`, on this checkout's code."""
+    """`python -m decant.<name>` in `cwd`, in a new process, on the code of this checkout."""
     return subprocess.run(
         [sys.executable, "-m", f"decant.{name}", *overrides],
         cwd=cwd,

@@ -51,7 +51,7 @@ BODY = BertConfig(**SHAPE).to_dict()
 
 def averaging() -> PreTrainedModel:
     network = BertForSequenceClassification(BertConfig(**SHAPE, num_labels=3))
-    surgery.average(network.bert)
+    surgery.append_mean_pooling_layer(network.bert)
     return network
 
 

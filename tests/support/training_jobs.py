@@ -15,20 +15,25 @@ from support.tiny_project import RUN_OVERRIDES, STAGE_OVERRIDES
 
 
 @cache
-def loaded(overrides: tuple[str, ...]) -> Experiment:
+def _loaded(overrides: tuple[str, ...]) -> Experiment:
     return Experiment.load(overrides, ROOT)
 
 
 def experiment(*overrides: str) -> Experiment:
-    """The experiment of this checkout on the CPU, with components of its own; composing takes longer than copying."""
-    return copy.deepcopy(loaded((*RUN_OVERRIDES, *STAGE_OVERRIDES, *overrides)))
+    """The experiment of this checkout, with components of its own; composing takes longer than copying."""
+    return copy.deepcopy(_loaded(overrides))
+
+
+def tiny_experiment(*overrides: str) -> Experiment:
+    """An experiment on the CPU for what `tiny_project` writes."""
+    return experiment(*RUN_OVERRIDES, *STAGE_OVERRIDES, *overrides)
 
 
 def teacher_job(*overrides: str, run: Run | None = None, **attributes: Any) -> TrainingJob:
     """The training of the teacher; `attributes` of the job replace those of the experiment."""
-    return dataclasses.replace(fine_tune.teacher_job(experiment(*overrides), run or Run()), **attributes)
+    return dataclasses.replace(fine_tune.teacher_job(tiny_experiment(*overrides), run or Run()), **attributes)
 
 
 def student_training(*overrides: str, run: Run | None = None) -> StudentTraining:
     """The training of the student."""
-    return distill.student_training(experiment(*overrides), run or Run())
+    return distill.student_training(tiny_experiment(*overrides), run or Run())

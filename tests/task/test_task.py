@@ -9,13 +9,13 @@ import torch
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from support.paths import ROOT
+from support.training_jobs import experiment
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from decant.config.schema import Evaluate
 from decant.dataset.modality.text import Text
 from decant.dataset.prepared import Prepared
 from decant.evaluation import bootstrap, linear_baseline, plots
-from decant.experiment.experiment import Experiment
 from decant.loss import Output
 from decant.loss.kd import KD
 from decant.models.directory import Head
@@ -36,7 +36,7 @@ TARGETS = {
 
 @pytest.fixture(params=NAMES)
 def task(request: pytest.FixtureRequest) -> Task:
-    return Experiment.load([f"use.task={request.param}"], ROOT).task
+    return experiment(f"use.task={request.param}").task
 
 
 @pytest.fixture
@@ -87,17 +87,17 @@ def test_encoded_targets_come_back_from_parquet(
 def test_a_missing_target_is_null_and_adds_nothing_to_the_loss(
     target: Target, objective: Objective, parsed: pd.Series, labels: list[str], logits: np.ndarray
 ) -> None:
-    half = parsed.copy().astype(object)
-    half.iloc[ROWS // 2 :] = None
+    half_labelled = parsed.copy().astype(object)
+    half_labelled.iloc[ROWS // 2 :] = None
     assert target.read(pd.Series([None, np.nan, " "], dtype=object)).isna().all()
-    encoded = torch.from_numpy(np.stack(target.encode(half, labels)))
-    given = torch.from_numpy(logits).requires_grad_()
-    loss = objective.loss(given, encoded)
+    encoded = torch.from_numpy(np.stack(target.encode(half_labelled, labels)))
+    inputs = torch.from_numpy(logits).requires_grad_()
+    loss = objective.loss(inputs, encoded)
     loss.backward()
-    labelled_loss = objective.loss(given[: ROWS // 2], encoded[: ROWS // 2])
+    labelled_loss = objective.loss(inputs[: ROWS // 2], encoded[: ROWS // 2])
     assert loss.item() == pytest.approx(labelled_loss.item() / 2, rel=1e-5)
-    assert torch.isfinite(given.grad).all()
-    assert not given.grad[ROWS // 2 :].any()
+    assert torch.isfinite(inputs.grad).all()
+    assert not inputs.grad[ROWS // 2 :].any()
 
 
 def test_validation_metrics_are_those_of_the_report(
@@ -127,12 +127,12 @@ def test_the_primary_metric_comes_from_the_sums_of_the_sufficient_statistics(
     assert 0 < objective.standard_error(primary, ROWS) < 0.5
 
 
-def test_a_resample_is_scored_like_the_rows_it_drew(
+def test_a_bootstrap_sample_is_scored_like_its_rows(
     scoring: Scoring, encoded: np.ndarray, labels: list[str], logits: np.ndarray
 ) -> None:
-    drawn = np.random.default_rng(2).integers(0, ROWS, ROWS)
-    counts = np.bincount(drawn, minlength=ROWS)[None].astype(float)
-    expected = scoring.metrics(logits[drawn], encoded[drawn], labels, 10)[scoring.primary_metric]
+    sample = np.random.default_rng(2).integers(0, ROWS, ROWS)
+    counts = np.bincount(sample, minlength=ROWS)[None].astype(float)
+    expected = scoring.metrics(logits[sample], encoded[sample], labels, 10)[scoring.primary_metric]
     sums = counts @ scoring.sufficient_statistics(logits, encoded)
     assert scoring.primary_metric_from(sums)[0] == pytest.approx(expected, abs=1e-9)
 
@@ -148,12 +148,14 @@ def test_a_model_against_itself_retains_and_agrees_on_all(
     assert "{}" in scoring.agreement_sentence
 
 
-def test_a_student_that_agrees_has_no_soft_loss_and_any_other_has(objective: Objective, logits: np.ndarray) -> None:
+def test_a_student_equal_to_its_teacher_has_no_soft_loss_and_any_other_has(
+    objective: Objective, logits: np.ndarray
+) -> None:
     teacher = torch.from_numpy(logits)
     kd = KD(temperature=3.0, hard_weight=0.1, standardise=False)
-    same, other, target = Output(teacher), Output(teacher + torch.randn_like(teacher)), torch.zeros(len(teacher))
+    same, different, target = Output(teacher), Output(teacher + torch.randn_like(teacher)), torch.zeros(len(teacher))
     assert kd(same, same, target, objective)["soft"].item() == pytest.approx(0, abs=1e-6)
-    assert kd(other, same, target, objective)["soft"].item() > 1e-3
+    assert kd(different, same, target, objective)["soft"].item() > 1e-3
 
 
 def test_shapes_that_would_broadcast_are_refused(objective: Objective, logits: np.ndarray) -> None:
@@ -166,7 +168,7 @@ def test_shapes_that_would_broadcast_are_refused(objective: Objective, logits: n
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_split_keeps_every_row_once_and_what_the_task_can_learn(target: Target, parsed: pd.Series, seed: int) -> None:
+def test_a_split_holds_every_row_once_and_can_be_learned(target: Target, parsed: pd.Series, seed: int) -> None:
     frame = pd.DataFrame({"row_id": [str(i) for i in range(ROWS)], "target": parsed})
     frame["key"] = frame["row_id"]
     rest, part = split_off(frame, 0.2, "validation", target, seed)
@@ -191,8 +193,8 @@ def test_the_linear_baseline_learns_what_is_linear(
     scoring: Scoring, encoded: np.ndarray, labels: list[str], logits: np.ndarray
 ) -> None:
     # the features hold the answer, so the baseline has to find it
-    hot = encoded.reshape(ROWS, -1) if encoded.dtype != np.int64 else np.eye(len(labels))[encoded]
-    inputs = np.hstack([hot, logits])
+    targets = encoded.reshape(ROWS, -1) if encoded.dtype != np.int64 else np.eye(len(labels))[encoded]
+    inputs = np.hstack([targets, logits])
     pipeline = make_pipeline(FunctionTransformer(), scoring.linear_estimator(100.0)).fit(inputs, encoded)
     predicted = scoring.linear_logits(pipeline, inputs)
     assert predicted.shape == (ROWS, len(labels))
@@ -212,7 +214,9 @@ def test_pictures_are_equal_bytes_for_equal_predictions(
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
 
 
-def test_models_that_agree_say_the_same_together(task: Task, encoded: np.ndarray, logits: np.ndarray) -> None:
+def test_an_ensemble_of_equal_models_scores_as_each_of_them(
+    task: Task, encoded: np.ndarray, logits: np.ndarray
+) -> None:
     ensemble = task.objective.ensemble(np.stack([logits] * 3))
     assert ensemble.dtype == np.float32
     score = task.scoring.score(ensemble, encoded)

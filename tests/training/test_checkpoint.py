@@ -29,14 +29,33 @@ class Killed(BaseException):
     """As SIGKILL: nothing below may catch it."""
 
 
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By kind of rows: what `prepare` and `pretrain_load` write, and a teacher."""
+    folders = {}
+    for kind in ("text", "image"):
+        folders[kind] = tmp_path_factory.mktemp(kind)
+        (folders[kind] / "data").mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folders[kind])
+            write_prepared(kind, 3)
+            teacher = write_teacher(BACKBONES[kind])
+            (teacher.parent / "student").symlink_to("teacher")
+            if kind == "text":
+                train(teacher_job("fine_tune.epochs=1"), Path("data/fine_tune"))
+    return folders
+
+
 @pytest.fixture
-def project_dir(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(project)
+def project_dir(kind: str, inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with inputs of one kind."""
+    (tmp_path / "data").symlink_to(inputs[kind] / "data")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(checkpoint, "MIN_SECONDS", 0.0)  # epochs here are short
-    return project
+    return tmp_path
 
 
-def train_teacher(kind: str, overrides: list[str], folder: Path, run: Run) -> None:
+def train_teacher(overrides: list[str], folder: Path, run: Run) -> None:
     train(teacher_job(*overrides, run=run), folder)
 
 
@@ -47,7 +66,7 @@ def train_student(overrides: list[str], folder: Path, run: Run) -> None:
 def interrupted_and_uninterrupted(
     run_training: Callable[[Path, Run], None], project: Path, batches: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[RecordedRun, RecordedRun]:
-    """The runs of a training in one go, and of one killed after so many batches of each attempt; their bytes are equal."""
+    """The runs of one training in one go, and of one killed after so many batches of each attempt: of equal bytes."""
     uninterrupted, interrupted = RecordedRun(), RecordedRun(project / ".state")
     run_training(project / "uninterrupted", uninterrupted)
     for count in batches:
@@ -57,9 +76,10 @@ def interrupted_and_uninterrupted(
             if next(remaining, None) is None:
                 raise Killed
 
-        with monkeypatch.context() as patch, pytest.raises(Killed):
+        with monkeypatch.context() as patch:
             patch.setattr(Learner, "on_train_batch_end", die)
-            run_training(project / "interrupted", interrupted)
+            with pytest.raises(Killed):
+                run_training(project / "interrupted", interrupted)
     run_training(project / "interrupted", interrupted)
     assert digest(project / "interrupted") == digest(project / "uninterrupted")
     return uninterrupted, interrupted
@@ -69,6 +89,7 @@ def without_times(run: RecordedRun) -> dict[tuple[str, int], float]:
     return {key: value for key, value in run.logged.items() if "seconds" not in key[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("minutes", [0, 60])
 @pytest.mark.parametrize(
     ("kind", "overrides"),
@@ -79,7 +100,7 @@ def without_times(run: RecordedRun) -> dict[tuple[str, int], float]:
         ("text", ["use.adapt=gradual"]),
         ("text", ["use.adapt=layerwise"]),
         ("text", ["use.adapt=lora"]),
-        ("text", ["use.adapt=probe_then_full"]),
+        ("text", ["use.adapt=probe_then_full", "adapt.epochs=6"]),
         ("text", ["use.augment=words"]),
         ("image", ["use.adapt=gradual", "use.augment=images"]),
         ("image", ["use.augment=mixup", "fine_tune.ema=0.9"]),
@@ -87,16 +108,16 @@ def without_times(run: RecordedRun) -> dict[tuple[str, int], float]:
     ],
 )
 def test_a_resumed_training_equals_an_uninterrupted_one(
-    kind: str, overrides: list[str], minutes: int, project_dir: Path, monkeypatch: pytest.MonkeyPatch
+    overrides: list[str], minutes: int, project_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_prepared(kind, 3)
-    write_teacher(BACKBONES[kind])
-    run_training = partial(train_teacher, kind, [*overrides, f"trainer.save_minutes={minutes}"])
+    run_training = partial(train_teacher, [*overrides, f"trainer.save_minutes={minutes}"])
     batches = [5, 4] if minutes else [2, 3, 1]
     uninterrupted, interrupted = interrupted_and_uninterrupted(run_training, project_dir, batches, monkeypatch)
     assert without_times(interrupted) == pytest.approx(without_times(uninterrupted), rel=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["text"])
 @pytest.mark.parametrize(
     "overrides",
     [["use.loss=kd"], ["use.loss=hint"], ["use.loss=sum"], ["use.augment=words", "distill.online_teacher=true"]],
@@ -105,10 +126,6 @@ def test_a_resumed_training_equals_an_uninterrupted_one(
 def test_a_resumed_distillation_equals_an_uninterrupted_one(
     overrides: list[str], project_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_prepared("text", 3)
-    teacher = write_teacher(BACKBONES["text"])
-    (teacher.parent / "student").symlink_to(teacher.absolute())
-    train_teacher("text", ["fine_tune.epochs=1"], Path("data/fine_tune"), Run())
     interrupted_and_uninterrupted(partial(train_student, overrides), project_dir, [2, 3, 1], monkeypatch)
 
 
@@ -134,11 +151,10 @@ def test_a_foreign_file_is_detected_and_not_used(
     assert "is no state of decant, and is not used" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["text"])
 def test_a_state_is_on_the_disk_before_the_older_one_is_deleted(
     project_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_prepared("text", 3)
-    write_teacher(BACKBONES["text"])
     calls: list[str] = []
     monkeypatch.setattr(checkpoint.os, "fsync", lambda _: calls.append("synced"))
     unlink = Path.unlink
@@ -149,5 +165,5 @@ def test_a_state_is_on_the_disk_before_the_older_one_is_deleted(
         unlink(file, **options)
 
     monkeypatch.setattr(Path, "unlink", recorded_unlink)
-    train_teacher("text", [], project_dir / "out", RecordedRun(project_dir / ".state"))
+    train_teacher([], project_dir / "out", RecordedRun(project_dir / ".state"))
     assert calls[:5] == ["synced", "synced", "synced", "synced", "deleted"]  # a file and its name, of two epochs

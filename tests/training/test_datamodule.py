@@ -6,13 +6,13 @@ from support.tiny_networks import TokenRows
 
 from decant.dataset.modality import Row
 from decant.dataset.modality.text_encoder import PADDED_LENGTHS
-from decant.training.datamodule import Data, LengthBuckets
+from decant.training.datamodule import DataModule, LengthBuckets
 
-LENGTHS_OF_ROWS = np.random.default_rng(0).integers(3, 120, 1003).tolist()
+ROW_LENGTHS = np.random.default_rng(0).integers(3, 120, 1003).tolist()
 
 
 def epoch(number: int, rank: int = 0, world: int = 1, seed: int = 0) -> list[list[int]]:
-    buckets = LengthBuckets(LENGTHS_OF_ROWS, 32, seed, rank, world)
+    buckets = LengthBuckets(ROW_LENGTHS, 32, seed, rank, world)
     buckets.sampler.set_epoch(number)
     return list(buckets)
 
@@ -31,32 +31,31 @@ def test_seed_and_epoch_alone_decide_the_order() -> None:
 
 
 def test_devices_share_each_batch_evenly() -> None:
-    whole, first, second = epoch(1), epoch(1, 0, 2), epoch(1, 1, 2)
-    for batch, a, b in zip(whole, first, second, strict=True):
-        assert sorted(batch) == sorted(a + b)
-        assert len(a) == len(b) == 16
+    for batch, first, second in zip(epoch(1), epoch(1, 0, 2), epoch(1, 1, 2), strict=True):
+        assert sorted(batch) == sorted(first + second)
+        assert len(first) == len(second) == 16
 
 
 def test_rows_left_over_change_from_epoch_to_epoch() -> None:
-    left = [set(range(1003)) - {i for b in epoch(e) for i in b} for e in range(2)]
-    assert left[0] != left[1]
+    first, second = (set(range(1003)) - {i for batch in epoch(e) for i in batch} for e in range(2))
+    assert first != second
 
 
 def test_buckets_waste_less_padding_than_random_batches() -> None:
     def padded(batches: list[list[int]]) -> int:
-        return sum(max(LENGTHS_OF_ROWS[i] for i in b) * len(b) for b in batches)
+        return sum(max(ROW_LENGTHS[i] for i in b) * len(b) for b in batches)
 
     order = np.random.default_rng(0).permutation(992).reshape(31, 32).tolist()
     assert padded(epoch(0)) < 0.7 * padded(order)
 
 
-def test_few_distinct_shapes_occur() -> None:
-    rows = [Row([1] * n, 0) for n in LENGTHS_OF_ROWS]
+def test_batches_have_few_distinct_shapes() -> None:
+    rows = [Row([1] * n, 0) for n in ROW_LENGTHS]
     shapes = {tuple(TokenRows().collate([rows[i] for i in b])["input_ids"].shape) for b in epoch(0)}
     assert {s[1] for s in shapes} <= set(PADDED_LENGTHS)
 
 
-def test_padding_is_the_tokenizers_and_is_masked_and_soft_labels_keep_their_rows() -> None:
+def test_padding_is_that_of_the_tokenizer_and_masked_and_soft_targets_stay_with_their_rows() -> None:
     rows = [Row([5, 6, 7], 1, np.array([1.0, 2.0], np.float32)), Row([8], -1, np.array([3.0, 4.0], np.float32))]
     batch = TokenRows().collate(rows)
     assert batch["input_ids"][1].tolist() == [8, 7, 7, 7, 7, 7, 7, 7]
@@ -67,13 +66,13 @@ def test_padding_is_the_tokenizers_and_is_masked_and_soft_labels_keep_their_rows
 
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_the_number_of_steps_does_not_depend_on_the_devices(world: int) -> None:
-    assert len(LengthBuckets(LENGTHS_OF_ROWS, 32, 0, 0, world)) == 31
+    assert len(LengthBuckets(ROW_LENGTHS, 32, 0, 0, world)) == 31
 
 
 @pytest.mark.parametrize(("rows", "size"), [(63, 62), (200, 64)])
 def test_a_batch_that_may_shrink_is_shared_evenly(rows: int, size: int) -> None:
-    some = [Row([1], 0)] * rows
-    data = Data(some, some, TokenRows(), 64, 0, shrink=True)
+    equal_rows = [Row([1], 0)] * rows
+    data = DataModule(equal_rows, equal_rows, TokenRows(), 64, 0, shrink=True)
     data.trainer = SimpleNamespace(world_size=2, global_rank=0, accumulate_grad_batches=1)
     data.setup("fit")
     assert data.batch_size == size

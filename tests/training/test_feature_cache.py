@@ -12,7 +12,7 @@ from transformers import (
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.core.errors import UserError
 from decant.dataset.modality import Row
-from decant.models.blocks import blocks, layered
+from decant.models.blocks import blocks, require_backbone
 from decant.models.mlp_head import MLPHeadConfig, MLPHeadForClassification
 from decant.training.feature_cache import cached, read_by_head
 
@@ -115,6 +115,6 @@ def test_a_network_without_a_backbone_of_its_own_is_one_block() -> None:
     model = LSTMForSequenceClassification(LSTMConfig(vocab_size=50, num_labels=3))
     assert [len(block) for block in blocks(model)] == [len(list(model.parameters()))]
     with pytest.raises(UserError, match="LSTMForSequenceClassification has no backbone apart from its head"):
-        layered(model)
+        require_backbone(model)
     with pytest.raises(UserError, match="no backbone apart"), cached(model, TensorBatches(), {"train": []}):
         pass

@@ -62,8 +62,8 @@ def described(annotation: Any, metadata: Iterable[Any]) -> str:
     if origin is Literal:
         return f"one of: {', '.join(map(str, get_args(annotation)))}"
     if origin in (list, dict):
-        inner = [NOUNS[part] for part in get_args(annotation)]
-        return f"a list of {inner[0]}s" if origin is list else f"a mapping of {inner[0]} to {inner[1]}"
+        plurals = [f"{NOUNS[part].removeprefix('a ')}s" for part in get_args(annotation)]
+        return f"a list of {plurals[0]}" if origin is list else f"a mapping of {' to '.join(plurals)}"
     return bounded(NOUNS[annotation], {k: v for m in metadata for k, v in bounds(m).items()})
 
 

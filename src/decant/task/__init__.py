@@ -45,7 +45,7 @@ class Target(ABC):
         """Check that train has enough rows of each class to be split; return one message per problem."""
         return []
 
-    def strata(self, targets: Column) -> Column | None:
+    def strata(self, targets: Column) -> "Column | None":
         """The class of each row for stratified splits, from parsed or encoded targets; None: split at random."""
         return None
 

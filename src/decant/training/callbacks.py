@@ -48,7 +48,7 @@ class TrainMetrics(Callback):
         for name, value in values.items():
             # on the device of the value: reading a value waits for the device
             mean = self.means.setdefault(name, epoch_mean()).to(value.device)
-            mean.update(value.detach().float(), rows)
+            mean.update(value.detach().float().expand(rows))  # torchmetrics ignores weights where NaN stays NaN
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: D102
         means = {f"train/{name}": mean.compute() for name, mean in self.means.items()}
@@ -65,7 +65,7 @@ class TrainMetrics(Callback):
         for name, state in state_dict.items():
             self.means[name] = epoch_mean()
             self.means[name].load_state_dict(state)
-            self.means[name].update(0.0, 0)  # adds nothing; torchmetrics warns of a mean that was never updated
+            self.means[name].update(torch.zeros(0))  # torchmetrics warns of a mean that was never updated
 
 
 def epoch_mean() -> MeanMetric:

@@ -48,7 +48,7 @@ class ClassifyTarget(Target):
             "on: add rows or remove the class"
         ]
 
-    def strata(self, targets: Column) -> Column | None:
+    def strata(self, targets: Column) -> "Column | None":
         """The classes."""
         return targets
 

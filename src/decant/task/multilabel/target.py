@@ -52,7 +52,7 @@ class MultiLabelTarget(Target):
             f"{', ...' if len(rare) > 10 else ''}); add rows, remove them, or set rare: drop in conf/task/"
         ]
 
-    def strata(self, targets: Column) -> Column | None:
+    def strata(self, targets: Column) -> "Column | None":
         """The rarest label of each row ("": none), so that a split does not take all rows of one label.
 
         Strata that are too small join the largest. For parsed targets those are single rows, which cannot be on both
