@@ -1,4 +1,5 @@
 import io
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,52 +8,46 @@ import pandas as pd
 import PIL.Image
 import pytest
 import torch
-from safetensors.torch import save_file
 from support.tiny_networks import TokenRows
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from decant.backbone.image import Image
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
-from decant.core.errors import UserError
-from decant.core.files import replacing
 from decant.dataset.modality import Row
 from decant.dataset.modality.image import Image as ImageData
-from decant.models import directory, dropout
+from decant.models import directory
 from decant.preparation.stored_inputs import stored_inputs
 from decant.serving import pyfunc
-from decant.training.learner import rate
 
 
-def test_each_row_is_predicted_once_in_its_place() -> None:
+def test_each_row_is_predicted_once_at_its_own_position() -> None:
     torch.manual_seed(0)
     network = LSTMForSequenceClassification(LSTMConfig(vocab_size=50, num_labels=3))
     draw = np.random.default_rng(0)
     rows = [Row(draw.integers(1, 50, n).tolist(), 0) for n in draw.integers(1, 40, 150)]
-    found = directory.predict(network, TokenRows(), rows)
+    actual = directory.predict(network, TokenRows(), rows)
     for i in (0, 63, 64, 149):
         ids = torch.tensor([rows[i].input])
         with torch.no_grad():
             alone = network(ids, torch.ones_like(ids)).logits[0].numpy()
-        assert np.allclose(found[i], alone, atol=1e-5)
+        assert np.allclose(actual[i], alone, atol=1e-5)
 
 
-def test_a_module_named_by_a_config_file_is_not_imported_unless_it_is_ours(tmp_path: Path) -> None:
+def test_a_module_named_in_config_json_is_imported_only_if_it_belongs_to_decant(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architecture_module": "antigravity"}')
     directory.register(tmp_path)
-    import sys
-
     assert "antigravity" not in sys.modules
 
 
-def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -> None:
+def test_a_server_feeds_an_image_network_the_pixels_it_was_trained_on(tmp_path: Path) -> None:
     torch.manual_seed(0)
     draw = np.random.default_rng(0)
-    shape = ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", num_labels=3)
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", num_labels=3)
     modality = ImageData(20)
     backbone = Image(architecture="resnet", pretrained=False, resolution=32)
     backbone.processor(None).save_pretrained(tmp_path)
     encoder = modality.encoder(tmp_path)
-    directory.save(ResNetForImageClassification(shape), encoder.processor, tmp_path)
+    directory.save(ResNetForImageClassification(config), encoder.processor, tmp_path)
     files = [io.BytesIO() for _ in range(2)]
     for file, side in zip(files, ((90, 60), (47, 61)), strict=True):
         PIL.Image.fromarray(draw.integers(0, 256, (*side, 3), dtype=np.uint8)).save(file, "PNG")
@@ -60,34 +55,7 @@ def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -
     stored, _ = stored_inputs(pd.DataFrame({"input": content, "row_id": ["a", "b"]}), modality)
     network, encoder = directory.load(tmp_path, modality)
     rows = encoder.rows({"test": stored.assign(target=0)})["test"]
-    learned = torch.from_numpy(directory.predict(network, encoder, rows)).softmax(1).max(1).values
+    expected = torch.from_numpy(directory.predict(network, encoder, rows)).softmax(1).max(1).values
     server = pyfunc.ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
-    assert server.predict(None, content)["score"].tolist() == pytest.approx(learned.tolist(), abs=1e-3)
-
-
-def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
-    rates = [rate(step, 100, 0.1) for step in range(101)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[9] == pytest.approx(1.0)
-    assert rates[55] == pytest.approx(0.5)
-    assert rates[100] == 0.0
-
-
-def test_what_a_stage_writes_can_be_read_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with replacing(Path("out")) as folder:
-        (folder / "inner").mkdir()
-        save_file({"weight": torch.zeros(2)}, folder / "inner/model.safetensors")  # for its owner alone
-    assert Path("out").stat().st_mode & 0o777 == 0o755
-    assert Path("out/inner/model.safetensors").stat().st_mode & 0o777 == 0o644
-
-
-def test_dropout_is_set_wherever_a_configuration_names_one() -> None:
-    config = {"model_type": "x", "dropout": 0.3, "attn_pdrop": 0.1, "token_dropout": True, "classifier_dropout": None,
-              "body": {"hidden_dropout_prob": 0.1, "layers": 2}}  # fmt: skip
-    found = dropout.with_dropout(config, 0.0)
-    assert found == config | {"dropout": 0.0, "attn_pdrop": 0.0, "body": {"hidden_dropout_prob": 0.0, "layers": 2}}
-    assert config["dropout"] == 0.3
-    with pytest.raises(UserError, match="but a resnet names no dropout; set it to null"):
-        dropout.with_dropout({"model_type": "resnet", "classifier_dropout": None}, 0.1)
+    assert server.predict(None, content)["score"].tolist() == pytest.approx(expected.tolist(), abs=1e-3)

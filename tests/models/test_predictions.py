@@ -1,9 +1,7 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from scipy.special import softmax
 
 from decant.core.errors import UserError
 from decant.models import predictions
@@ -14,18 +12,18 @@ LOGITS = np.random.default_rng(0).normal(0, 4, (50, 20)).astype(np.float32)
 IDS = [str(i) for i in range(50)]
 
 
-def back(folder: Path, storage: Storage, split: str = "train") -> np.ndarray:
+def written_and_read(folder: Path, storage: Storage, split: str = "train") -> np.ndarray:
     predictions.write(folder, {"train": (IDS, LOGITS), "test": (IDS, LOGITS)}, DIGESTS, storage)
     return predictions.read(folder, split, IDS, DIGESTS[split])
 
 
-def test_they_come_back_by_row_id_in_any_order(tmp_path: Path) -> None:
+def test_predictions_are_read_by_row_id_in_any_order(tmp_path: Path) -> None:
     logits = np.arange(6, dtype=np.float32).reshape(3, 2)
     predictions.write(tmp_path, {"test": (["a", "b", "c"], logits), "train": (["a"], logits[:1])}, DIGESTS)
     assert predictions.read(tmp_path, "test", ["c", "a"], "2").tolist() == [[4.0, 5.0], [0.0, 1.0]]
 
 
-def test_those_of_other_data_are_refused(tmp_path: Path) -> None:
+def test_predictions_on_other_data_are_refused(tmp_path: Path) -> None:
     predictions.write(tmp_path, {"test": (["a"], np.zeros((1, 2), np.float32))}, DIGESTS)
     with pytest.raises(UserError, match="made from other test data than data/prepare holds"):
         predictions.read(tmp_path, "test", ["a"], "changed")
@@ -38,69 +36,40 @@ def test_a_split_that_was_not_predicted_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("ids", "asked"), [(["a", "a"], ["a"]), (["a", "b"], ["a", "c"])], ids=["twice", "not there"])
-def test_each_row_has_to_be_there_once(tmp_path: Path, ids: list[str], asked: list[str]) -> None:
+def test_each_row_is_expected_once(tmp_path: Path, ids: list[str], asked: list[str]) -> None:
     predictions.write(tmp_path, {"test": (ids, np.zeros((2, 2), np.float32))}, DIGESTS)
     with pytest.raises(UserError, match="does not hold each row of test once"):
         predictions.read(tmp_path, "test", asked, "2")
 
 
-@pytest.mark.parametrize(("file", "what"), [("model.safetensors", "model"), ("tokenizer.json", "preprocessing")])
-def test_those_of_another_model_or_preprocessing_are_refused(tmp_path: Path, file: str, what: str) -> None:
+@pytest.mark.parametrize(("file", "kind"), [("model.safetensors", "model"), ("tokenizer.json", "preprocessing")])
+def test_predictions_of_another_model_or_preprocessing_are_refused(tmp_path: Path, file: str, kind: str) -> None:
     for name in ("model.safetensors", "tokenizer.json"):
         (tmp_path / name).write_text("before")
-    back(tmp_path, Storage())
+    written_and_read(tmp_path, Storage())
     (tmp_path / file).write_text("after")
-    with pytest.raises(UserError, match=f"made by another {what} than lies in"):
+    with pytest.raises(UserError, match=f"made by another {kind} than lies in"):
         predictions.read(tmp_path, "test", IDS, "2")
 
 
-def test_those_of_an_ensemble_are_refused_when_one_member_is_another(tmp_path: Path) -> None:
+def test_predictions_of_an_ensemble_are_refused_when_one_member_has_changed(tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / f"seed_{number}").mkdir()
         (tmp_path / f"seed_{number}" / "model.safetensors").write_text(str(number))
-    back(tmp_path, Storage())
+    written_and_read(tmp_path, Storage())
     (tmp_path / "seed_2" / "model.safetensors").write_text("other")
     with pytest.raises(UserError, match="another model"):
         predictions.read(tmp_path, "test", IDS, "2")
 
 
-def test_without_the_model_beside_them_they_are_read(tmp_path: Path) -> None:
+def test_predictions_without_their_model_are_read(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("teacher")
-    back(tmp_path, Storage())
+    written_and_read(tmp_path, Storage())
     (tmp_path / "model.safetensors").unlink()
     assert np.array_equal(predictions.read(tmp_path, "test", IDS, "2"), LOGITS)
 
 
-def test_those_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_predictions_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         predictions.read(tmp_path, "test", ["a"], "2")
     assert caught.value.filename == str(tmp_path / "predictions.parquet")
-
-
-def test_half_precision_halves_the_digits_of_soft_targets_alone(tmp_path: Path) -> None:
-    found = back(tmp_path, Storage(dtype="float16"))
-    assert np.array_equal(found, LOGITS.astype(np.float16).astype(np.float32))
-    assert np.array_equal(predictions.read(tmp_path, "test", IDS, "2"), LOGITS)
-
-
-def test_the_largest_keep_their_probability_and_the_others_share_theirs(tmp_path: Path) -> None:
-    found, wanted = softmax(back(tmp_path, Storage(top_k=3)).astype(float), 1), softmax(LOGITS.astype(float), 1)
-    top = np.argsort(-LOGITS, axis=1)[:, :3]
-    np.testing.assert_allclose(np.take_along_axis(found, top, 1), np.take_along_axis(wanted, top, 1), rtol=1e-5)
-    rest = np.sort(found, axis=1)[:, :-3]
-    np.testing.assert_allclose(rest, np.repeat(rest[:, :1], 17, axis=1), rtol=1e-5)
-    assert np.array_equal(predictions.read(tmp_path, "test", IDS, "2"), LOGITS)
-
-
-def test_as_many_as_there_are_classes_is_all_of_them(tmp_path: Path) -> None:
-    assert np.array_equal(back(tmp_path, Storage(top_k=20)), LOGITS)
-
-
-def test_less_is_stored(tmp_path: Path) -> None:
-    sizes = []
-    for storage in (Storage(), Storage(dtype="float16"), Storage(dtype="float16", top_k=3)):
-        predictions.write(tmp_path, {"train": (IDS, LOGITS)}, DIGESTS, storage)
-        table = pq.read_table(tmp_path / "predictions.parquet")
-        sizes.append(sum(table[c].nbytes for c in table.column_names if c not in ("row_id", "split")))
-    assert sizes[1] < 0.6 * sizes[0]
-    assert sizes[2] < 0.7 * sizes[1]

