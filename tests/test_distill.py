@@ -30,8 +30,6 @@ from decant.tracking.runs import Run
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
-    pytest.mark.filterwarnings("ignore:.*number of training batches.*"),
 ]
 LOSSES = sorted(f.stem for f in (ROOT / "conf/loss").glob("*.yaml"))
 SMALL = [
@@ -266,7 +264,7 @@ def test_predictions_of_a_teacher_that_was_trained_again_are_refused(workspace: 
     kept = weights.read_bytes()
     try:
         weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
-        with pytest.raises(UserError, match="was made by another model than lies in"):
+        with pytest.raises(UserError, match="was made by another model than"):
             distilled(tmp_path)
     finally:
         weights.write_bytes(kept)

@@ -60,7 +60,10 @@ CASES = [
     (["fine_tune.folds=3", "use.loss=hint"], "loss hint runs the teacher with the student, but fine_tune.folds is 3"),
     (["fine_tune.seeds=3", "distill.online_teacher=true"], "distill.online_teacher runs the teacher with the student"),
     (["distill.teachers={data/raw/other: '00'}", "use.loss=relation"], "distill.teachers names more"),
-    (["distill.teachers={data/raw/other: '00'}"], "distill.teachers names data/raw/other, which has no predictions.parquet"),
+    (
+        ["distill.teachers={data/raw/other: '00'}"],
+        "distill.teachers names data/raw/other, which has no predictions.parquet",
+    ),
     (["fine_tune.seeds=3"], None),
     (["use.student=lstm", "use.loss=hint"], "loss hint compares hidden, which student lstm does not give"),
     (["use.teacher=lstm", "use.loss=attention"], "loss attention compares attention, which teacher lstm does not give"),
@@ -68,8 +71,14 @@ CASES = [
     ([*PAIRS, "use.teacher=minilm_siamese", "use.loss=hint"], "which teacher minilm_siamese does not give"),
     (["use.adapt=mlp_head", "use.loss=hint"], "which teacher minilm under adapt mlp_head does not give"),
     ([*IMAGES, "distill.vocabulary=used"], "images have none"),
-    ([*IMAGES, "prepare.augmented_copies=2"], "prepare.augmented_copies is for texts, one per row, but data digits are not"),
-    ([*PAIRS, "prepare.augmented_copies=2"], "prepare.augmented_copies is for texts, one per row, but data stsb are not"),
+    (
+        [*IMAGES, "prepare.augmented_copies=2"],
+        "prepare.augmented_copies is for texts, one per row, but data digits are not",
+    ),
+    (
+        [*PAIRS, "prepare.augmented_copies=2"],
+        "prepare.augmented_copies is for texts, one per row, but data stsb are not",
+    ),
     (["distill.init_from=teacher"], None),
     (["distill.init_from=teacher", "fine_tune.seeds=2"], None),
     (["distill.init_from=teacher", "use.student=lstm"], "teacher minilm and student lstm are not of one origin"),
@@ -80,7 +89,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("overrides", "message"), CASES, ids=[" ".join(overrides) for overrides, _ in CASES])
-def test_parts_that_do_not_go_together_are_refused_and_others_are_not(overrides: list[str], message: str | None) -> None:
+def test_parts_that_do_not_go_together_are_refused_and_others_are_not(
+    overrides: list[str], message: str | None
+) -> None:
     loaded = Experiment.load(overrides, ROOT)
     if message is None:
         check_compatible(loaded)
@@ -100,5 +111,3 @@ def test_all_problems_are_raised_together() -> None:
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/experiment").glob("*.yaml")))
 def test_the_components_of_every_experiment_go_together(name: str) -> None:
     check_compatible(Experiment.load(experiment_overrides(name, ROOT), ROOT))
-
-

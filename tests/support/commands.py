@@ -1,4 +1,4 @@
-"""Commands as a user gives them: in this process, in a fork of one that has imported everything, or in a new process."""
+"""Commands as a user gives them: in this process, in a fork of one that has imported everything, or in a new one."""
 
 import contextlib
 import io
@@ -60,21 +60,21 @@ def run_here(arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None 
     """
     module, *words = arguments
     with contextlib.ExitStack() as stack:
-        given, out, err = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
-        given.write(stdin)
-        given.seek(0)
+        streams = [stack.enter_context(io.TextIOWrapper(tempfile.TemporaryFile(), "utf-8")) for _ in range(3)]
+        streams[0].buffer.write(stdin)
+        streams[0].buffer.seek(0)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # a process prints them, and goes on
         patch.chdir(cwd)
         patch.setattr(sys, "argv", [f"decant.{module}", *words])
-        for name, file in (("stdin", given), ("stdout", out), ("stderr", err)):
-            patch.setattr(sys, name, io.TextIOWrapper(file, "utf-8", newline="" if file is given else None))
+        for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+            patch.setattr(sys, name, stream)
         for name, value in (env or {}).items():
             patch.setenv(name, value)
         _keep_process_settings(patch)
         code = _exit_code(module)
-        return Done(code, *(_content(stream) for stream in (sys.stdout, sys.stderr)))
+        return Done(code, *map(_content, streams[1:]))
 
 
 def _content(stream: TextIO) -> str:

@@ -141,11 +141,12 @@ def restore(commit: str, path: str, folder: Path) -> Path | None:
     """A copy of a committed output, from DVC's cache in this project or a remote; None: neither has it."""
     from dvc.api import DVCFileSystem  # slow to import
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
 
     try:
         files = DVCFileSystem(rev=commit)
         files.get(path, str(folder / Path(path).name), recursive=files.isdir(path))
-    except (DvcException, OSError):
+    except (DvcException, DataIndexDirError, OSError):
         return None
     return folder / Path(path).name
 

@@ -51,7 +51,9 @@ def stage_process(name: str) -> Iterator[None]:
         sys.exit("decant: DVC, which started this stage, is gone; run: dvc repro")
     if parent_process := psutil.Process(os.getppid()) if rank() else dvc_process():
         Thread(target=end_with, args=(parent_process,), daemon=True).start()
-    gc.freeze()  # imported modules stay: the garbage collector need not look through them, also not at exit
+    # libraries are millions of objects that stay: looking through them again and again takes seconds, also at exit
+    gc.set_threshold(100_000, 20, 100)
+    gc.freeze()
     try:
         with exhaustion_explained(name):
             yield
