@@ -247,8 +247,8 @@ def test_rotate_stays_within_its_degrees_and_leaves_the_centre() -> None:
     bar = torch.zeros(100, 3, 65, 65)
     bar[:, :, 32, 32:] = 1  # from the centre to the right
     after = run(Rotate(30.0), {"pixels": bar}, seed=0)["pixels"][:, 0]
-    place = torch.arange(65.0) - 32
-    y, x = (after * place[:, None]).sum((1, 2)), (after * place).sum((1, 2))
+    offset = torch.arange(65.0) - 32
+    y, x = (after * offset[:, None]).sum((1, 2)), (after * offset).sum((1, 2))
     angles = torch.rad2deg(torch.atan2(y, x))
     assert 25 < angles.abs().max().item() < 30.5
     assert angles.min().item() < -20 < 20 < angles.max().item()
@@ -335,11 +335,11 @@ def test_the_share_of_cutmix_is_the_share_of_pixels_counted() -> None:
     batch["pixels"] = (torch.arange(30.0) / 30).view(-1, 1, 1, 1).expand(30, 3, 17, 24)  # each row its own grey
     after = run(CutMix(1.0), batch, seed=3)
     for i in range(30):
-        own = after["pixels"][i] == i / 30
+        from_own = after["pixels"][i] == i / 30
         other = after["pixels"][i] == batch["pixels"][after["partner"][i]]
-        assert (own | other).all()
+        assert (from_own | other).all()
         if after["partner"][i] != i:
-            assert after["share"].item() == pytest.approx(own.float().mean().item(), abs=1e-6)
+            assert after["share"].item() == pytest.approx(from_own.float().mean().item(), abs=1e-6)
     assert after["share"].dtype == torch.float32
 
 
@@ -357,12 +357,12 @@ def test_word_dropout_hides_the_share_asked_for() -> None:
 
 
 def test_word_dropout_hides_behind_what_the_tokenizer_has() -> None:
-    found = []
+    result = []
     for mask, unknown in ((5, 6), (None, 6)):
         piece = WordDropout(0.5)
         piece.bind(SimpleNamespace(processor=SimpleNamespace(mask_token_id=mask, unk_token_id=unknown)))  # type: ignore[arg-type]
-        found.append(piece.replacement)
-    assert found == [5, 6]
+        result.append(piece.replacement)
+    assert result == [5, 6]
     with pytest.raises(UserError, match="neither a mask nor an unknown word"):
         WordDropout(0.5).bind(SimpleNamespace(processor=SimpleNamespace(mask_token_id=None, unk_token_id=None)))  # type: ignore[arg-type]
 
@@ -381,8 +381,8 @@ def test_word_swap_moves_neighbours_alone_and_as_many_as_asked() -> None:
 def test_a_swap_with_certainty_pairs_up_the_inner_tokens() -> None:
     batch = {"input_ids": torch.tensor([[CLS, 1, 2, 3, 4, SEP, 0, 0]]), "attention_mask": torch.ones(1, 8).long()}
     batch["attention_mask"][0, 6:] = 0
-    found = {tuple(run(WordSwap(1.0), batch, seed)["input_ids"][0].tolist()) for seed in range(20)}
-    assert found == {(CLS, 2, 1, 4, 3, SEP, 0, 0), (CLS, 1, 3, 2, 4, SEP, 0, 0)}
+    result = {tuple(run(WordSwap(1.0), batch, seed)["input_ids"][0].tolist()) for seed in range(20)}
+    assert result == {(CLS, 2, 1, 4, 3, SEP, 0, 0), (CLS, 1, 3, 2, 4, SEP, 0, 0)}
 
 
 # adversarial
@@ -414,9 +414,9 @@ def test_a_row_without_a_gradient_is_not_moved_and_one_with_a_tiny_one_is() -> N
 
 def test_the_adversarial_loss_is_higher_and_weighted() -> None:
     step, batch = Training(bert()), texts()
-    plain = step.loss(step.logits(batch), batch).item()
+    unperturbed = step.loss(step.logits(batch), batch).item()
     moved = step.extra(FGM(epsilon=0.5, weight=1.0), batch)["adversarial"].item()
-    assert moved > plain + 0.01
+    assert moved > unperturbed + 0.01
     assert step.extra(FGM(epsilon=0.5, weight=0.25), batch)["adversarial"].item() == pytest.approx(moved / 4)
 
 
@@ -469,9 +469,9 @@ def test_a_network_that_embeds_nothing_is_refused() -> None:
 def test_the_disagreement_agrees_with_float64_by_hand() -> None:
     first, second = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0)) * 3
     p, q = first.numpy().astype(np.float64), second.numpy().astype(np.float64)
-    there = (softmax(p, 1) * (log_softmax(p, 1) - log_softmax(q, 1))).sum(1).mean()
-    back = (softmax(q, 1) * (log_softmax(q, 1) - log_softmax(p, 1))).sum(1).mean()
-    assert disagreement(first, second).item() == pytest.approx((there + back) / 2, rel=1e-5)
+    forward = (softmax(p, 1) * (log_softmax(p, 1) - log_softmax(q, 1))).sum(1).mean()
+    backward = (softmax(q, 1) * (log_softmax(q, 1) - log_softmax(p, 1))).sum(1).mean()
+    assert disagreement(first, second).item() == pytest.approx((forward + backward) / 2, rel=1e-5)
 
 
 def test_without_dropout_two_passes_agree_and_cost_the_same() -> None:

@@ -76,33 +76,33 @@ def test_the_averaging_layer_averages_what_is_not_padding(
     deeper = AutoModel.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         states = encoder(**tokens).last_hidden_state
-        found = deeper(**tokens).last_hidden_state[:, 0]
+        result = deeper(**tokens).last_hidden_state[:, 0]
     mask = tokens["attention_mask"][..., None]
     mean = (states * mask).sum(1) / mask.sum(1)
     by_hand = states[:, 0] + surgery.MEAN_GAIN * mean
     for _ in range(2):  # the layer normalises twice
         by_hand = torch.nn.functional.layer_norm(by_hand, by_hand.shape[-1:], eps=1e-12)
-    assert torch.allclose(found, by_hand, atol=1e-5)
+    assert torch.allclose(result, by_hand, atol=1e-5)
 
 
 def test_a_cut_encoder_keeps_the_chosen_layers(encoder: torch.nn.Module, tmp_path: Path) -> None:
     HuggingFace(package=MINILM, sha256=SHA256, layers=[1, 4]).write(tmp_path)
     small = AutoModel.from_pretrained(tmp_path)
-    for ours, theirs in enumerate((1, 4)):
-        kept, original = small.encoder.layer[ours], encoder.encoder.layer[theirs]
-        assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), original.parameters(), strict=True))
+    for position, number in enumerate((1, 4)):
+        layer, original = small.encoder.layer[position], encoder.encoder.layer[number]
+        assert all(torch.equal(a, b) for a, b in zip(layer.parameters(), original.parameters(), strict=True))
 
 
 def test_a_narrower_encoder_keeps_the_neurons_that_weigh_most(encoder: torch.nn.Module, tmp_path: Path) -> None:
     HuggingFace(package=MINILM, sha256=SHA256, layers=[2], intermediate_size=100).write(tmp_path)
-    found = AutoModel.from_pretrained(tmp_path).encoder.layer[0]
-    whole = encoder.encoder.layer[2]
-    into, out = whole.intermediate.dense.weight.detach(), whole.output.dense.weight.detach()
+    result = AutoModel.from_pretrained(tmp_path).encoder.layer[0]
+    full_layer = encoder.encoder.layer[2]
+    into, out = full_layer.intermediate.dense.weight.detach(), full_layer.output.dense.weight.detach()
     weigh = [float(into[i].norm() * out[:, i].norm()) for i in range(len(into))]
-    kept = sorted(sorted(range(len(into)), key=lambda i: -weigh[i])[:100])
-    assert torch.equal(found.intermediate.dense.weight, into[kept])
-    assert torch.equal(found.intermediate.dense.bias, whole.intermediate.dense.bias[kept])
-    assert torch.equal(found.output.dense.weight, out[:, kept])
+    neurons = sorted(sorted(range(len(into)), key=lambda i: -weigh[i])[:100])
+    assert torch.equal(result.intermediate.dense.weight, into[neurons])
+    assert torch.equal(result.intermediate.dense.bias, full_layer.intermediate.dense.bias[neurons])
+    assert torch.equal(result.output.dense.weight, out[:, neurons])
 
 
 def test_more_neurons_than_there_are_are_refused(tmp_path: Path) -> None:
@@ -187,7 +187,8 @@ def test_a_network_of_timm_without_timm_names_what_to_install(tmp_path: Path, mo
     described = {"architecture": "vgg16", "num_classes": 1000, "num_features": 512, "pretrained_cfg": settings}
     (source / "config.json").write_text(json.dumps(described))
     backbone = Image(path=str(source))
-    with pytest.raises(UserError, match=r"network of timm, which cannot be imported .*: pip install .decant"):
+    advice = "pip install --no-deps timm, beside a torchvision that was built for torch"
+    with pytest.raises(UserError, match=rf"network of timm, which cannot be imported .*; install timm with {advice}"):
         backbone.write(tmp_path)
     processor = backbone.processor(source)  # needs no timm
     assert (processor.crop_size["height"], processor.crop_size["width"]) == (96, 96)

@@ -24,8 +24,8 @@ def network(filters: dict[str, int]) -> CNNForSequenceClassification:
 def test_the_bag_is_the_average_of_word_vectors_by_hand() -> None:
     bag = network({})
     ids = torch.tensor([[3, 4, 5]])
-    wanted = bag.classifier(bag.embedding.weight[[3, 4, 5]].mean(0, keepdim=True))
-    torch.testing.assert_close(bag(ids, torch.ones_like(ids)).logits, wanted)
+    expected = bag.classifier(bag.embedding.weight[[3, 4, 5]].mean(0, keepdim=True))
+    torch.testing.assert_close(bag(ids, torch.ones_like(ids)).logits, expected)
 
 
 @torch.no_grad()
@@ -35,8 +35,8 @@ def test_a_filter_gives_its_largest_response_by_hand() -> None:
     words = np.pad(net.embedding.weight[ids[0]].double().numpy(), ((1, 1), (0, 0)))
     kernel, bias = net.convolutions[0].weight.double().numpy(), net.convolutions[0].bias.double().numpy()
     windows = np.stack([words[i : i + 3].T for i in range(4)])  # (T, H, 3)
-    found = np.maximum(0, np.einsum("thw,ohw->to", windows, kernel) + bias).max(0)
-    read = torch.from_numpy(np.concatenate([words[1:-1].mean(0), found])).float()[None]
+    result = np.maximum(0, np.einsum("thw,ohw->to", windows, kernel) + bias).max(0)
+    read = torch.from_numpy(np.concatenate([words[1:-1].mean(0), result])).float()[None]
     torch.testing.assert_close(net(ids, torch.ones_like(ids)).logits, net.classifier(read))
 
 
@@ -52,14 +52,14 @@ def test_padding_does_not_change_what_it_says(filters: dict[str, int]) -> None:
 
 
 def test_reduced_vectors_are_the_principal_directions() -> None:
-    draw = np.random.default_rng(0)
-    table = draw.normal(size=(200, 5)) * [5, 3, 1, 0.1, 0.1] + 2
-    found = principal_components(torch.from_numpy(table).float(), 2).double().numpy()
+    generator = np.random.default_rng(0)
+    table = generator.normal(size=(200, 5)) * [5, 3, 1, 0.1, 0.1] + 2
+    result = principal_components(torch.from_numpy(table).float(), 2).double().numpy()
     centred = table - table.mean(0)
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    wanted = left[:, :2] * values[:2]
-    wanted /= np.linalg.norm(wanted, axis=1).mean()
-    np.testing.assert_allclose(np.abs(found), np.abs(wanted), atol=1e-5)
+    expected = left[:, :2] * values[:2]
+    expected /= np.linalg.norm(expected, axis=1).mean()
+    np.testing.assert_allclose(np.abs(result), np.abs(expected), atol=1e-5)
 
 
 def test_vectors_of_another_file_are_refused(tmp_path: Path) -> None:

@@ -141,9 +141,9 @@ def test_stray_files_are_named_together_with_counts(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load(as_folder(files([*SPLITS, *strays, "train/loose.jpg", "top.jpg", "wasps/1.jpg"]), tmp_path), classes=["x"])
     assert [p.partition(": ")[2] for p in caught.value.problems[:3]] == [
-        "4 files (ants/a.mp4, ants/notes.txt, b.csv, ...) not images by their ending (jpg jpeg png gif bmp webp tif "
-        "tiff ppm pgm); remove them",
-        "2 files (top.jpg, wasps/1.jpg) beside the folders of splits; move them into one of these",
+        "4 files (ants/a.mp4, ants/notes.txt, b.csv, ...) without the ending of an image (jpg jpeg png gif bmp webp "
+        "tif tiff ppm pgm); remove them",
+        "2 files (top.jpg, wasps/1.jpg) outside the folders of the splits; move them into one of these",
         "1 file (train/loose.jpg) in no class folder; move each into a folder with the name of its class",
     ]
     assert "no images of the classes ['x']" in caught.value.problems[3]

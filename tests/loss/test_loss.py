@@ -78,19 +78,19 @@ def bound(name: str, student: Output, teacher: Output) -> Loss:
     return loss
 
 
-def own(loss: Loss, student: Output, teacher: Output) -> dict[str, torch.Tensor]:
+def terms_of(loss: Loss, student: Output, teacher: Output) -> dict[str, torch.Tensor]:
     """The terms, of four rows of several classes or less."""
     return loss(student, teacher, TARGET[: len(student.logits)], CLASSIFY)
 
 
-def whole(terms: dict[str, torch.Tensor]) -> torch.Tensor:
+def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
 def gradients(loss: Loss, student: Output, teacher: Output) -> list[torch.Tensor]:
     """Of the sum of the terms, for what the student gave."""
     student = leaves(student)
-    whole(own(loss, student, teacher)).backward()
+    total(terms_of(loss, student, teacher)).backward()
     return [x.grad for x in parts(student) if x.grad is not None]
 
 
@@ -111,11 +111,11 @@ def standard(logits: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("standardise", [False, True])
 def test_kd_agrees_with_float64_by_hand(temperature: float, standardise: bool) -> None:
     student, teacher = texts(0), texts(1)
-    found = own(KD(temperature, 0.1, standardise), student, teacher)["soft"].item()
+    result = terms_of(KD(temperature, 0.1, standardise), student, teacher)["soft"].item()
     p, q = (standard(double(o.logits)) if standardise else double(o.logits) for o in (student, teacher))
     logs = log_softmax(q / temperature, 1) - log_softmax(p / temperature, 1)
     by_hand = temperature**2 * (softmax(q / temperature, 1) * logs).sum(1).mean()
-    assert found == pytest.approx(by_hand, rel=1e-5)
+    assert result == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_dkd_agrees_with_probabilities_split_by_hand() -> None:
@@ -126,9 +126,9 @@ def test_dkd_agrees_with_probabilities_split_by_hand() -> None:
     mask = np.eye(4, dtype=bool)[target]
     binary = [np.stack([x[mask], (x * ~mask).sum(1)], 1) for x in (p, q)]
     others = [softmax(np.where(mask, -1000, double(o.logits) / t), 1) for o in (student, teacher)]
-    found = own(DKD(t, 1.0, 8.0, 1.0), student, teacher)
-    assert found["target_class"].item() == pytest.approx(t**2 * kl(binary[1], binary[0]), rel=1e-5)
-    assert found["other_classes"].item() == pytest.approx(t**2 * kl(others[1], others[0]), rel=1e-5)
+    result = terms_of(DKD(t, 1.0, 8.0, 1.0), student, teacher)
+    assert result["target_class"].item() == pytest.approx(t**2 * kl(binary[1], binary[0]), rel=1e-5)
+    assert result["other_classes"].item() == pytest.approx(t**2 * kl(others[1], others[0]), rel=1e-5)
 
 
 def test_dkd_with_the_weights_of_its_paper_is_kd() -> None:
@@ -137,10 +137,10 @@ def test_dkd_with_the_weights_of_its_paper_is_kd() -> None:
     for row in range(4):
         one, two = (changed(o, lambda x, r=row: x[r : r + 1]) for o in (student, teacher))  # type: ignore[misc]
         target = torch.tensor([int(TARGET[row]) % 4])
-        found = DKD(2.0, 1.0, 1.0, 0.0)(one, two, target, CLASSIFY)
+        result = DKD(2.0, 1.0, 1.0, 0.0)(one, two, target, CLASSIFY)
         rest = 1 - (two.logits / 2).softmax(1)[0, target[0]]
         kd = KD(2.0, 0.0, False)(one, two, target, CLASSIFY)["soft"]
-        torch.testing.assert_close(found["target_class"] + rest * found["other_classes"], kd)
+        torch.testing.assert_close(result["target_class"] + rest * result["other_classes"], kd)
 
 
 def test_dkd_of_two_classes_has_nothing_to_say_of_the_others() -> None:
@@ -154,9 +154,9 @@ def test_dist_agrees_with_corrcoef() -> None:
     p, q = (softmax(double(o.logits) / t, 1) for o in (student, teacher))
     rows = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(p, q, strict=True)])
     columns = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(p.T, q.T, strict=True)])
-    found = own(DIST(t, 1.0, 1.0, 1.0), student, teacher)
-    assert found["inter_class"].item() == pytest.approx(t**2 * (1 - rows), rel=1e-5)
-    assert found["intra_class"].item() == pytest.approx(t**2 * (1 - columns), rel=1e-5)
+    result = terms_of(DIST(t, 1.0, 1.0, 1.0), student, teacher)
+    assert result["inter_class"].item() == pytest.approx(t**2 * (1 - rows), rel=1e-5)
+    assert result["intra_class"].item() == pytest.approx(t**2 * (1 - columns), rel=1e-5)
 
 
 def test_dist_follows_a_class_however_improbable() -> None:
@@ -165,7 +165,9 @@ def test_dist_follows_a_class_however_improbable() -> None:
         output.logits[:, 3] -= 60
     p, q = (softmax(double(o.logits), 1) for o in (student, teacher))
     columns = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(p.T, q.T, strict=True)])
-    assert own(DIST(1.0, 1.0, 1.0, 1.0), student, teacher)["intra_class"].item() == pytest.approx(1 - columns, rel=1e-5)
+    assert terms_of(DIST(1.0, 1.0, 1.0, 1.0), student, teacher)["intra_class"].item() == pytest.approx(
+        1 - columns, rel=1e-5
+    )
 
 
 def test_dist_leaves_out_what_the_teacher_says_of_all_alike() -> None:
@@ -173,8 +175,8 @@ def test_dist_leaves_out_what_the_teacher_says_of_all_alike() -> None:
     teacher.logits[1] = 7.0
     p, q = (softmax(double(o.logits) / t, 1) for o in (student, teacher))
     rows = np.mean([np.corrcoef(p[i], q[i])[0, 1] for i in (0, 2, 3)])
-    found = own(DIST(t, 1.0, 1.0, 1.0), student, teacher)["inter_class"].item()
-    assert found == pytest.approx(t**2 * (1 - rows), rel=1e-5)
+    result = terms_of(DIST(t, 1.0, 1.0, 1.0), student, teacher)["inter_class"].item()
+    assert result == pytest.approx(t**2 * (1 - rows), rel=1e-5)
 
 
 def by_mse(task: Objective, p: np.ndarray, q: np.ndarray) -> float:
@@ -195,8 +197,8 @@ def by_kd(task: Objective, p: np.ndarray, q: np.ndarray) -> float:
 def test_mse_and_kd_go_with_every_task(loss: Loss, by_hand: Callable[..., float], task: Objective) -> None:
     classes = 1 if task is REGRESS else 4
     student, teacher = (Output(texts(seed).logits[:, :classes]) for seed in (0, 1))
-    (found,) = loss(student, teacher, TARGET, task).values()
-    assert found.item() == pytest.approx(by_hand(task, double(student.logits), double(teacher.logits)), rel=1e-5)
+    (result,) = loss(student, teacher, TARGET, task).values()
+    assert result.item() == pytest.approx(by_hand(task, double(student.logits), double(teacher.logits)), rel=1e-5)
 
 
 def linear(layer: Any, rows: np.ndarray) -> np.ndarray:
@@ -205,8 +207,8 @@ def linear(layer: Any, rows: np.ndarray) -> np.ndarray:
 
 def over_rows(values: np.ndarray, mask: torch.Tensor) -> float:
     """The mean over rows of the mean over tokens, by loops."""
-    return float(np.mean([np.mean([v for v, m in zip(row, kept, strict=True) if m])
-                          for row, kept in zip(values, mask.tolist(), strict=True)]))  # fmt: skip
+    return float(np.mean([np.mean([v for v, m in zip(row, row_mask, strict=True) if m])
+                          for row, row_mask in zip(values, mask.tolist(), strict=True)]))  # fmt: skip
 
 
 def test_hint_agrees_token_by_token_with_an_explicit_projection() -> None:
@@ -217,7 +219,7 @@ def test_hint_agrees_token_by_token_with_an_explicit_projection() -> None:
         over_rows(((linear(p, double(student.hidden[s])) - double(teacher.hidden[t])) ** 2).mean(2), MASK)
         for (s, t), p in zip([(1, 2), (2, 4)], loss.projections, strict=True)
     ]
-    assert own(loss, student, teacher)["hint"].item() == pytest.approx(np.mean(by_hand), rel=1e-5)
+    assert terms_of(loss, student, teacher)["hint"].item() == pytest.approx(np.mean(by_hand), rel=1e-5)
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor | None) -> np.ndarray:
@@ -225,7 +227,7 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor | None) -> np.ndarray:
     rows = double(hidden)
     if mask is None:
         return np.stack([row.reshape(len(row), -1).mean(1) for row in rows])
-    return np.stack([row[kept.numpy() == 1].mean(0) for row, kept in zip(rows, mask, strict=True)])
+    return np.stack([row[row_mask.numpy() == 1].mean(0) for row, row_mask in zip(rows, mask, strict=True)])
 
 
 def test_hint_compares_averages_where_tokens_are_not_aligned() -> None:
@@ -235,7 +237,7 @@ def test_hint_compares_averages_where_tokens_are_not_aligned() -> None:
     loss.bind(student, teacher, aligned=False)
     projected = linear(loss.projections[0], pool(student.hidden[1], MASK))
     by_hand = ((projected - pool(teacher.hidden[1], other)) ** 2).mean()
-    assert own(loss, student, teacher)["hint"].item() == pytest.approx(by_hand, rel=1e-5)
+    assert terms_of(loss, student, teacher)["hint"].item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def adaptive(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
@@ -256,7 +258,7 @@ def test_hint_averages_maps_to_the_smaller_grid(grid: tuple[int, int]) -> None:
     smaller = (min(5, grid[0]), min(7, grid[1]))
     first, second = (adaptive(double(o.hidden[1]), smaller) for o in (student, teacher))
     by_hand = ((linear(loss.projections[0], first) - second) ** 2).mean()
-    assert own(loss, student, teacher)["hint"].item() == pytest.approx(by_hand, rel=1e-5)
+    assert terms_of(loss, student, teacher)["hint"].item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_hint_on_maps_has_a_gradient_that_is_deterministic_on_a_gpu() -> None:
@@ -270,7 +272,7 @@ def test_hint_on_maps_has_a_gradient_that_is_deterministic_on_a_gpu() -> None:
             yield from steps(parent) if parent else ()
 
     # torch refuses it under deterministic=True
-    assert not [name for name in steps(own(loss, student, teacher)["hint"].grad_fn) if "AdaptiveAvgPool" in name]
+    assert not [name for name in steps(terms_of(loss, student, teacher)["hint"].grad_fn) if "AdaptiveAvgPool" in name]
 
 
 @pytest.mark.parametrize("heads", [2, 4])
@@ -279,7 +281,7 @@ def test_attention_agrees_with_loops_over_rows_heads_and_tokens(heads: int) -> N
     loss = Attention(1.0, 1.0, [[0, 1], [1, 3]])
     loss.bind(student, teacher, aligned=True)
     by_hand = [attended(double(student.attention[s]), double(teacher.attention[t])) for s, t in ((0, 1), (1, 3))]
-    assert own(loss, student, teacher)["attention"].item() == pytest.approx(np.mean(by_hand), rel=1e-5)
+    assert terms_of(loss, student, teacher)["attention"].item() == pytest.approx(np.mean(by_hand), rel=1e-5)
 
 
 def attended(p: np.ndarray, q: np.ndarray) -> float:
@@ -287,8 +289,8 @@ def attended(p: np.ndarray, q: np.ndarray) -> float:
         p, q = p.mean(1, keepdims=True), q.mean(1, keepdims=True)
     rows = []
     for row, length in enumerate(MASK.sum(1).tolist()):
-        each = [kl(q[row, h, i : i + 1], p[row, h, i : i + 1]) for h in range(p.shape[1]) for i in range(length)]
-        rows.append(np.mean(each))
+        divergences = [kl(q[row, h, i : i + 1], p[row, h, i : i + 1]) for h in range(p.shape[1]) for i in range(length)]
+        rows.append(np.mean(divergences))
     return float(np.mean(rows))
 
 
@@ -319,10 +321,10 @@ def relations(rows: np.ndarray) -> tuple[list[float], list[float]]:
     ids=["tokens", "other tokens", "maps"],
 )
 def test_relation_agrees_with_loops_over_pairs_and_triples(student: Output, teacher: Output) -> None:
-    found = own(Relation(25.0, 50.0, 1.0), student, teacher)
+    result = terms_of(Relation(25.0, 50.0, 1.0), student, teacher)
     first, second = (relations(pool(o.hidden[-1], o.mask)) for o in (student, teacher))
-    assert found["distance"].item() == pytest.approx(huber(first[0], second[0]), rel=1e-5)
-    assert found["angle"].item() == pytest.approx(huber(first[1], second[1]), rel=1e-5)
+    assert result["distance"].item() == pytest.approx(huber(first[0], second[0]), rel=1e-5)
+    assert result["angle"].item() == pytest.approx(huber(first[1], second[1]), rel=1e-5)
 
 
 # --- what holds for every loss of conf/loss/
@@ -331,7 +333,7 @@ def test_relation_agrees_with_loops_over_pairs_and_triples(student: Output, teac
 @pytest.mark.parametrize("name", NAMES)
 def test_every_loss_names_a_weight_for_each_term(name: str) -> None:
     loss = bound(name, texts(0), texts(1, layers=4))
-    terms = own(loss, texts(0), texts(1, layers=4))
+    terms = terms_of(loss, texts(0), texts(1, layers=4))
     for progress in (0.0, 0.5, 1.0):
         assert set(loss.weights(progress)) == {"hard", *terms}
         assert all(weight >= 0 for weight in loss.weights(progress).values())
@@ -343,7 +345,7 @@ def test_every_loss_refuses_a_teacher_that_is_not_finite(name: str) -> None:
     student, teacher = texts(0), texts(1)
     loss = bound(name, student, teacher)
     with pytest.raises(ValueError, match="not finite"):
-        own(loss, student, changed(teacher, lambda x: torch.full_like(x, float("nan"))))
+        terms_of(loss, student, changed(teacher, lambda x: torch.full_like(x, float("nan"))))
 
 
 @pytest.mark.parametrize("name", TAUGHT)
@@ -351,7 +353,7 @@ def test_every_loss_refuses_shapes_that_would_broadcast(name: str) -> None:
     student, teacher = texts(0), texts(1)
     loss = bound(name, student, teacher)
     with pytest.raises(ValueError, match="expected equal shapes"):
-        own(loss, student, changed(teacher, lambda x: x[:1]))
+        terms_of(loss, student, changed(teacher, lambda x: x[:1]))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("inf"), float("nan")])
@@ -371,7 +373,7 @@ def test_every_temperature_of_a_configuration_is_checked(name: str) -> None:
 def test_every_loss_moves_the_student_and_not_the_teacher(name: str) -> None:
     student, teacher = leaves(texts(0)), leaves(texts(1))
     loss = bound(name, student, teacher)
-    whole(own(loss, student, teacher)).backward()
+    total(terms_of(loss, student, teacher)).backward()
     assert any(x.grad is not None and x.grad.any() for x in parts(student))
     assert all(x.grad is None for x in parts(teacher))
 
@@ -379,7 +381,7 @@ def test_every_loss_moves_the_student_and_not_the_teacher(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_loss_is_zero_where_student_and_teacher_agree(name: str) -> None:
     both = texts(0)
-    for term in own(bound(name, both, both), both, both).values():
+    for term in terms_of(bound(name, both, both), both, both).values():
         assert term.item() == pytest.approx(0, abs=1e-5)
 
 
@@ -401,9 +403,9 @@ def test_every_gradient_survives(name: str, change: Grow) -> None:
     """Rows that are the same, all of them, and a new head that says nothing."""
     student, teacher = changed(texts(0), change), texts(1)
     student.mask = teacher.mask = torch.ones_like(MASK)
-    found = gradients(bound(name, student, teacher), student, teacher)
-    assert found
-    assert all(g.isfinite().all() and g.norm() < BOUND for g in found)
+    result = gradients(bound(name, student, teacher), student, teacher)
+    assert result
+    assert all(g.isfinite().all() and g.norm() < BOUND for g in result)
 
 
 @pytest.mark.parametrize("name", TAUGHT)
@@ -411,18 +413,18 @@ def test_every_gradient_survives(name: str, change: Grow) -> None:
 def test_every_loss_bears_a_teacher_that_says_the_same_of_rows(name: str, change: Grow) -> None:
     student, teacher = texts(0), changed(texts(1), change)
     loss = bound(name, student, teacher)
-    assert all(term.isfinite() for term in own(loss, student, teacher).values())
+    assert all(term.isfinite() for term in terms_of(loss, student, teacher).values())
     assert all(g.isfinite().all() and g.norm() < BOUND for g in gradients(loss, student, teacher))
-    assert all(term.item() == pytest.approx(0, abs=1e-5) for term in own(loss, teacher, teacher).values())
+    assert all(term.item() == pytest.approx(0, abs=1e-5) for term in terms_of(loss, teacher, teacher).values())
 
 
 @pytest.mark.parametrize("classes", [1, 2, 4])
 @pytest.mark.parametrize("loss", [KD(4.0, 0.1, True), DIST(4.0, 1.0, 1.0, 1.0)], ids=["standardised", "dist"])
 def test_what_is_divided_by_a_deviation_survives_one_of_zero(loss: Loss, classes: int) -> None:
-    said = changed(texts(0), lambda x: x[..., :classes])
-    flat = changed(said, torch.zeros_like)
-    for student, teacher in ((flat, said), (said, flat), (flat, flat)):
-        assert all(0 <= term.item() < BOUND for term in own(loss, student, teacher).values())
+    sliced = changed(texts(0), lambda x: x[..., :classes])
+    flat = changed(sliced, torch.zeros_like)
+    for student, teacher in ((flat, sliced), (sliced, flat), (flat, flat)):
+        assert all(0 <= term.item() < BOUND for term in terms_of(loss, student, teacher).values())
         assert all(g.isfinite().all() and g.norm() < BOUND for g in gradients(loss, student, teacher))
 
 
@@ -432,8 +434,8 @@ def test_relation_takes_rows_that_differ_by_rounding_alone_for_the_same() -> Non
     rounded.hidden[-1][1] *= 1 + 1e-6
     loss = Relation(1.0, 1.0, 1.0)
     exact.mask = rounded.mask = torch.ones_like(MASK)
-    for term, value in own(loss, rounded, teacher).items():
-        assert value.item() == pytest.approx(own(loss, exact, teacher)[term].item(), rel=1e-4)
+    for term, value in terms_of(loss, rounded, teacher).items():
+        assert value.item() == pytest.approx(terms_of(loss, exact, teacher)[term].item(), rel=1e-4)
     sizes = [gradients(loss, student, teacher)[0].norm().item() for student in (rounded, exact)]
     assert sizes[0] == pytest.approx(sizes[1], rel=1e-3)
 
@@ -444,7 +446,7 @@ def test_a_mask_of_other_rows_is_refused(name: str) -> None:
     loss = bound(name, student, teacher)
     student.mask = MASK[:1]
     with pytest.raises(ValueError, match="a mask"):
-        own(loss, student, teacher)
+        terms_of(loss, student, teacher)
 
 
 @pytest.mark.parametrize("rows", [1, 2])
@@ -452,7 +454,7 @@ def test_a_mask_of_other_rows_is_refused(name: str) -> None:
 def test_every_loss_bears_a_batch_of_few_rows(name: str, rows: int) -> None:
     student, teacher = texts(0, mask=MASK[:rows]), texts(1, mask=MASK[:rows])
     loss = bound(name, student, teacher)
-    assert all(0 <= term.item() < BOUND for term in own(loss, student, teacher).values())
+    assert all(0 <= term.item() < BOUND for term in terms_of(loss, student, teacher).values())
     assert all(g.isfinite().all() and g.norm() < BOUND for g in gradients(loss, student, teacher))
 
 
@@ -461,15 +463,15 @@ def test_every_loss_leaves_padding_alone(name: str) -> None:
     """Attention is 0 there, and what states say does not count."""
     student, teacher = leaves(texts(0)), texts(1)
     loss = bound(name, student, teacher)
-    before = own(loss, student, teacher)
-    whole(before).backward()
+    before = terms_of(loss, student, teacher)
+    total(before).backward()
     padding = MASK == 0
     for x in student.hidden:
         assert x.grad is None or (x.grad.isfinite().all() and not x.grad[padding].any())
     for x in student.attention:
         assert x.grad is None or (x.grad.isfinite().all() and not x.grad.transpose(1, 2)[padding].any())
     noisy = changed(student, lambda x: torch.where(padding[..., None], 9.0, x) if x.dim() == 3 else x)
-    for term, value in own(loss, noisy, teacher).items():
+    for term, value in terms_of(loss, noisy, teacher).items():
         assert value.item() == pytest.approx(before[term].item(), rel=1e-5)
 
 
@@ -478,13 +480,13 @@ def test_every_loss_works_in_bfloat16(name: str) -> None:
     student, teacher = (changed(texts(s), lambda x: x.bfloat16()) for s in (0, 1))
     loss = bound(name, student, teacher)
     with torch.autocast("cpu", torch.bfloat16):
-        terms = own(loss, student, teacher)
-        found = gradients(loss, student, teacher)
-    wanted = own(loss, changed(student, torch.Tensor.float), changed(teacher, torch.Tensor.float))
+        terms = terms_of(loss, student, teacher)
+        result = gradients(loss, student, teacher)
+    expected = terms_of(loss, changed(student, torch.Tensor.float), changed(teacher, torch.Tensor.float))
     for term, value in terms.items():
         assert value.dtype == torch.float32
-        assert value.item() == pytest.approx(wanted[term].item(), rel=1e-2 if "hint" in term else 1e-5)
-    assert all(g.isfinite().all() for g in found)
+        assert value.item() == pytest.approx(expected[term].item(), rel=1e-2 if "hint" in term else 1e-5)
+    assert all(g.isfinite().all() for g in result)
 
 
 def test_the_gradient_of_kd_does_not_shrink_with_the_temperature() -> None:
@@ -521,9 +523,9 @@ def test_what_is_no_weight_is_refused_by_name(name: str, weight: Any) -> None:
 
 
 def test_all_bad_weights_are_named_at_once() -> None:
-    with pytest.raises(UserError) as found:
+    with pytest.raises(UserError) as result:
         DIST(4.0, -1.0, "much", float("nan"))  # type: ignore[arg-type]
-    assert [p.split(" is ")[0] for p in found.value.problems] == ["beta", "gamma", "hard_weight"]
+    assert [p.split(" is ")[0] for p in result.value.problems] == ["beta", "gamma", "hard_weight"]
 
 
 @pytest.mark.parametrize("weight", [0, 0.0, [0.0, 0.0]])
@@ -552,15 +554,15 @@ def test_a_sum_is_the_weighted_sum_by_hand_and_its_weights_move() -> None:
     student, teacher = texts(0), texts(1)
     first, second = KD(2.0, [0.0, 0.5], False), Relation(2.0, 3.0, 0.5)
     loss = Sum({"kd": first, "relation": second}, {"kd": 2.0, "relation": [1.0, 0.0]})
-    terms = own(loss, student, teacher)
+    terms = terms_of(loss, student, teacher)
     hard = CLASSIFY.loss(student.logits, TARGET).item()
-    soft, others = own(first, student, teacher)["soft"].item(), own(second, student, teacher)
+    soft, others = terms_of(first, student, teacher)["soft"].item(), terms_of(second, student, teacher)
     related = 2.0 * others["distance"].item() + 3.0 * others["angle"].item() + 0.5 * hard
     for progress, own_hard, share in ((0.0, 0.0, 1.0), (0.5, 0.25, 0.5), (1.0, 0.5, 0.0)):
         weights = loss.weights(progress)
-        found = weights["hard"] * hard + sum(weights[k] * v.item() for k, v in terms.items())
+        result = weights["hard"] * hard + sum(weights[k] * v.item() for k, v in terms.items())
         by_hand = 2.0 * ((1 - own_hard) * soft + own_hard * hard) + share * related
-        assert found == pytest.approx(by_hand, rel=1e-6)
+        assert result == pytest.approx(by_hand, rel=1e-6)
 
 
 def test_a_sum_needs_what_its_losses_need() -> None:
@@ -604,10 +606,10 @@ def test_layers_are_spread_evenly(student: int, teacher: int, layers: list[int])
 
 def test_every_layer_has_one_of_the_teacher_and_the_last_has_the_last() -> None:
     for student, teacher in product(range(1, 13), range(1, 13)):
-        found = [t for _, t in uniform_layer_pairs(student, teacher)]
-        assert found == sorted(found)
-        assert found[0] >= 0
-        assert found[-1] == teacher - 1
+        result = [t for _, t in uniform_layer_pairs(student, teacher)]
+        assert result == sorted(result)
+        assert result[0] >= 0
+        assert result[-1] == teacher - 1
 
 
 def test_automatic_layers_take_the_embedding_too_where_states_are_compared() -> None:
@@ -624,7 +626,7 @@ def test_a_student_deeper_than_its_teacher_has_layers_for_all(kind: Any) -> None
     student, teacher = texts(0, layers=5), texts(1, layers=1)
     loss = kind(1.0, 1.0, None)
     loss.bind(student, teacher, aligned=True)
-    assert all(term.isfinite() for term in own(loss, student, teacher).values())
+    assert all(term.isfinite() for term in terms_of(loss, student, teacher).values())
 
 
 @pytest.mark.parametrize("layers", [[[3, 0]], [[0, 5]], [[-1, 0]], [[0, 1], [0, -1]]])

@@ -29,14 +29,14 @@ from decant.training.learner import warmup_decay
 def test_each_row_is_predicted_once_in_its_place() -> None:
     torch.manual_seed(0)
     network = LSTMForSequenceClassification(LSTMConfig(vocab_size=50, num_labels=3))
-    draw = np.random.default_rng(0)
-    rows = [Row(draw.integers(1, 50, n).tolist(), 0) for n in draw.integers(1, 40, 150)]
-    found = directory.predict(network, TokenRows(), rows)
+    generator = np.random.default_rng(0)
+    rows = [Row(generator.integers(1, 50, n).tolist(), 0) for n in generator.integers(1, 40, 150)]
+    result = directory.predict(network, TokenRows(), rows)
     for i in (0, 63, 64, 149):
         ids = torch.tensor([rows[i].input])
         with torch.no_grad():
-            alone = network(ids, torch.ones_like(ids)).logits[0].numpy()
-        assert np.allclose(found[i], alone, atol=1e-5)
+            single = network(ids, torch.ones_like(ids)).logits[0].numpy()
+        assert np.allclose(result[i], single, atol=1e-5)
 
 
 def test_a_module_named_by_a_config_file_is_not_imported_unless_it_is_ours(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_modules_of_our_architectures_are_imported(module: str, tmp_path: Pa
 
 def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    draw = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     shape = ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic", num_labels=3)
     modality = ImageData(20)
     backbone = Image(architecture="resnet", pretrained=False, resolution=32)
@@ -66,7 +66,7 @@ def test_a_server_of_images_sees_what_the_network_learned_from(tmp_path: Path) -
     directory.save(ResNetForImageClassification(shape), encoder.processor, tmp_path)
     files = [io.BytesIO() for _ in range(2)]
     for file, side in zip(files, ((90, 60), (47, 61)), strict=True):
-        PIL.Image.fromarray(draw.integers(0, 256, (*side, 3), dtype=np.uint8)).save(file, "PNG")
+        PIL.Image.fromarray(generator.integers(0, 256, (*side, 3), dtype=np.uint8)).save(file, "PNG")
     content = [file.getvalue() for file in files]
     stored, _ = stored_inputs(pd.DataFrame({"input": content, "row_id": ["a", "b"]}), modality)
     network, encoder = directory.load(tmp_path, modality)
@@ -97,8 +97,8 @@ def test_what_a_stage_writes_can_be_read_by_others(tmp_path: Path, monkeypatch: 
 def test_dropout_is_set_wherever_a_configuration_names_one() -> None:
     config = {"model_type": "x", "dropout": 0.3, "attn_pdrop": 0.1, "token_dropout": True, "classifier_dropout": None,
               "body": {"hidden_dropout_prob": 0.1, "layers": 2}}  # fmt: skip
-    found = dropout.with_dropout(config, 0.0)
-    assert found == config | {"dropout": 0.0, "attn_pdrop": 0.0, "body": {"hidden_dropout_prob": 0.0, "layers": 2}}
+    result = dropout.with_dropout(config, 0.0)
+    assert result == config | {"dropout": 0.0, "attn_pdrop": 0.0, "body": {"hidden_dropout_prob": 0.0, "layers": 2}}
     assert config["dropout"] == 0.3
     with pytest.raises(UserError, match="but a resnet names no dropout; set it to null"):
         dropout.with_dropout({"model_type": "resnet", "classifier_dropout": None}, 0.1)

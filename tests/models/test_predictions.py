@@ -14,7 +14,7 @@ LOGITS = np.random.default_rng(0).normal(0, 4, (50, 20)).astype(np.float32)
 IDS = [str(i) for i in range(50)]
 
 
-def back(folder: Path, storage: Storage, split: str = "train") -> np.ndarray:
+def round_trip(folder: Path, storage: Storage, split: str = "train") -> np.ndarray:
     predictions.write(folder, {"train": (IDS, LOGITS), "test": (IDS, LOGITS)}, DIGESTS, storage)
     return predictions.read(folder, split, IDS, DIGESTS[split])
 
@@ -48,9 +48,9 @@ def test_each_row_has_to_be_there_once(tmp_path: Path, ids: list[str], asked: li
 def test_those_of_another_model_or_preprocessing_are_refused(tmp_path: Path, file: str, what: str) -> None:
     for name in ("model.safetensors", "tokenizer.json"):
         (tmp_path / name).write_text("before")
-    back(tmp_path, Storage())
+    round_trip(tmp_path, Storage())
     (tmp_path / file).write_text("after")
-    with pytest.raises(UserError, match=f"made by another {what} than lies in"):
+    with pytest.raises(UserError, match=f"made by another {what} than .* holds now"):
         predictions.read(tmp_path, "test", IDS, "2")
 
 
@@ -58,7 +58,7 @@ def test_those_of_an_ensemble_are_refused_when_one_member_is_another(tmp_path: P
     for number in (1, 2):
         (tmp_path / f"seed_{number}").mkdir()
         (tmp_path / f"seed_{number}" / "model.safetensors").write_text(str(number))
-    back(tmp_path, Storage())
+    round_trip(tmp_path, Storage())
     (tmp_path / "seed_2" / "model.safetensors").write_text("other")
     with pytest.raises(UserError, match="another model"):
         predictions.read(tmp_path, "test", IDS, "2")
@@ -66,7 +66,7 @@ def test_those_of_an_ensemble_are_refused_when_one_member_is_another(tmp_path: P
 
 def test_without_the_model_beside_them_they_are_read(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("teacher")
-    back(tmp_path, Storage())
+    round_trip(tmp_path, Storage())
     (tmp_path / "model.safetensors").unlink()
     assert np.array_equal(predictions.read(tmp_path, "test", IDS, "2"), LOGITS)
 
@@ -78,22 +78,25 @@ def test_those_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 
 def test_half_precision_halves_the_digits_of_soft_targets_alone(tmp_path: Path) -> None:
-    found = back(tmp_path, Storage(dtype="float16"))
-    assert np.array_equal(found, LOGITS.astype(np.float16).astype(np.float32))
+    result = round_trip(tmp_path, Storage(dtype="float16"))
+    assert np.array_equal(result, LOGITS.astype(np.float16).astype(np.float32))
     assert np.array_equal(predictions.read(tmp_path, "test", IDS, "2"), LOGITS)
 
 
 def test_the_largest_keep_their_probability_and_the_others_share_theirs(tmp_path: Path) -> None:
-    found, wanted = softmax(back(tmp_path, Storage(top_k=3)).astype(float), 1), softmax(LOGITS.astype(float), 1)
+    result, expected = (
+        softmax(round_trip(tmp_path, Storage(top_k=3)).astype(float), 1),
+        softmax(LOGITS.astype(float), 1),
+    )
     top = np.argsort(-LOGITS, axis=1)[:, :3]
-    np.testing.assert_allclose(np.take_along_axis(found, top, 1), np.take_along_axis(wanted, top, 1), rtol=1e-5)
-    rest = np.sort(found, axis=1)[:, :-3]
+    np.testing.assert_allclose(np.take_along_axis(result, top, 1), np.take_along_axis(expected, top, 1), rtol=1e-5)
+    rest = np.sort(result, axis=1)[:, :-3]
     np.testing.assert_allclose(rest, np.repeat(rest[:, :1], 17, axis=1), rtol=1e-5)
     assert np.array_equal(predictions.read(tmp_path, "test", IDS, "2"), LOGITS)
 
 
 def test_as_many_as_there_are_classes_is_all_of_them(tmp_path: Path) -> None:
-    assert np.array_equal(back(tmp_path, Storage(top_k=20)), LOGITS)
+    assert np.array_equal(round_trip(tmp_path, Storage(top_k=20)), LOGITS)
 
 
 def test_less_is_stored(tmp_path: Path) -> None:

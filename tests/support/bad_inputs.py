@@ -136,7 +136,7 @@ DATA = [
     Bad("separated by tabs", HERE, "separated by tabs", ".tsv", {MINE: GOOD.replace(",", "\t")}),
     Bad("latin-1", HERE, "0xe9 near line 2", "iconv", {MINE: table("café,a").encode("latin-1")}),
     Bad("utf-16", HERE, "mine.csv is not UTF-8", "iconv -f UTF-16", {MINE: GOOD.encode("utf-16")}),
-    Bad("nul bytes", HERE, "mine.csv holds a NUL byte near line 5", "save it anew", {MINE: GOOD.replace("message 3", "mess\0age 3")}),
+    Bad("nul bytes", HERE, "mine.csv holds a NUL byte near line 5", "save it again", {MINE: GOOD.replace("message 3", "mess\0age 3")}),
     Bad("a row with too many fields", HERE, "mine.csv does not parse as csv: Error tokenizing data. C error: Expected 2 fields in line 4, saw 3", "correct it", {MINE: GOOD.replace("message 2", "mess,age 2")}),
     Bad("all rows with too many fields", HERE, "mine.csv does not parse as csv: the header has 2 fields", "correct it", {MINE: GOOD.replace("message", "mess,age")}),
     Bad("a row with too few fields", HERE, "train-2", "label", {MINE: GOOD.replace("message 2,", "message 2 ")}),

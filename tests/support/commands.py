@@ -1,4 +1,4 @@
-"""Commands as a user gives them: in this process, in a fork of one that has imported everything, or in a new process."""
+"""Commands as a user gives them: in this process, in a fork of one that has imported everything, or in a new one."""
 
 import contextlib
 import io

@@ -87,8 +87,8 @@ class Origin(Backbone):
         digest = hashing.sha256(file)
         if sha256 is None and self.hub:
             raise UserError(
-                f"{file.name} of {self.origin()} is a download without a digest; what came has sha256 {digest}: if the "
-                f"hub's page of the file says so too, put sha256: {digest} into its yaml in conf/backbone/"
+                f"{file.name} of {self.origin()} is a download without a digest; the file has sha256 {digest}: if the "
+                f"hub's page of the file shows the same, put sha256: {digest} into its yaml in conf/backbone/"
             )
         if sha256 not in (None, digest):
             raise UserError(

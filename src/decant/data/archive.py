@@ -31,7 +31,7 @@ def read_archive(path: str, content: bytes) -> dict[str, bytes]:
         files = read_zip(path, content, limit) if content.startswith(b"PK") else read_tar(path, content, limit)
     except TooLarge as error:
         raise UserError(
-            f"{path} holds more than {limit >> 20:,} MiB in {len(content) >> 10:,} KiB, as archives do that are made "
+            f"{path} unpacks to more than {limit >> 20:,} MiB from {len(content) >> 10:,} KiB, as archives do that are made "
             "to fill a machine; if you trust it, unpack it and give the folder"
         ) from error
     except DAMAGED as error:

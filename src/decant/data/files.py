@@ -48,12 +48,12 @@ def verify(path: str, content: bytes, sha256: str | None, key: str = "sha256: %s
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is None and is_remote(path):
         raise UserError(
-            f"{path} is a download without a digest, so nobody would notice another file; if what is there now is what "
-            f"you mean, put this into the yaml: {key % digest}"
+            f"{path} is a download without a digest, so a changed file would go unnoticed; if the present one is right, "
+            f"put this into the yaml: {key % digest}"
         )
     if sha256 not in (None, digest):
         raise UserError(
-            f"{path}: sha256 is {digest}, expected {sha256}; it is another file than the yaml "
+            f"{path}: sha256 is {digest}, expected {sha256}; it is another file than the one the yaml "
             "was written for: get the right one, or put the new digest into the yaml"
         )
 

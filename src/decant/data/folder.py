@@ -67,8 +67,8 @@ class Folder(Source):
         suffixes = " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
         misplaced = {
             "with names that are not UTF-8; rename them": files[~files["row_id"].map(_is_utf8).astype(bool)],
-            f"not images by their ending ({suffixes}); remove them": files[~is_image],
-            "beside the folders of splits; move them into one of these": labelled[no_split],
+            f"without the ending of an image ({suffixes}); remove them": files[~is_image],
+            "outside the folders of the splits; move them into one of these": labelled[no_split],
             "in no class folder; move each into a folder with the name of its class": labelled[no_class],
         }
         problems = [f"{self.path}: {count_files(list(f['row_id']))} {what}" for what, f in misplaced.items() if len(f)]

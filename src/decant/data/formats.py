@@ -96,7 +96,7 @@ def _require_text(path: str, content: bytes) -> None:
         ) from error
     if "\0" in text:  # pandas would give a position within a chunk of the file
         line = text[: text.index("\0")].count("\n") + 1
-        raise UserError(f"{path} holds a NUL byte near line {line}, expected text; save it anew, in UTF-8")
+        raise UserError(f"{path} holds a NUL byte near line {line}, expected text; save it again, in UTF-8")
 
 
 def separator_advice(frame: pd.DataFrame) -> str:

@@ -55,12 +55,12 @@ class Hub(Source):
             raise UserError(
                 f"{self.id}@{self.revision[:8]}: the rows of {', '.join(wrong)} have another sha256 than expected; "
                 "they are not those the yaml was written for, or its input:, target: or row_id: changed; delete "
-                f"{config.HF_DATASETS_CACHE} to get them again, or, if they are what you mean, {advice}"
+                f"{config.HF_DATASETS_CACHE} to get them again, or, if they are right, {advice}"
             )
         if digests.keys() - self.sha256.keys():
             raise UserError(
-                f"{self.id}@{self.revision[:8]} is a download without a digest, so nobody would notice other rows; if "
-                f"what is there now is what you mean, {advice}"
+                f"{self.id}@{self.revision[:8]} is a download without a digest, so changed rows would go unnoticed; if "
+                f"the present ones are right, {advice}"
             )
 
     def _read(self, split: str, name: str) -> pd.DataFrame:

@@ -54,7 +54,7 @@ def _require_images(cells: list[Any], where: str, paths_allowed: bool) -> None:
     if not paths_allowed and (paths := [cell for cell in cells if isinstance(cell, str)]):
         raise UserError(
             f"{where} is on another machine and names {count_files(paths)}, which no digest would check; expected "
-            "encoded bytes in the table: download all, and give it by its path"
+            "encoded bytes in the table: download everything, and give the table by its path"
         )
 
 

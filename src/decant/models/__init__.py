@@ -1,1 +1,1 @@
-"""Model directories and predictions, what stages hand each other; operations on networks."""
+"""Model directories and predictions, which stages pass to each other; operations on networks."""

@@ -25,7 +25,7 @@ MODEL_FILES = ("model.safetensors", "model.onnx", "config.json")
 PREPROCESSING_FILES = ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json")
 FOLDS_FILE = "folds.parquet"
 """Columns row_id and fold: the fold of train that a row is in; the model of that fold was not trained on it."""
-REMEDY = "run: dvc repro, or by hand the stages from there on; or make those of another experiment again"
+REMEDY = "run: dvc repro, or by hand this stage and the later ones; for another experiment, make them there again"
 
 
 def write(
@@ -93,7 +93,7 @@ def verify(folder: Path, split: str, digest: str) -> int:
         raise UserError(f"{file} was made from other {split} data than data/prepare holds now; {REMEDY}")
     for kind, current in model_digests(folder).items():
         if current and metadata[kind] and metadata[kind] != current:
-            raise UserError(f"{file} was made by another {kind} than lies in {folder} now; {REMEDY}")
+            raise UserError(f"{file} was made by another {kind} than {folder} holds now; {REMEDY}")
     return int(metadata["classes"])
 
 
