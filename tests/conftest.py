@@ -8,6 +8,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["GOMP_SPINCOUNT"] = "1000"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import mlflow
@@ -17,6 +20,8 @@ import torch
 from support.model_directories import EXAMPLES, image_model, text_model
 from support.paths import ROOT
 from support.stores import copy_store, empty_store
+from support.tiny_project import BACKBONES, write_prepared, write_teacher
+from support.watched_training import WatchedTraining
 
 from decant.tracking.runs import Run
 
@@ -74,6 +79,40 @@ def rows() -> pd.DataFrame:
 def one_thread() -> None:
     """One thread per test process: networks as small as those of the tests lose by more, and so do busy neighbours."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
+    """What `prepare` and `pretrain_load` write for a training of seconds, by kind of rows and number of classes."""
+
+    @cache
+    def written(kind: str, classes: int) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        (folder / "data").mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            write_prepared(kind, classes)
+            write_teacher(BACKBONES[kind])
+        (folder / "data/pretrain_load/student").symlink_to("teacher")
+        return folder / "data"
+
+    return written
+
+
+@pytest.fixture
+def watched_training(
+    tiny_inputs: Callable[[str, int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., WatchedTraining]:
+    """Starts a training in a folder of its own, with a teacher that is `pretrained` or not."""
+
+    def start(kind: str, classes: int = 3, pretrained: bool = True) -> WatchedTraining:
+        monkeypatch.chdir(tmp_path)
+        shutil.copytree(tiny_inputs(kind, classes), "data", symlinks=True)
+        if not pretrained:
+            Path("data/pretrain_load/teacher/model.safetensors").unlink()
+        return WatchedTraining()
+
+    return start
 
 
 @pytest.fixture(scope="session")

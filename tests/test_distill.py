@@ -30,8 +30,6 @@ from decant.tracking.runs import Run
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.usefixtures("one_thread"),
-    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
-    pytest.mark.filterwarnings("ignore:.*number of training batches.*"),
 ]
 LOSSES = sorted(f.stem for f in (ROOT / "conf/loss").glob("*.yaml"))
 SMALL = [

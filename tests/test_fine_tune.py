@@ -27,10 +27,6 @@ from decant.models.predictions import ensemble_members, read_split
 from decant.tracking.runs import Run
 from decant.training.train import train
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
-    pytest.mark.filterwarnings("ignore:.*number of training batches.*"),
-]
 FOLDS = 3
 SMALL = [
     *("use.data=toy", "use.teacher=tiny", "use.student=tiny", "use.scratch=tiny", "trainer=cpu", "trainer.threads=1"),

@@ -2,6 +2,8 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from decant.core.errors import UserError
 from decant.core.files import check_writable, read_json, replacing, write_json
@@ -49,16 +51,16 @@ def test_a_failure_leaves_the_old_folder_as_it_was(folder: Path) -> None:
     assert [f.name for f in folder.parent.iterdir()] == ["out"]
 
 
-def test_a_folder_and_its_files_have_the_modes_of_new_ones(tmp_path: Path) -> None:
+def test_the_output_of_a_stage_is_readable_by_every_user(tmp_path: Path) -> None:
     mask = os.umask(0o022)
     try:
         with replacing(tmp_path / "a/out") as new:
-            (new / "private").touch(0o600)
-            (new / "sub").mkdir(0o700)
+            (new / "inner").mkdir(0o700)
+            save_file({"weight": torch.zeros(2)}, new / "inner/model.safetensors")  # for its owner alone
     finally:
         os.umask(mask)
     modes = {str(f.relative_to(tmp_path)): f.stat().st_mode & 0o777 for f in (tmp_path / "a/out").rglob("*")}
-    assert modes == {"a/out/private": 0o644, "a/out/sub": 0o755}
+    assert modes == {"a/out/inner": 0o755, "a/out/inner/model.safetensors": 0o644}
     assert (tmp_path / "a/out").stat().st_mode & 0o777 == 0o755
 
 

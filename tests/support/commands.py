@@ -60,7 +60,7 @@ def run_here(arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None 
     """
     module, *words = arguments
     with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(io.TextIOWrapper(tempfile.TemporaryFile(), "utf-8")) for _ in range(3)]
+        streams = [stack.enter_context(io.TextIOWrapper(tempfile.TemporaryFile(), "utf-8")) for _ in range(3)]  # noqa: SIM115
         streams[0].buffer.write(stdin)
         streams[0].buffer.seek(0)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -118,7 +118,9 @@ def start_fork(
 ) -> BaseProcess:
     """Start `python -m decant.<arguments>` in `cwd`, as a fork of a process that has imported all modules.
 
-    `-c <script> ...` runs a script. It is a process of its own, in its own process group: signals, threads, MLflow's store and all else that a stage
+    `-c <script> ...` runs a script.
+
+    It is a process of its own, in its own process group: signals, threads, MLflow's store and all else that a stage
     sets end with it. Its output goes to the files `out` and `err` in `logs` (default: `cwd`).
     """
     context = multiprocessing.get_context("forkserver")

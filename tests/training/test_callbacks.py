@@ -1,11 +1,18 @@
+"""Means of the training terms, also across a resume; averaged weights."""
+
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.watched_training import WatchedTraining, equal
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
-from decant.training.callbacks import TrainMetrics
+from decant.training.adaptation import Adapt
+from decant.training.callbacks import EMAWeightAveraging, TrainMetrics
 
 VALUES = np.random.default_rng(0).uniform(0, 1000, 40).astype(np.float32)
 ROWS = np.random.default_rng(1).integers(1, 64, 40)
@@ -66,3 +73,40 @@ def test_the_next_epoch_starts_from_nothing() -> None:
     epoch_end(metrics)
     metrics.add({"hard": torch.tensor(2.0)}, 8)
     assert epoch_end(metrics) == {"train/hard": 2.0}
+
+
+# --- averaged weights
+
+
+def test_the_average_of_the_weights_is_the_one_by_hand(watched_training: Callable[..., WatchedTraining]) -> None:
+    training = watched_training("image")
+    network = training.train(Adapt(), "fine_tune.ema=0.2", "fine_tune.epochs=1")
+    average = {k: v.double() for k, v in training.states[0].items()}
+    decays = (2 / 11, 0.2)  # (1 + n) / (10 + n), as long as it is lower
+    for state, decay in zip(training.states[1:], decays, strict=True):
+        average = {k: decay * v + (1 - decay) * state[k].double() for k, v in average.items()}
+    assert len(training.states) == 3
+    for key, value in network.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value.double(), average[key], atol=1e-6, rtol=1e-5)
+    assert not torch.equal(network.state_dict()["classifier.1.weight"], training.states[-1]["classifier.1.weight"])
+
+
+def test_counts_are_not_averaged() -> None:
+    network = nn.BatchNorm1d(1)
+    average = AveragedModel(network, multi_avg_fn=EMAWeightAveraging(network, 0.9).blend, use_buffers=True)
+    for count in (1, 5, 6):
+        network.num_batches_tracked.fill_(count)
+        network.weight.data.fill_(count)
+        average.update_parameters(network)
+        assert average.module.num_batches_tracked == count
+    assert 1 < average.module.weight < 6
+
+
+def test_training_continues_from_the_weights_not_from_their_average(
+    watched_training: Callable[..., WatchedTraining],
+) -> None:
+    training = watched_training("image")
+    training.train(Adapt())
+    training.train(Adapt(), "fine_tune.ema=0.9")
+    assert equal(training.states[5], training.states[11])

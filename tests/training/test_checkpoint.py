@@ -18,12 +18,6 @@ from decant.training.checkpoint import ResumeCheckpoint
 from decant.training.learner import Learner
 from decant.training.train import train
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:The number of training batches"),
-    pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable"),
-]
-
 
 class Killed(BaseException):
     """As SIGKILL: nothing below may catch it."""

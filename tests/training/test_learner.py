@@ -1,5 +1,6 @@
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from support.tiny_networks import TensorBatches, random_inputs, tiny_network
@@ -14,7 +15,7 @@ from decant.augment.none import NoAugmentation
 from decant.fine_tune import smoothing_warning
 from decant.task.classify import Classify
 from decant.training.adaptation import Adapt
-from decant.training.learner import SupervisedLearner
+from decant.training.learner import SupervisedLearner, warmup_decay
 
 
 def learner_of(network: PreTrainedModel, adapt: Adapt, *overrides: str) -> SupervisedLearner:
@@ -72,3 +73,11 @@ def test_a_smoothed_teacher_is_warned_of_if_a_student_learns_from_it() -> None:
     assert "fine_tune.label_smoothing is 0.1: a teacher so trained distils worse" in smoothing_warning(0.1, ("logits",))
     assert not smoothing_warning(0.0, ("logits",))
     assert not smoothing_warning(0.1, ())
+
+
+def test_the_learning_rate_rises_and_falls_to_zero() -> None:
+    lrs = [warmup_decay(step, 100, 0.1) for step in range(101)]
+    assert lrs[0] == pytest.approx(0.1)
+    assert max(lrs) == lrs[9] == pytest.approx(1.0)
+    assert lrs[55] == pytest.approx(0.5)
+    assert lrs[100] == 0.0
