@@ -9,7 +9,7 @@ os.environ["GOMP_SPINCOUNT"] = "1000"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -19,11 +19,34 @@ import pytest
 import torch
 from support.model_directories import EXAMPLES, image_model, text_model
 from support.paths import ROOT
-from support.stores import empty_store
+from support.stores import copy_store, empty_store
 from support.tiny_project import BACKBONES, write_prepared, write_teacher
 from support.watched_training import WatchedTraining
 
 from decant.tracking.runs import Run
+
+SHARED = ("clone", "model_folders")
+"""Fixtures that take long to make: all tests that use one run on one worker, whatever their file."""
+FIRST = ("clone", "forks", "what_re_runs")
+"""The groups that take longest, to be started first, so that the workers end at about the same time."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` the tests of a file share a worker, and so its fixtures, unless another group is theirs."""
+    groups = {item: group_of(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: FIRST.index(groups[item]) if groups[item] in FIRST else len(FIRST))
+
+
+def group_of(item: pytest.Item) -> str:
+    """The group of a test: that of its mark, of a shared fixture, or of its file."""
+    mark = item.get_closest_marker("xdist_group")
+    if mark:
+        return str(mark.args[0])
+    shared = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
+    return shared[0] if shared else str(item.path)
 
 
 @pytest.fixture
@@ -92,56 +115,54 @@ def watched_training(
     return start
 
 
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished model of texts, in fp32 and in 8 bits."""
-    return text_model(tmp_path_factory.mktemp("texts"), int8=True)
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished model that gives pairs of texts a number."""
-    return text_model(tmp_path_factory.mktemp("pairs"), pairs=True, num_labels=1, problem_type="regression")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished model of images."""
-    return image_model(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model directory for each kind of input, with predictions and a control as `distill` leaves them."""
-    made = {
-        "texts": text_model(tmp_path_factory.mktemp("texts"), int8=True),
-        "pairs": text_model(
-            tmp_path_factory.mktemp("pairs"), pairs=True, id2label={0: "score"}, problem_type="regression"
-        ),
-        "images": image_model(tmp_path_factory.mktemp("images")),
-    }
-    for folder in made.values():
+    folders = {name: tmp_path_factory.mktemp(name) for name in EXAMPLES}
+    text_model(folders["texts"], int8=True)
+    text_model(folders["pairs"], pairs=True, id2label={0: "score"}, problem_type="regression")
+    image_model(folders["images"])
+    for folder in folders.values():
         (folder / "predictions.parquet").write_bytes(b"rows")
         (folder / "control").mkdir()
         (folder / "control/model.safetensors").write_bytes(b"weights")
-    return made
+    return folders
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def texts(model_folders: dict[str, Path]) -> Path:
+    """A finished model of texts, in fp32 and in 8 bits."""
+    return model_folders["texts"]
+
+
+@pytest.fixture(scope="session")
+def pairs(model_folders: dict[str, Path]) -> Path:
+    """A finished model that gives pairs of texts a number."""
+    return model_folders["pairs"]
+
+
+@pytest.fixture(scope="session")
+def images(model_folders: dict[str, Path]) -> Path:
+    """A finished model of images."""
+    return model_folders["images"]
+
+
+@pytest.fixture(scope="session")
 def logged_models(
-    model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Path]]:
+    model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path
+) -> dict[str, Path]:
     """Each of them as MLflow stores it."""
-    place = tmp_path_factory.mktemp("store")
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(f"sqlite:///{place}/mlflow.db")
-    mlflow.set_experiment(experiment_id=mlflow.create_experiment("serve", artifact_location=str(place / "artifacts")))
-    made = {}
-    for name, folder in model_folders.items():
-        with mlflow.start_run() as run:
-            Run(run.info.run_id).log_model("student", folder, EXAMPLES[name])
-            (place / name).mkdir()
-            found = mlflow.artifacts.download_artifacts(f"runs:/{run.info.run_id}/student", dst_path=str(place / name))
-            made[name] = Path(found)
-    yield made
-    mlflow.set_tracking_uri(before)
+    folder = tmp_path_factory.mktemp("logged")
+    uri = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(copy_store(empty_mlflow_store, folder))
+    experiment = mlflow.create_experiment("serve", artifact_location=str(folder / "artifacts"))
+    mlflow.set_experiment(experiment_id=experiment)  # where models are searched
+    models = {}
+    for name, model in model_folders.items():
+        run_id = mlflow.MlflowClient().create_run(experiment).info.run_id
+        Run(run_id).log_model("student", model, EXAMPLES[name])
+        (folder / name).mkdir()
+        address = f"runs:/{run_id}/student"
+        models[name] = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(folder / name)))
+    mlflow.set_tracking_uri(uri)
+    return models

@@ -1,11 +1,43 @@
 import hashlib
 from pathlib import Path
 
-from decant.core.hashing import digest
+from decant.core import hashing
+from decant.core.hashing import code_digest, digest, sha256
 
 
-def test_a_digest_is_of_names_and_content(tmp_path: Path) -> None:
-    (tmp_path / "b/c").mkdir(parents=True)
-    (tmp_path / "b/c/file").write_bytes(b"x")
-    wanted = hashlib.sha256(b"c/file\0" + hashlib.sha256(b"x").digest()).hexdigest()
-    assert digest(tmp_path / "b") == wanted
+def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_digest_is_of_names_and_contents_in_the_order_of_names(tmp_path: Path) -> None:
+    (tmp_path / "folder/c").mkdir(parents=True)
+    (tmp_path / "folder/c/file").write_bytes(b"x")
+    (tmp_path / "folder/b").write_bytes(b"y")
+    (tmp_path / "folder/empty").mkdir()
+    content = b"b\0" + hashlib.sha256(b"y").digest() + b"c/file\0" + hashlib.sha256(b"x").digest()
+    assert digest(tmp_path / "folder") == hashlib.sha256(content).hexdigest()
+
+
+def test_the_digest_of_a_single_file_does_not_depend_on_its_name(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(b"x")
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    assert digest(tmp_path / "a") == hashlib.sha256(b".\0" + hashlib.sha256(b"x").digest()).hexdigest()
+
+
+def test_a_moved_or_changed_file_changes_the_digest(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    digests = set()
+    for name, content in (("a", b"x"), ("a", b"y"), ("b", b"y")):
+        for file in (tmp_path / "folder").iterdir():
+            file.unlink()
+        (tmp_path / "folder" / name).write_bytes(content)
+        digests.add(digest(tmp_path / "folder"))
+    assert len(digests) == 3
+
+
+def test_the_digest_of_code_is_the_md5_of_its_file() -> None:
+    content = Path(hashing.__file__).read_bytes()
+    assert code_digest(hashing) == hashlib.md5(content).hexdigest()
+    assert code_digest(Path) != code_digest(hashing)

@@ -10,16 +10,21 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
+import mlflow
 import pandas as pd
 import pytest
+import uvicorn
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
 from support.model_directories import EXAMPLES, LABELS
 
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
@@ -30,7 +35,7 @@ from decant.serving.predictor import OnnxPredictor
 from decant.serving.pyfunc import ServedModel
 
 
-def serving(folder: Path) -> ServedModel:
+def load_server(folder: Path) -> ServedModel:
     server = ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
     return server
@@ -40,38 +45,40 @@ def serving(folder: Path) -> ServedModel:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_pytorch_answers_as_onnx_runtime_does(name: str, model_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_predictions_of_pytorch_are_those_of_onnx_runtime(
+    name: str, model_folders: dict[str, Path], tmp_path: Path
+) -> None:
     for file in model_folders[name].glob("*.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     given = EXAMPLES[name]
     wanted = OnnxPredictor(model_folders[name], "onnx").records(OnnxPredictor(model_folders[name], "onnx")(given))
-    found = serving(tmp_path).predict(None, given).to_dict("records")
+    found = load_server(tmp_path).predict(None, given).to_dict("records")
     assert len(found) == len(given)
     for row, answer in zip(found, wanted, strict=True):
         assert row.get("label") == answer.get("label")
         assert row["score"] == pytest.approx(answer["score"], abs=1e-4)
 
 
-def test_pytorch_loads_a_network_of_ours(tmp_path: Path, model_folders: dict[str, Path]) -> None:
+def test_pytorch_loads_a_network_that_decant_defines(tmp_path: Path, model_folders: dict[str, Path]) -> None:
     config = LSTMConfig(vocab_size=30522, embedding_size=8, hidden_size=8, id2label=dict(enumerate(LABELS)))
     directory.save(LSTMForSequenceClassification(config), Text().encoder(model_folders["texts"]).processor, tmp_path)
-    assert set(serving(tmp_path).predict(None, EXAMPLES["texts"])["label"]) <= set(LABELS)
+    assert set(load_server(tmp_path).predict(None, EXAMPLES["texts"])["label"]) <= set(LABELS)
 
 
-def test_a_table_of_texts_is_answered_row_by_row(model_folders: dict[str, Path]) -> None:
-    server = serving(model_folders["texts"])
+def test_a_table_of_texts_is_predicted_row_by_row(model_folders: dict[str, Path]) -> None:
+    server = load_server(model_folders["texts"])
     assert server.predict(None, pd.DataFrame({"message": ["a", "b"]})).equals(server.predict(None, ["a", "b"]))
 
 
-def test_a_table_of_pairs_is_answered_row_by_row(model_folders: dict[str, Path]) -> None:
-    server = serving(model_folders["pairs"])
+def test_a_table_of_pairs_is_predicted_row_by_row(model_folders: dict[str, Path]) -> None:
+    server = load_server(model_folders["pairs"])
     assert server.predict(None, pd.DataFrame(EXAMPLES["pairs"])).equals(server.predict(None, EXAMPLES["pairs"]))
 
 
-def test_bad_inputs_and_parameters_are_the_sender_s(model_folders: dict[str, Path]) -> None:
+def test_bad_inputs_and_parameters_have_the_status_of_a_bad_request(model_folders: dict[str, Path]) -> None:
     for given, params in (([None], {}), (["a"], {"top_k": -1})):
         with pytest.raises(MlflowException) as caught:
-            serving(model_folders["texts"]).predict(None, given, params)
+            load_server(model_folders["texts"]).predict(None, given, params)
         assert caught.value.get_http_status_code() == 400
 
 
@@ -98,7 +105,7 @@ def test_a_logged_model_holds_what_serving_needs_and_no_training_code(
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_logged_model_answers_without_pytorch_and_without_this_checkout(
+def test_a_logged_model_predicts_without_pytorch_and_without_this_checkout(
     name: str, logged_models: dict[str, Path], model_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     script = (
@@ -128,41 +135,65 @@ def test_a_logged_model_answers_without_pytorch_and_without_this_checkout(
 
 
 def elsewhere() -> dict[str, str]:
-    """The environment without this checkout and without the store of a test before."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW") and k != "PYTHONPATH"}
-    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    """The environment without this checkout and without the store of another test."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW") and k != "PYTHONPATH"}
+    return {**clean, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """`mlflow models serve` on a free port of the loopback; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["mlflow", "models", "serve", "-m", str(folder), "--env-manager", "local", "--host", "127.0.0.1"]
+def served_by_mlflow(folder: Path) -> Iterator[str]:
+    """`mlflow models serve`; its address."""
+    port = free_port()
+    command = ["mlflow", "models", "serve", "-m", str(folder), "--env-manager", "local", "--host", "127.0.0.1"]
     with (folder.parent / "server.log").open("w") as log:
         process = subprocess.Popen(
-            [*words, "--port", str(port)],
+            [*command, "--port", str(port)],
             env=elsewhere(), cwd=folder.parent, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
-        wait(f"http://127.0.0.1:{port}/ping", process)
+        wait_for(port, lambda: process.poll() is None)
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
         os.killpg(process.pid, signal.SIGTERM)  # mlflow starts uvicorn in a shell
         process.wait(30)
 
 
-def wait(address: str, process: subprocess.Popen) -> None:
-    """Until the server answers."""
-    for _ in range(600):
-        assert process.poll() is None, "the server ended"
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], str]]:
+    """Starts MLflow's server for a logged model in a thread of this process, and returns its address."""
+    monkeypatch.setenv("__MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # MLflow sets it for good
+    with ExitStack() as stack:
+
+        def start(folder: Path) -> str:
+            model, port = mlflow.pyfunc.load_model(str(folder)), free_port()
+            app = scoring_server.init(model)
+            server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="off"))
+            thread = Thread(target=server.run)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(setattr, server, "should_exit", True)
+            wait_for(port, thread.is_alive)
+            return f"http://127.0.0.1:{port}/invocations"
+
+        yield start
+
+
+def wait_for(port: int, is_alive: Callable[[], bool]) -> None:
+    """Wait until the server answers."""
+    for _ in range(1200):
+        assert is_alive(), "the server ended"
         try:
-            urllib.request.urlopen(address, timeout=10).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=10).close()
             return
         except OSError:
             time.sleep(0.1)
-    pytest.fail("no answer in a minute")
+    pytest.fail("no answer in two minutes")
 
 
 def post(address: str, body: Any) -> tuple[int, Any]:
@@ -177,7 +208,38 @@ def post(address: str, body: Any) -> tuple[int, Any]:
             return error.code, json.load(error)["message"]
 
 
-BAD: list[tuple[Any, str]] = [
+def check_answers(address: str, inputs: Any, expected: list[dict[str, Any]], **params: Any) -> None:
+    """The server answers with the records of the model itself."""
+    status, records = post(address, {"inputs": inputs, **({"params": params} if params else {})})
+    assert status == 200, records
+    assert [r.get("label") for r in records] == [r.get("label") for r in expected]
+    assert [r["score"] for r in records] == pytest.approx([r["score"] for r in expected], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_mlflow_serves_texts(logged_models: dict[str, Path], model_folders: dict[str, Path]) -> None:
+    local = OnnxPredictor(model_folders["texts"])
+    with served_by_mlflow(logged_models["texts"]) as address:
+        for texts in (["a"], ["a", "where is my parcel", ""]):
+            check_answers(address, texts, local.records(local(texts)))
+        status, message = post(address, {"inputs": [1]})
+        assert (status, "inputs[0] is 1 (int), expected a text" in message) == (400, True)
+        calls = [[f"{n} parcels"] * (n % 3 + 1) for n in range(40)]
+        expected = [local.records(local(call)) for call in calls]
+        with ThreadPoolExecutor(8) as pool:  # requests at the same time do not mix
+            list(pool.map(partial(check_answers, address), calls, expected))
+
+
+def test_a_request_may_ask_for_probabilities(logged_models: dict[str, Path], serve: Callable[[Path], str]) -> None:
+    address = serve(logged_models["texts"])
+    _, records = post(address, {"inputs": ["a"], "params": {"top_k": 2}})
+    probabilities = list(records[0]["probabilities"].values())
+    assert len(probabilities) == 2
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert post(address, {"inputs": ["a"], "params": {"top_k": None}})[0] == 200
+
+
+BAD_REQUESTS: list[tuple[Any, str]] = [
     (b"{nope", "valid JSON"),
     (b"[1]", "must be a JSON dictionary"),
     ({"texts": ["a"]}, "exactly one of the input fields"),
@@ -192,65 +254,37 @@ BAD: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.slow
-def test_texts_by_rest(logged_models: dict[str, Path], model_folders: dict[str, Path]) -> None:
-    local = OnnxPredictor(model_folders["texts"])
-    with server(logged_models["texts"]) as address:
-        for texts in (["a"], ["a", "where is my parcel", ""]):
-            status, found = post(address, {"inputs": texts})
-            assert status == 200
-            wanted = local.records(local(texts))
-            assert [r["label"] for r in found] == [r["label"] for r in wanted]
-            assert [r["score"] for r in found] == pytest.approx([r["score"] for r in wanted], abs=1e-5)
-        status, found = post(address, {"inputs": ["a"], "params": {"top_k": 2}})
-        assert list(found[0]["probabilities"].values()) == sorted(found[0]["probabilities"].values(), reverse=True)
-        assert len(found[0]["probabilities"]) == 2
-        assert post(address, {"inputs": ["a"], "params": {"top_k": None}})[0] == 200
-        for body, message in BAD:
-            status, found = post(address, body)
-            assert 400 <= status < 500, body
-            assert message in found, body
-        concurrent(address, local)
+def test_bad_requests_are_the_fault_of_the_sender(logged_models: dict[str, Path], serve: Callable[[Path], str]) -> None:
+    address = serve(logged_models["texts"])
+    for body, message in BAD_REQUESTS:
+        status, found = post(address, body)
+        assert 400 <= status < 500, body
+        assert message in found, body
 
 
-def concurrent(address: str, local: OnnxPredictor) -> None:
-    """Requests at the same time do not mix."""
-    calls = [[f"{n} parcels"] * (n % 3 + 1) for n in range(40)]
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda call: post(address, {"inputs": call}), calls))
-    for call, (status, found) in zip(calls, answers, strict=True):
-        assert status == 200
-        wanted = local.records(local(call))
-        assert [r["score"] for r in found] == pytest.approx([r["score"] for r in wanted], abs=1e-5)
+def test_pairs_by_rest(
+    logged_models: dict[str, Path], model_folders: dict[str, Path], serve: Callable[[Path], str]
+) -> None:
+    local, address = OnnxPredictor(model_folders["pairs"]), serve(logged_models["pairs"])
+    check_answers(address, EXAMPLES["pairs"], local.records(local(EXAMPLES["pairs"])))
+    for body, message in (
+        ({"inputs": [{"text": "a"}]}, "text_pair"),
+        ({"inputs": [{"text": 1, "text_pair": "b"}]}, "expected a pair of texts"),
+        ({"inputs": ["a"]}, "text_pair"),
+        ({"inputs": EXAMPLES["pairs"], "params": {"top_k": 2}}, "a number has no classes"),
+    ):
+        status, found = post(address, body)
+        assert 400 <= status < 500, body
+        assert message in found, body
 
 
-@pytest.mark.slow
-def test_pairs_by_rest(logged_models: dict[str, Path], model_folders: dict[str, Path]) -> None:
-    wanted = OnnxPredictor(model_folders["pairs"])(EXAMPLES["pairs"])[:, 0].tolist()
-    with server(logged_models["pairs"]) as address:
-        status, found = post(address, {"inputs": EXAMPLES["pairs"]})
-        assert status == 200
-        assert [r["score"] for r in found] == pytest.approx(wanted, abs=1e-5)
-        for body, message in (
-            ({"inputs": [{"text": "a"}]}, "text_pair"),
-            ({"inputs": [{"text": 1, "text_pair": "b"}]}, "expected a pair of texts"),
-            ({"inputs": ["a"]}, "text_pair"),
-            ({"inputs": EXAMPLES["pairs"], "params": {"top_k": 2}}, "a number has no classes"),
-        ):
-            status, found = post(address, body)
-            assert 400 <= status < 500, body
-            assert message in found, body
-
-
-@pytest.mark.slow
-def test_images_by_rest(logged_models: dict[str, Path], model_folders: dict[str, Path]) -> None:
-    local = OnnxPredictor(model_folders["images"])
-    with server(logged_models["images"]) as address:
-        status, found = post(address, {"inputs": [base64.b64encode(i).decode() for i in EXAMPLES["images"]]})
-        assert status == 200
-        wanted = local.records(local(EXAMPLES["images"]))
-        assert [r["score"] for r in found] == pytest.approx([r["score"] for r in wanted], abs=1e-5)
-        for given in ("no base64!", "aGVsbG8=", 7):
-            status, found = post(address, {"inputs": [given]})
-            assert 400 <= status < 500
-            assert "inputs[0] is" in found
+def test_images_by_rest(
+    logged_models: dict[str, Path], model_folders: dict[str, Path], serve: Callable[[Path], str]
+) -> None:
+    local, address = OnnxPredictor(model_folders["images"]), serve(logged_models["images"])
+    coded = [base64.b64encode(content).decode() for content in EXAMPLES["images"]]
+    check_answers(address, coded, local.records(local(EXAMPLES["images"])))
+    for given in ("no base64!", "aGVsbG8=", 7):
+        status, message = post(address, {"inputs": [given]})
+        assert 400 <= status < 500
+        assert "inputs[0] is" in message

@@ -60,7 +60,7 @@ def run_here(arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None 
     """
     module, *words = arguments
     with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(io.TextIOWrapper(tempfile.TemporaryFile(), "utf-8")) for _ in range(3)]
+        streams = [stack.enter_context(io.TextIOWrapper(tempfile.TemporaryFile(), "utf-8")) for _ in range(3)]  # noqa: SIM115
         streams[0].buffer.write(stdin)
         streams[0].buffer.seek(0)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -72,7 +72,7 @@ def run_here(arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None 
             patch.setattr(sys, name, stream)
         for name, value in (env or {}).items():
             patch.setenv(name, value)
-        _keep_process_settings(patch)
+        keep_process_settings(patch)
         code = _exit_code(module)
         return Done(code, *map(_content, streams[1:]))
 
@@ -84,13 +84,14 @@ def _content(stream: TextIO) -> str:
     return stream.buffer.read().decode("utf-8", "replace")
 
 
-def _keep_process_settings(patch: pytest.MonkeyPatch) -> None:
+def keep_process_settings(patch: pytest.MonkeyPatch) -> None:
     """Undo, or leave out, what a command sets for the rest of its process."""
     from decant.tracking.runs import Run
 
     patch.setattr(sys, "excepthook", sys.excepthook)
     patch.setattr("signal.signal", lambda *_: signal.SIG_DFL)
-    patch.setattr("gc.freeze", lambda: None)
+    for name in ("freeze", "set_threshold"):
+        patch.setattr(f"gc.{name}", lambda *_: None)
     patch.setattr("decant.core.stage.is_orphaned", lambda: False)  # what DVC_STAGE says is not so
     for name in ("pin_threads", "keep_freed_memory"):
         patch.setattr(f"decant.experiment.stage.{name}", lambda *_: None)
@@ -115,7 +116,9 @@ def _exit_code(module: str) -> int:
 def start_fork(
     arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None, logs: Path | None = None
 ) -> BaseProcess:
-    """Start `python -m decant.<arguments>` in `cwd`, as a fork of a process that has imported everything.
+    """Start `python -m decant.<arguments>` in `cwd`, as a fork of a process that has imported all modules.
+
+    `-c <script> ...` runs a script.
 
     It is a process of its own, in its own process group: signals, threads, MLflow's store and all else that a stage
     sets end with it. Its output goes to the files `out` and `err` in `logs` (default: `cwd`).
@@ -144,6 +147,9 @@ def _command(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files:
     for stream, file in zip((sys.stdout, sys.stderr), files, strict=True):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
     module, *sys.argv[1:] = arguments
+    if module == "-c":
+        exec(sys.argv.pop(1), {})
+        return
     sys.modules.pop(f"decant.{module}", None)  # runpy warns of a module that it runs a second time
     runpy.run_module(f"decant.{module}", run_name="__main__", alter_sys=True)
 

@@ -1,14 +1,11 @@
 import json
-import os
-import subprocess
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
-from support.paths import ROOT
+from support.commands import run_fork
 
 from decant.tracking import outbox, runs, store
 from decant.tracking.runs import Run, flatten
@@ -68,6 +65,7 @@ def test_a_stage_that_fails_leaves_no_run_running(workdir: Path, config: Any) ->
     assert {r.info.status for r in store.find("")} == {"FAILED"}
 
 
+@pytest.mark.xdist_group("forks")
 def test_a_stage_that_was_killed_is_closed_by_the_next(workdir: Path, config: Any) -> None:
     script = (
         "import json, os, signal, sys\n"
@@ -76,12 +74,8 @@ def test_a_stage_that_was_killed_is_closed_by_the_next(workdir: Path, config: An
         "with runs.stage('distill', json.loads(sys.argv[1]), Path('.state/distill/fingerprint')):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(config)],
-        env={**os.environ, "DECANT_INVOCATION": "killed", "PYTHONPATH": str(ROOT / "src")},
-        check=False,
-    )
-    assert done.returncode == -9
+    done = run_fork(["-c", script, json.dumps(config)], workdir, {"DECANT_INVOCATION": "killed"})
+    assert done.code == -9, done.err
     outbox.start()
     assert {r.info.status for r in store.find("")} == {"KILLED"}
 
@@ -94,12 +88,12 @@ def test_an_mlflow_run_id_from_outside_does_not_take_over(
         assert run.run_id != run.parent.run_id
 
 
-def test_ranks_above_zero_log_nothing(workdir: Path, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_above_zero_log_nothing(empty_workdir: Path, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     with stage("distill", config) as run, run.child("control") as child:
         run.log_metrics({"a": 1.0})
-        child.log_artifact(workdir)
-    assert not (workdir / "mlflow.db").exists()
+        child.log_artifact(empty_workdir)
+    assert not (empty_workdir / "mlflow.db").exists()
 
 
 def test_a_config_is_flat_with_dots() -> None:

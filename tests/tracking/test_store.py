@@ -1,11 +1,72 @@
 import os
+import platform
 from pathlib import Path
 
+import mlflow
 import mlflow.telemetry.client
 import pytest
+import requests
+import sqlalchemy.exc
+from mlflow.exceptions import MlflowException
+from mlflow.protos import databricks_pb2
 
 from decant.core.errors import UserError
+from decant.core.processes import process_id
 from decant.tracking import store
+
+
+def test_a_new_store_is_created_in_the_project_with_one_experiment(empty_workdir: Path) -> None:
+    assert store.connect() == f"sqlite:///{empty_workdir}/mlflow.db"
+    experiment = store.experiment()
+    assert experiment.name == "decant"
+    assert experiment.artifact_location == (empty_workdir / "mlartifacts").as_uri()
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"  # else the UI opens elsewhere
+    store.connect()
+    assert store.experiment().experiment_id == experiment.experiment_id
+
+
+def test_runs_are_found_newest_first(workdir: Path) -> None:
+    store.connect()
+    client, experiment = mlflow.MlflowClient(), store.experiment().experiment_id
+    ids = [client.create_run(experiment, start_time=time, tags={"a": "b"}).info.run_id for time in (1, 3, 2)]
+    assert [run.info.run_id for run in store.find("tags.a = 'b'")] == [ids[1], ids[2], ids[0]]
+
+
+@pytest.mark.parametrize(
+    ("error", "unavailable"),
+    [
+        (MlflowException("busy", error_code=databricks_pb2.TEMPORARILY_UNAVAILABLE), True),
+        (MlflowException("no such run", error_code=databricks_pb2.RESOURCE_DOES_NOT_EXIST), False),
+        (requests.ConnectionError("refused"), True),
+        (sqlalchemy.exc.OperationalError("select", {}, Exception("locked")), True),
+        (ConnectionResetError(), True),
+        (ValueError("no number"), False),
+    ],
+)
+def test_an_unavailable_store_is_told_from_a_bad_request(error: Exception, unavailable: bool) -> None:
+    assert store.is_unavailable(error) == unavailable
+
+
+def test_a_question_to_an_unavailable_store_has_a_default_and_a_bad_one_has_none() -> None:
+    def fail(error: Exception) -> int:
+        raise error
+
+    assert store.ask(lambda: 3, 0) == 3
+    assert store.ask(lambda: fail(TimeoutError()), 0) == 0
+    with pytest.raises(ValueError, match="bad"):
+        store.ask(lambda: fail(ValueError("bad")), 0)
+
+
+def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_and_other_machines_are_not(workdir: Path) -> None:
+    store.connect()
+    client, experiment = mlflow.MlflowClient(), store.experiment().experiment_id
+    host = platform.node()
+    processes = {"living": process_id(), "dead": f"{host} {os.getpid()} 1.0", "elsewhere": f"not-{host} 1 1.0"}
+    for name, process in processes.items():
+        client.create_run(experiment, run_name=name, tags={"decant.process": process})
+    store.close_dead()
+    statuses = {run.info.run_name: run.info.status for run in store.find("")}
+    assert statuses == {"living": "RUNNING", "dead": "KILLED", "elsewhere": "RUNNING"}
 
 
 @pytest.mark.parametrize("uri", ["file:./mlruns", "mlruns", "sqlite:///mlflow.db"])
