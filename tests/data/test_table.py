@@ -193,3 +193,17 @@ def test_the_shipped_set_is_what_the_readme_says() -> None:
     assert len(extra) >= 400
     texts = pd.concat([train, test, extra])["text"]
     assert texts.str.split().str.len().describe()["std"] > 8
+
+
+def test_a_plain_corpus_is_a_table(tmp_path: Path) -> None:
+    (tmp_path / "corpus.csv").write_text("text\nfirst\nsecond\n")
+    tables = Table(unlabelled=str(tmp_path / "corpus.csv"), input="text").load()
+    assert list(tables) == ["unlabelled"]
+    assert list(tables["unlabelled"].columns) == ["input", "row_id"]
+
+
+def test_a_table_without_a_file_or_without_the_column_it_needs_is_refused() -> None:
+    with pytest.raises(UserError, match="names no file; expected at least one of: train, validation, test, unlabelled"):
+        Table(input="text", target="label")
+    with pytest.raises(UserError, match="names no target:, the column with the label, which test: needs"):
+        Table(test="x.csv", unlabelled="y.csv", input="text")
