@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from support.commands import run_stage
-from support.paths import ROOT
+from support.commands import Done, forked
+from support.source_corpus import TEXTS, pretraining
+from support.training_jobs import experiment
 
 from decant import prepare
 from decant.core.errors import UserError
+from decant.core.files import read_json
 from decant.dataset.prepared import SOURCE, read_prepared
-from decant.experiment.experiment import Experiment
 from decant.tracking.runs import Run
 
 
@@ -17,7 +19,7 @@ def test_labels_taken_away_are_not_learned_from_the_source(project: Path, monkey
     monkeypatch.chdir(project)
     few = ["prepare.labels_per_class=4", "use.source=toy", "use.pretrain=supervised", "+data.leaks=drop"]
     few += [f"{section}.batch_size=4" for section in ("pretrain_load", "fine_tune", "distill")]
-    prepare.main(Experiment.load(["use.data=toy", *few, "+source.leaks=drop"], ROOT), Run())
+    prepare.main(experiment("use.data=toy", *few, "+source.leaks=drop"), Run())
     target, source = read_prepared().frames, read_prepared(SOURCE).frames
     seen = {text for frame in source.values() for text in frame["input"]}
     assert seen <= set(target["train"]["input"])
@@ -25,7 +27,7 @@ def test_labels_taken_away_are_not_learned_from_the_source(project: Path, monkey
 
 
 def run_here(*overrides: str) -> None:
-    prepare.main(Experiment.load(["use.data=toy", *overrides], ROOT), Run())
+    prepare.main(experiment("use.data=toy", *overrides), Run())
 
 
 @pytest.fixture
@@ -62,26 +64,108 @@ def test_the_same_input_gives_the_same_bytes(prepared: Path) -> None:
     assert before == {f: f.read_bytes() for f in before}
 
 
+def run_process(cwd: Path, logs: Path, *words: str) -> Done:
+    """A stage as its own process, as DVC starts it."""
+    return forked(words, cwd, {}, logs)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "missing"), [("distill", "pretrain_load/student/manifest.json"), ("evaluate", "fine_tune/config.json")]
 )
 def test_a_stage_without_its_input_names_what_is_missing_and_the_stage_to_run(
-    prepared: Path, name: str, missing: str
+    prepared: Path, name: str, missing: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    done = run_stage(name, "use.data=toy", "use.teacher=tiny", "use.student=tiny", cwd=prepared)
-    assert done.stderr == f"decant: no data/{missing}, which an earlier stage writes; run: dvc repro {name}\n"
+    logs = tmp_path_factory.mktemp("logs")
+    done = run_process(prepared, logs, name, "use.data=toy", "use.teacher=tiny", "use.student=tiny")
+    assert done.err == f"decant: no data/{missing}, which an earlier stage writes; run: dvc repro {name}\n"
 
 
-def test_bad_input_ends_the_process_with_a_message_and_no_traceback(project: Path) -> None:
-    done = run_stage("prepare", "use.data=toy", "data.train=nowhere.csv", "data.input=message", cwd=project)
-    assert done.returncode == 2
-    assert "decant: no file nowhere.csv" in done.stderr
-    assert "decant: data/raw/support/test.csv has no column 'message'" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.slow
+def test_bad_input_ends_the_process_with_a_message_and_no_traceback(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    logs = tmp_path_factory.mktemp("logs")
+    done = run_process(project, logs, "prepare", "use.data=toy", "data.train=nowhere.csv", "data.input=message")
+    assert done.code == 2
+    assert "decant: no file nowhere.csv" in done.err
+    assert "decant: data/raw/support/test.csv has no column 'message'" in done.err
+    assert "Traceback" not in done.err
 
 
-def test_a_folder_that_cannot_be_written_is_named_before_any_work(project: Path) -> None:
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written_is_named_before_any_work(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     (project / "data/prepare").write_text("a file in the way")
-    done = run_stage("prepare", "use.data=toy", cwd=project)
-    assert done.returncode == 2
-    assert "data/prepare cannot be written" in done.stderr
+    done = run_process(project, tmp_path_factory.mktemp("logs"), "prepare", "use.data=toy")
+    assert done.code == 2
+    assert "data/prepare cannot be written" in done.err
+
+
+# --- the tables of the source task
+
+
+def source_with(project: Path, *texts: str) -> list[str]:
+    """Overrides: the source data is the corpus and `texts`."""
+    lines = [*TEXTS, *texts]
+    pd.DataFrame({"text": lines, "intent": ["a", "b"] * (len(lines) // 2) + ["a"] * (len(lines) % 2)}).to_csv(
+        project / "source.csv", index=False
+    )
+    return ["use.data=toy", "use.source=toy", "source.train=source.csv", "source.test=null", "source.classes=null",
+            "source.unlabelled=null"]  # fmt: skip
+
+
+def target_test_inputs(project: Path) -> list[str]:
+    """Inputs of the target's test split."""
+    frame = pd.read_csv(project / "data/raw/support/test.csv")
+    return list(frame[frame["intent"] == "invoice"]["text"])
+
+
+@pytest.mark.parametrize("pretrain", ["masked", "supervised"])
+def test_a_test_input_of_the_target_is_refused_in_the_source(
+    pretrain: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    overrides = source_with(project, target_test_inputs(project)[0].upper())
+    with pytest.raises(UserError, match="1 inputs of the source data are also in the test split of the target data"):
+        prepare.main(pretraining(*overrides, f"use.pretrain={pretrain}"), Run())
+    assert not Path("data/prepare").exists()
+
+
+@pytest.mark.parametrize("pretrain", ["masked", "supervised"])
+def test_a_test_input_of_the_target_is_dropped_from_the_source_where_that_is_allowed(
+    pretrain: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    overrides = source_with(project, *target_test_inputs(project)[:3])
+    prepare.main(pretraining(*overrides, f"use.pretrain={pretrain}", "+source.leaks=drop"), Run())
+    source, test = Path("data/prepare/source"), pd.read_parquet("data/prepare/test.parquet")
+    frames = [pd.read_parquet(file) for file in sorted(source.glob("*.parquet"))]
+    rows = pd.concat(frames)
+    assert sorted(rows["input"]) == sorted(TEXTS)
+    assert not set(rows["input"]) & set(test["input"])
+    assert read_json(source / "card.json")["dropped"]["leaks"] == 3
+    assert (pretrain == "masked") == set(rows["target"]).issubset({-1})
+
+
+def test_without_labels_all_rows_but_those_of_test_are_pooled(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    prepare.main(pretraining("use.data=toy", "use.source=toy", "use.pretrain=masked"), Run())
+    target, source = Path("data/prepare"), Path("data/prepare/source")
+    assert sorted(f.name for f in source.iterdir()) == ["card.json", "train.parquet", "validation.parquet"]
+    inputs = [set(pd.read_parquet(source / f"{s}.parquet")["input"]) for s in ("train", "validation")]
+    assert not inputs[0] & inputs[1]
+    expected = {
+        x for s in ("train", "validation", "unlabelled") for x in pd.read_parquet(target / f"{s}.parquet")["input"]
+    }
+    assert inputs[0] | inputs[1] == expected
+
+
+def test_a_source_that_holds_nothing_but_a_test_split_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    test_alone = ["source.train=null", "source.unlabelled=null", "use.pretrain=masked"]
+    with pytest.raises(UserError, match="no rows to learn from"):
+        prepare.main(pretraining("use.data=toy", "use.source=toy", *test_alone), Run())

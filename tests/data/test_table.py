@@ -26,10 +26,10 @@ WRITERS = {
 def test_a_row_keeps_its_id_whatever_rows_are_chosen(rows: pd.DataFrame, tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     rows.sample(frac=1.0, random_state=0).to_parquet(file)  # with an index of its own
-    full = Table(train=str(file), input="text", target="intent").load()["train"]
-    selected = Table(train=str(file), input="text", target="intent", classes=["bills", "beans"]).load()["train"]
-    assert full["row_id"].tolist() == [f"train-{i}" for i in range(len(rows))]
-    assert selected.equals(full[full["target"] != "boxes"].reset_index(drop=True))
+    whole = Table(train=str(file), input="text", target="intent").load()["train"]
+    some = Table(train=str(file), input="text", target="intent", classes=["bills", "beans"]).load()["train"]
+    assert whole["row_id"].tolist() == [f"train-{i}" for i in range(len(rows))]
+    assert some.equals(whole[whole["target"] != "boxes"].reset_index(drop=True))
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -99,8 +99,8 @@ def test_what_is_no_table_is_refused(ending: str, content: bytes, message: str, 
 def test_ids_of_any_type_are_text(tmp_path: Path) -> None:
     for ids in ([b"\xc9", b"x"], [1, 2], [None, "a"], [1.5, None]):
         pd.DataFrame({"text": ["a", "b"], "key": ids}).to_parquet(tmp_path / "a.parquet")
-        result = Table(unlabelled=str(tmp_path / "a.parquet"), input="text", row_id="key").load()["unlabelled"]
-        assert [type(cell) for cell in result["row_id"]] == [str, str]
+        found = Table(unlabelled=str(tmp_path / "a.parquet"), input="text", row_id="key").load()["unlabelled"]
+        assert [type(cell) for cell in found["row_id"]] == [str, str]
 
 
 def test_bytes_as_labels_are_refused(tmp_path: Path) -> None:
@@ -195,14 +195,14 @@ def test_the_shipped_set_is_what_the_readme_says() -> None:
     assert texts.str.split().str.len().describe()["std"] > 8
 
 
-def test_a_corpus_without_labels_is_a_table(tmp_path: Path) -> None:
+def test_a_plain_corpus_is_a_table(tmp_path: Path) -> None:
     (tmp_path / "corpus.csv").write_text("text\nfirst\nsecond\n")
     tables = Table(unlabelled=str(tmp_path / "corpus.csv"), input="text").load()
     assert list(tables) == ["unlabelled"]
     assert list(tables["unlabelled"].columns) == ["input", "row_id"]
 
 
-def test_a_table_without_a_file_or_without_a_target_for_labelled_rows_is_refused() -> None:
+def test_a_table_without_a_file_or_without_the_column_it_needs_is_refused() -> None:
     with pytest.raises(UserError, match="names no file; expected at least one of: train, validation, test, unlabelled"):
         Table(input="text", target="label")
     with pytest.raises(UserError, match="names no target:, the column with the label, which test: needs"):
