@@ -7,6 +7,9 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["GOMP_SPINCOUNT"] = "1000"
 os.environ["HF_HUB_OFFLINE"] = "1"
+for name in [*os.environ]:  # of the shell, or of `make`, that runs the tests
+    if name.startswith(("MLFLOW_", "DVC_", "GIT_", "DECANT_TRAINER", "DECANT_INVOCATION")):
+        del os.environ[name]
 
 import shutil
 from collections.abc import Callable
@@ -33,7 +36,7 @@ FIRST = ("clone", "forks", "what_re_runs")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` the tests of a file share a worker, and so its fixtures, unless they have a group."""
+    """With `--dist loadgroup` the tests of a file share a worker, and so its fixtures, unless they have another group."""
     groups = {item: group_of(item) for item in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))

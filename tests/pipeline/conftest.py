@@ -1,0 +1,24 @@
+"""The run of the pipeline that its tests share."""
+
+from pathlib import Path
+
+import pytest
+from support.clones import copy_clone, environment, make_clone
+from support.commands import run_fork
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path) -> Path:
+    """A clone in which `decant experiment` has run a small experiment for two seeds; its output is in out.txt."""
+    folder = make_clone(tmp_path_factory.mktemp("clone"), empty_mlflow_store)
+    command = ["cli", "experiment", "--experiment", "small", "--seeds", "2", "-S", "distill.control_epochs=1"]
+    done = run_fork(command, folder, environment(folder), tmp_path_factory.mktemp("logs"))
+    assert done.code == 0, done
+    (folder / ".state/out.txt").write_text(done.out)
+    return folder
+
+
+@pytest.fixture
+def copied_clone(clone: Path, tmp_path: Path) -> Path:
+    """A copy of the clone, for a test to change."""
+    return copy_clone(clone, tmp_path / "clone")
