@@ -5,7 +5,6 @@ import pytest
 from sklearn.utils import Bunch
 from support.paths import ROOT, SHARED_DATA
 
-from decant.config import compose
 from decant.core.errors import UserError
 from decant.data import newsgroups
 from decant.data.files import fetch
@@ -13,6 +12,7 @@ from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
+from decant.experiment.experiment import Experiment
 from decant.preparation.stored_inputs import stored_inputs
 
 WRITERS = {
@@ -180,7 +180,7 @@ def test_local_sets_are_read_and_their_digests_agree(
     if not (SHARED_DATA / "banking77").is_dir():
         pytest.skip(f"no data sets in {SHARED_DATA} (DECANT_DATA)")
     monkeypatch.setenv("DECANT_DATA", str(SHARED_DATA))
-    loaded = compose.piece(compose.load([f"use.data={name}"], ROOT), "data").load()
+    loaded = Experiment.load([f"use.data={name}"], ROOT).data.load()
     assert (len(loaded["train"]), len(loaded["test"])) == rows
 
 

@@ -52,9 +52,9 @@ def unigram(folder: Path) -> None:
 
 def test_texts_keep_their_tokens_and_other_words_are_written_with_smaller_ones(bert: Path) -> None:
     before = AutoTokenizer.from_pretrained(bert)
-    kept = vocabulary_pruning.trim(bert, TEXTS, 64)
+    remaining = vocabulary_pruning.prune(bert, TEXTS, 64)
     after = AutoTokenizer.from_pretrained(bert)
-    assert len(after) == kept < 5000
+    assert len(after) == remaining < 5000
     for text in TEXTS:
         assert after.tokenize(text) == before.tokenize(text)
     for text in OTHERS:
@@ -69,23 +69,23 @@ def test_the_network_says_the_same_of_texts_that_keep_their_tokens(bert: Path, t
         tokens = tokenizer(TEXTS, padding=True, return_tensors="pt")
         with torch.no_grad():
             states.append(network(**tokens).last_hidden_state)
-        vocabulary_pruning.trim(bert, TEXTS, 64)
+        vocabulary_pruning.prune(bert, TEXTS, 64)
     assert torch.equal(*states)
     assert AutoModel.from_pretrained(bert).config.vocab_size == len(AutoTokenizer.from_pretrained(bert))
 
 
 def test_positions_that_no_input_reaches_go_too(bert: Path) -> None:
-    vocabulary_pruning.trim(bert, TEXTS, 64)
+    vocabulary_pruning.prune(bert, TEXTS, 64)
     network = AutoModel.from_pretrained(bert)
     assert network.embeddings.position_embeddings.weight.shape[0] == network.config.max_position_embeddings == 64
 
 
 def test_numbers_of_special_tokens_are_right_everywhere(bert: Path) -> None:
-    vocabulary_pruning.trim(bert, TEXTS, 64)
+    vocabulary_pruning.prune(bert, TEXTS, 64)
     tokenizer = AutoTokenizer.from_pretrained(bert)
-    found = tokenizer("where", "parcel", padding="max_length", max_length=8)["input_ids"]
+    ids = tokenizer("where", "parcel", padding="max_length", max_length=8)["input_ids"]
     names = ["[CLS]", "where", "[SEP]", "parcel", "[SEP]", "[PAD]", "[PAD]", "[PAD]"]
-    assert tokenizer.convert_ids_to_tokens(found) == names
+    assert tokenizer.convert_ids_to_tokens(ids) == names
     assert AutoModel.from_pretrained(bert).config.pad_token_id == tokenizer.pad_token_id
 
 
@@ -95,9 +95,9 @@ def test_other_kinds_of_tokenizers_are_cut_too(make, tmp_path: Path) -> None:
     before = AutoTokenizer.from_pretrained(tmp_path)
     sizes = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
     BertModel(BertConfig(vocab_size=len(before), pad_token_id=before.pad_token_id, **sizes)).save_pretrained(tmp_path)
-    kept = vocabulary_pruning.trim(tmp_path, TEXTS, 64)
+    remaining = vocabulary_pruning.prune(tmp_path, TEXTS, 64)
     after = AutoTokenizer.from_pretrained(tmp_path)
-    assert kept == len(after) < len(before)
+    assert remaining == len(after) < len(before)
     for text in TEXTS:
         assert after.tokenize(text) == before.tokenize(text)
         assert after.decode(after(text)["input_ids"]) == before.decode(before(text)["input_ids"])
@@ -106,14 +106,14 @@ def test_other_kinds_of_tokenizers_are_cut_too(make, tmp_path: Path) -> None:
 def test_equal_texts_give_equal_bytes(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other") / "copy"
     shutil.copytree(bert, other)
-    vocabulary_pruning.trim(bert, TEXTS, 64)
-    vocabulary_pruning.trim(other, TEXTS[::-1], 64)
+    vocabulary_pruning.prune(bert, TEXTS, 64)
+    vocabulary_pruning.prune(other, TEXTS[::-1], 64)
     for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         assert (bert / name).read_bytes() == (other / name).read_bytes()
 
 
 def test_a_tokenizer_of_another_kind_is_refused(bert: Path) -> None:
-    whole = json.loads((bert / "tokenizer.json").read_text())
-    whole["model"]["type"] = "Other"
-    with pytest.raises(UserError, match="of the kind Other, whose vocabulary cannot be cut"):
-        vocabulary_pruning.cut(whole, set())
+    state = json.loads((bert / "tokenizer.json").read_text())
+    state["model"]["type"] = "Other"
+    with pytest.raises(UserError, match="of the kind Other, whose vocabulary cannot be pruned"):
+        vocabulary_pruning.remaining_tokens(state, set())

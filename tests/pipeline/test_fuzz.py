@@ -6,6 +6,8 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
+from typing import Any
 
 import hypothesis
 import pandas as pd
@@ -17,13 +19,16 @@ from support.table_strategies import ENDINGS, Case, cases
 from decant import prepare
 from decant.config.schema import Prepare
 from decant.core.errors import UserError
+from decant.core.files import read_json
 from decant.data.archive import read_archive
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
 from decant.dataset.prepared import Prepared, read_prepared
+from decant.preparation.prepared_files import write_prepared
 from decant.task.classify import Classify
 from decant.task.multilabel import MultiLabel
 
+SETTINGS = Prepare(validation=0.2, test=0.2, labels_per_class=None, augmented_copies=0)
 LABELLED = ("train", "validation", "test")
 EXAMPLES = int(os.environ.get("DECANT_FUZZ", 0))
 ENDED: Counter[str] = Counter()
@@ -74,9 +79,10 @@ def written(case: Case, folder: Path, what: str) -> dict[str, bytes] | None:
         out.mkdir()
         try:
             source = Table(**{**case.source, **places})
-            made, _ = prepare.complete(source, case.task, case.knobs, case.seed)
-            prepare.write(made, case.task, out)
-            assert all(made.modality.display(frame).map(type).eq(str).all() for frame in made.tables.values())
+            experiment: Any = SimpleNamespace(data=source, task=case.task, prepare=case.settings, seed=case.seed)
+            tables, _ = prepare.target_tables(experiment)
+            write_prepared(tables, case.task.target, out)
+            assert all(tables.modality.display(frame).map(type).eq(str).all() for frame in tables.tables.values())
         except UserError as error:
             refused(error, what)
             return None
@@ -122,13 +128,13 @@ def test_any_table_gives_valid_splits_or_a_sentence(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if written(case, Path(folder), "tables"):
             out = Path(folder) / "first"
-            check(read_prepared(out), prepare.run.read_json(out / "card.json"), case)
+            check(read_prepared(out), read_json(out / "card.json"), case)
 
 
 @tried(0.3)
 @hypothesis.given(BYTES, st.sampled_from([*ENDINGS, "json", "xls", ""]))
 def test_any_bytes_as_a_table_give_splits_or_a_sentence(content: bytes, ending: str) -> None:
-    case = Case({f"train.{ending}": content}, {"input": "a", "target": "b"}, Classify(), Prepare(0.2, 0.2, None, 0), 0)
+    case = Case({f"train.{ending}": content}, {"input": "a", "target": "b"}, Classify(), SETTINGS, 0)
     with tempfile.TemporaryDirectory() as folder:
         written(case, Path(folder), "bytes")
 

@@ -12,19 +12,19 @@ import pytest
 import torch
 from support.commands import run_stage
 from support.paths import ROOT
-from support.tiny_project import BACKBONES, RUN_OVERRIDES, STAGE_OVERRIDES, RecordedRun, write_prepared, write_teacher
+from support.tiny_project import BACKBONES, RecordedRun, write_prepared, write_teacher
+from support.training_jobs import teacher_job
 from transformers import AutoModel
 
 from decant.adapt.full import Full
-from decant.config import compose
-from decant.config.compose import settings
 from decant.core.errors import UserError
 from decant.core.files import read_json, write_json
 from decant.core.hashing import digest
-from decant.core.stage import explained
-from decant.fine_tune import FineTuner
+from decant.core.stage import exhaustion_explained
+from decant.experiment.experiment import Experiment
 from decant.models import dropout
 from decant.training import checkpoint, trainer
+from decant.training.learner import SupervisedLearner
 from decant.training.train import train
 
 pytestmark = [
@@ -36,21 +36,19 @@ TINY = ["use.data=toy", *(f"use.{role}=tiny" for role in ("teacher", "student", 
 @pytest.fixture
 def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(project)
-    monkeypatch.setattr(checkpoint, "SECOND", 0.0)  # epochs here are short
+    monkeypatch.setattr(checkpoint, "MIN_SECONDS", 0.0)  # epochs here are short
     write_prepared("text", 3)
     write_teacher(BACKBONES["text"])
     return project
 
 
 def tuned(project: Path, learner: Any, *words: str) -> Path:
-    cfg = compose.load([*RUN_OVERRIDES, *STAGE_OVERRIDES, *words])
-    knobs = settings(cfg, "fine_tune")
-    start, folder = Path("data/pretrain_load/teacher"), project / "found"
-    train(cfg, knobs, start, folder, RecordedRun(project / ".state"), learner, Full())
+    folder = project / "trained"
+    train(teacher_job(*words, run=RecordedRun(project / ".state"), learner=learner, adapt=Full()), folder)
     return folder
 
 
-class Spoilt(FineTuner):
+class Spoilt(SupervisedLearner):
     """Its loss is multiplied from the second epoch on."""
 
     factor = 1.0
@@ -78,13 +76,15 @@ def test_a_loss_that_is_lost_stops_the_run_and_the_last_good_state_is_kept(
         tuned(tiny, learner, "trainer.save_minutes=60")
     said = str(caught.value)
     assert "and was 1.1 in the first" in said
-    assert "lower fine_tune.lr (now 0.01) or fine_tune.clip (now 1) in params.yaml, which starts anew" in said
-    (kept,) = (tiny / ".state").rglob("*.ckpt")
-    assert f"the last good state is kept in {kept}" in said
-    state = torch.load(kept, weights_only=True)
+    assert (
+        "lower fine_tune.lr (now 0.01) or fine_tune.clip (now 1) in params.yaml, which starts the training over" in said
+    )
+    (state_file,) = (tiny / ".state").rglob("*.ckpt")
+    assert f"the last good state is saved in {state_file}" in said
+    state = torch.load(state_file, weights_only=True)
     assert state["epoch"] == 0
     assert all(value.isfinite().all() for value in state["state_dict"].values())
-    assert not (tiny / "found").exists()
+    assert not (tiny / "trained").exists()
 
 
 class Broken(Spoilt):
@@ -98,18 +98,18 @@ class Broken(Spoilt):
 def test_a_state_is_kept_only_if_all_in_it_is_finite(tiny: Path) -> None:
     with pytest.raises(UserError, match="weights are not finite in epoch 2"):
         tuned(tiny, Broken, "trainer.save_minutes=0")
-    (kept,) = (tiny / ".state").rglob("*.ckpt")
-    assert all(value.isfinite().all() for value in torch.load(kept, weights_only=True)["state_dict"].values())
+    (state_file,) = (tiny / ".state").rglob("*.ckpt")
+    assert all(value.isfinite().all() for value in torch.load(state_file, weights_only=True)["state_dict"].values())
 
 
 def test_the_knob_of_a_probe_is_where_it_stands() -> None:
-    knobs = settings(compose.load([], ROOT), "fine_tune")
-    assert trainer.advice(knobs, "probe/") == "lower the lr of the probe (now 0.0002) in conf/adapt/"
+    hparams = Experiment.load([], ROOT).fine_tune
+    assert trainer.divergence_advice(hparams, "probe/") == "lower the lr of the probe (now 0.0002) in conf/adapt/"
 
 
 def test_a_rate_that_is_absurd_is_named(tiny: Path) -> None:
     with pytest.raises(UserError, match=r"lower fine_tune.lr \(now 1e\+20\)"):
-        tuned(tiny, FineTuner, "fine_tune.lr=1e20")
+        tuned(tiny, SupervisedLearner, "fine_tune.lr=1e20")
 
 
 def test_a_batch_in_parts_trains_as_the_whole_does(tiny: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_batch_in_parts_trains_as_the_whole_does(tiny: Path) -> None:
     weights = []
     for parts in (1, 2, 4):
         shutil.rmtree(tiny / ".state", ignore_errors=True)
-        folder = tuned(tiny, FineTuner, f"trainer.accumulate={parts}", "fine_tune.ema=0.5", "fine_tune.lr=1e-3")
+        folder = tuned(tiny, SupervisedLearner, f"trainer.accumulate={parts}", "fine_tune.ema=0.5", "fine_tune.lr=1e-3")
         weights.append(AutoModel.from_pretrained(folder).state_dict())
         shutil.rmtree(folder)
     for name, value in weights[0].items():
@@ -128,7 +128,7 @@ def test_a_batch_in_parts_trains_as_the_whole_does(tiny: Path) -> None:
 
 def test_parts_that_a_batch_does_not_have_are_refused(tiny: Path) -> None:
     with pytest.raises(UserError, match=r"cannot share evenly in 3 parts each; choose a multiple of 3 .* accumulate"):
-        tuned(tiny, FineTuner, "trainer.accumulate=3")
+        tuned(tiny, SupervisedLearner, "trainer.accumulate=3")
 
 
 def of_memory(kind: str) -> None:
@@ -141,14 +141,14 @@ def of_memory(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["torch", "cuda", "python"])
 def test_where_memory_ends_the_knobs_are_named(kind: str) -> None:
-    with pytest.raises(UserError, match=r"not enough memory") as caught, explained("distill"):
+    with pytest.raises(UserError, match=r"not enough memory") as caught, exhaustion_explained("distill"):
         of_memory(kind)
     assert "raise accumulate in conf/trainer/" in str(caught.value)
     assert "lower distill.batch_size or distill.max_length in params.yaml" in str(caught.value)
 
 
 def test_other_errors_stay_what_they_are() -> None:
-    with pytest.raises(ZeroDivisionError), explained("distill"):
+    with pytest.raises(ZeroDivisionError), exhaustion_explained("distill"):
         1 / 0  # noqa: B018
 
 
@@ -179,15 +179,15 @@ def test_a_full_disk_is_named_costs_no_earlier_output_and_the_stage_runs_when_th
         assert done.returncode == 0, done.stderr
     before = digest(project / "data")
     room = shutil.disk_usage(small_disk).free
-    with (small_disk / "filler").open("wb") as file:
+    with (small_disk / "ballast").open("wb") as file:
         file.write(bytes(room - 3_000_000))
     done = run_stage("fine_tune", *words, "fine_tune.lr=1e-3", cwd=project, TMPDIR=str(small_disk))
     assert done.returncode == 2, done.stderr
     assert "the disk is full" in done.stderr
-    assert "run the same again" in done.stderr
+    assert "run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
     assert digest(project / "data") == before
-    (small_disk / "filler").unlink()
+    (small_disk / "ballast").unlink()
     done = run_stage("fine_tune", *words, "fine_tune.lr=1e-3", cwd=project, TMPDIR=str(small_disk))
     assert done.returncode == 0, done.stderr
     assert digest(project / "data") != before
@@ -211,7 +211,7 @@ def test_credentials_are_in_no_log_and_no_file(project: Path) -> None:
 
 def test_a_traceback_holds_no_credentials() -> None:
     script = (
-        "from decant.core import stage; stage.quiet()\n"
+        "from decant.core import stage; stage.configure_libraries()\n"
         "raise ValueError('postgresql://me:hunter22@db and tok-98hgf7dk2')"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "SHOP_TOKEN": "tok-98hgf7dk2"}

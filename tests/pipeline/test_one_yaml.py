@@ -10,8 +10,8 @@ import pytest
 from support.paths import ROOT
 
 from decant import fine_tune, prepare, pretrain_load
-from decant.config import compose
 from decant.dataset.prepared import read_prepared
+from decant.experiment.experiment import Experiment
 from decant.models import directory, predictions
 from decant.tracking.runs import Run
 
@@ -48,9 +48,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_data_folder_and_an_image_model_take_one_yaml_each(place: Path) -> None:
     names = ["use.data=shapes", *(f"use.{role}=resnet_mini" for role in ("teacher", "student", "scratch"))]
-    cfg = compose.load([*names, *SMALL, "trainer=cpu"])
+    experiment = Experiment.load([*names, *SMALL, "trainer=cpu"])
     for stage in (prepare, pretrain_load, fine_tune):
-        stage.main(cfg, Run())
+        stage.main(experiment, Run())
     prepared = read_prepared()
     assert prepared.labels == ["noise", "stripes"]
     network, encoder = directory.load(place / "data/fine_tune", prepared.modality)
@@ -64,10 +64,10 @@ def test_a_data_folder_and_an_image_model_take_one_yaml_each(place: Path) -> Non
 def test_an_image_model_is_an_ordinary_directory(place: Path) -> None:
     from transformers import pipeline
 
-    cfg = compose.load(
+    experiment = Experiment.load(
         ["use.data=shapes", *(f"use.{r}=resnet_mini" for r in ("teacher", "student", "scratch")), *SMALL]
     )
     for stage in (prepare, pretrain_load, fine_tune):
-        stage.main(cfg, Run())
+        stage.main(experiment, Run())
     answer = pipeline("image-classification", str(place / "data/fine_tune"))(PIL.Image.new("RGB", (50, 30)))
     assert {a["label"] for a in answer} == {"noise", "stripes"}

