@@ -36,7 +36,7 @@ FIRST = ("clone", "forks", "what_re_runs")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` the tests of a file share a worker, and so its fixtures, unless they have another group."""
+    """With `--dist loadgroup` the tests of a file share a worker, and so its fixtures, unless they have a group."""
     groups = {item: group_of(item) for item in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support.commands import Done, forked
+from support.commands import Done, run_fork
 from support.source_corpus import TEXTS, pretraining
 from support.training_jobs import experiment
 
@@ -66,7 +66,7 @@ def test_the_same_input_gives_the_same_bytes(prepared: Path) -> None:
 
 def run_process(cwd: Path, logs: Path, *words: str) -> Done:
     """A stage as its own process, as DVC starts it."""
-    return forked(words, cwd, {}, logs)
+    return run_fork(words, cwd, {}, logs)
 
 
 @pytest.mark.slow

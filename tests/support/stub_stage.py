@@ -1,7 +1,7 @@
 """A stand-in for a stage: writes to each output a digest of the inputs that decide it, in milliseconds.
 
-python stub_stage.py <stage>. Code has no part in a digest: as with a comment in a real stage, a change in code makes the
-stage run and leaves its output as it was.
+python stub_stage.py <stage>. Code has no part in a digest: as with a comment in a real stage, a change in code makes
+the stage run and leaves its output as it was.
 """
 
 import hashlib

@@ -31,8 +31,8 @@ def read_archive(path: str, content: bytes) -> dict[str, bytes]:
         files = read_zip(path, content, limit) if content.startswith(b"PK") else read_tar(path, content, limit)
     except TooLarge as error:
         raise UserError(
-            f"{path} unpacks to more than {limit >> 20:,} MiB from {len(content) >> 10:,} KiB, as archives do that are made "
-            "to fill a machine; if you trust it, unpack it and give the folder"
+            f"{path} unpacks to more than {limit >> 20:,} MiB from {len(content) >> 10:,} KiB, as archives do that are "
+            "made to fill a machine; if you trust it, unpack it and give the folder"
         ) from error
     except DAMAGED as error:
         reason = str(error).partition("\n")[0]  # tarfile gives one line per compression it tried

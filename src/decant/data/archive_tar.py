@@ -26,7 +26,8 @@ def read_tar(path: str, content: bytes, limit: int) -> dict[str, bytes]:
         problems = path_problems(path, members)
         # hard links are allowed: tar stores the second of two equal files as one
         if links := [n for n, m in members.items() if not (m.isfile() or m.islnk())]:
-            problems.append(f"{path}: {count_files(links)} links or devices, expected files; pack it again without them")
+            names = count_files(links)
+            problems.append(f"{path}: {names} links or devices, expected files; pack it again without them")
         if problems:
             raise UserError(problems)
         return _read_members(archive, members, limit)

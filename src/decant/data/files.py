@@ -48,8 +48,8 @@ def verify(path: str, content: bytes, sha256: str | None, key: str = "sha256: %s
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is None and is_remote(path):
         raise UserError(
-            f"{path} is a download without a digest, so a changed file would go unnoticed; if the present one is right, "
-            f"put this into the yaml: {key % digest}"
+            f"{path} is a download without a digest, so a changed file would go unnoticed; if the present one is "
+            f"right, put this into the yaml: {key % digest}"
         )
     if sha256 not in (None, digest):
         raise UserError(

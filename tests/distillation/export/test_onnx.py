@@ -33,8 +33,15 @@ from transformers import (
 from decant.core.errors import UserError
 from decant.dataset.modality import Batch, Encoder, Row
 from decant.dataset.modality.image import Image
-from decant.distillation.export.onnx import arrays, convolutional, export_onnx
-from decant.distillation.export.quantisation import big, dynamic_int8, rounded, static_int8
+from decant.distillation.export.onnx import export_onnx
+from decant.distillation.export.quantisation import (
+    arrays,
+    is_convolutional,
+    is_large,
+    quantise_dynamic,
+    quantise_static,
+    rounded,
+)
 from decant.models import directory
 from decant.preparation.stored_inputs import stored_inputs
 
@@ -94,21 +101,21 @@ def test_inputs_and_output_are_called_as_promised_and_their_sizes_are_open(name:
 def test_eight_bits_keep_the_answers_and_leave_no_large_weights(name: str, folder: Path, tmp_path: Path) -> None:
     network, encoder = network_and_encoder(name)
     source, file, many = exported_graph(name, folder), tmp_path / "int8.onnx", random_rows(name, seed=1)
-    if convolutional(network):
+    if is_convolutional(network):
         batches = [arrays(encoder.inputs(encoder.collate(random_rows(name, 30))))]
-        static_int8(source, file, batches)
+        quantise_static(source, file, batches)
     else:
-        dynamic_int8(source, file)
+        quantise_dynamic(source, file)
     before, after = (logits(f, encoder, many, threads=1) for f in (source, file))
     # the deeper an untrained network of convolutions, the more of its noise is rounding; a trained one is below
-    assert np.sqrt(np.mean((after - before) ** 2)) < (0.7 if convolutional(network) else 0.2) * before.std()
+    assert np.sqrt(np.mean((after - before) ** 2)) < (0.7 if is_convolutional(network) else 0.2) * before.std()
     assert not np.array_equal(before, after)
-    assert not [i.name for i in onnx.load(file).graph.initializer if big(i)]
+    assert not [i.name for i in onnx.load(file).graph.initializer if is_large(i)]
     onnx.checker.check_model(onnx.load(file), full_check=True)
 
 
 def test_convolutions_beside_the_one_that_cuts_patches_ask_for_calibration() -> None:
-    static = {name for name in ALL if convolutional(network_and_encoder(name)[0])}
+    static = {name for name in ALL if is_convolutional(network_and_encoder(name)[0])}
     assert static == {"mobilenet v1", "mobilenet v2", "resnet", "mlp head on resnet", "convnext"}
 
 
@@ -144,9 +151,9 @@ for name in ("siamese", "lstm", "mobilenet v2"):
     if name in networks.IMAGES:
         _, encoder = networks.network_and_encoder(name)
         batch = arrays(encoder.inputs(encoder.collate(networks.random_rows(name))))
-        static_int8(file, Path(f"{name} int8.onnx"), [batch])
+        quantise_static(file, Path(f"{name} int8.onnx"), [batch])
     else:
-        dynamic_int8(file, Path(f"{name} int8.onnx"))
+        quantise_dynamic(file, Path(f"{name} int8.onnx"))
 """
 
 
@@ -204,7 +211,7 @@ def test_a_calibrated_mobilenet_of_imagenet_keeps_its_answers(tmp_path: Path) ->
         images[split] = [Row(i, 0) for i in encoder.encode(stored_inputs(frame, Image(224))[0])]
     export_onnx(network, encoder, images["train"][:1], tmp_path / "a.onnx")
     batches = (arrays(encoder.inputs(encoder.collate([row]))) for row in images["train"])
-    static_int8(tmp_path / "a.onnx", tmp_path / "b.onnx", batches)
+    quantise_static(tmp_path / "a.onnx", tmp_path / "b.onnx", batches)
     a, b = (logits(tmp_path / f, encoder, images["validation"], threads=1) for f in ("a.onnx", "b.onnx"))
     assert np.abs(a - directory.predict(network, encoder, images["validation"])).max() < 1e-3
     cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
