@@ -123,18 +123,25 @@ def kill(folder: Path, stage: str, method: str, delay: float) -> bool:
         process = next(stage_processes(pipeline.pid, stage), None)
         time.sleep(0.05)
     time.sleep(delay)
-    alive = process is not None and process.is_running()
-    if alive and method == "Ctrl-C":
+    if process is None or not process.is_running():
+        pipeline.wait()
+        return False
+    end(pipeline, process, method)
+    return True
+
+
+def end(pipeline: subprocess.Popen[bytes], process: psutil.Process, method: str) -> None:
+    """Kill a stage, or its pipeline, and wait until both have ended."""
+    if method == "Ctrl-C":
         os.killpg(pipeline.pid, signal.SIGINT)
-    elif alive and method == "SIGKILL of DVC":
+    elif method == "SIGKILL of DVC":
         pipeline.kill()
-    elif alive and process is not None:
+    else:
         process.send_signal(getattr(signal, method))
     pipeline.wait()
     session = [p for p in psutil.process_iter() if session_id(p) == pipeline.pid]
     _, orphans = psutil.wait_procs(session, timeout=2 * GRACE_SECONDS)
-    assert not orphans, f"{method} in {stage} left {orphans}"
-    return alive
+    assert not orphans, f"{method} left {orphans}"
 
 
 def stage_processes(pipeline: int, stage: str) -> Iterator[psutil.Process]:

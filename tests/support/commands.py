@@ -114,19 +114,26 @@ def _exit_code(module: str) -> int:
 
 
 def start_fork(
-    arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None, logs: Path | None = None
+    arguments: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    logs: Path | None = None,
+    ignored: Sequence[signal.Signals] = (),
 ) -> BaseProcess:
     """Start `python -m decant.<arguments>` in `cwd`, as a fork of a process that has imported all modules.
 
     `-c <script> ...` runs a script.
 
     It is a process of its own, in its own process group: signals, threads, MLflow's store and all else that a stage
-    sets end with it. Its output goes to the files `out` and `err` in `logs` (default: `cwd`).
+    sets end with it. Its output goes to the files `out` and `err` in `logs` (default: `cwd`). It ignores the signals
+    `ignored`, as a job in the background ignores Ctrl-C.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOADED])
     files = [(logs or cwd) / name for name in ("out", "err")]
-    process = context.Process(target=_command, args=(arguments, cwd, dict(env or {}), files))
+    for file in files:
+        file.write_bytes(b"")
+    process = context.Process(target=_command, args=(arguments, cwd, dict(env or {}), files, ignored))
     process.start()
     return process
 
@@ -140,8 +147,12 @@ def run_fork(
     return Done(process.exitcode, *((logs or cwd).joinpath(f).read_text("utf-8", "replace") for f in ("out", "err")))
 
 
-def _command(arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: Sequence[Path]) -> None:
+def _command(
+    arguments: Sequence[str], cwd: Path, env: Mapping[str, str], files: Sequence[Path], ignored: Sequence[int]
+) -> None:
     os.setpgid(0, 0)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
     os.chdir(cwd)
     os.environ.update(env)
     for stream, file in zip((sys.stdout, sys.stderr), files, strict=True):
