@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
 from decant.core.errors import UserError
-from decant.models.directory import reporting_damage
+from decant.models.damage import reporting_damage
 
 REMEDY = "get it again, or name another in conf/backbone/"
 

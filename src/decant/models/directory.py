@@ -1,8 +1,7 @@
 """Model directories, what stages pass to each other: weights, config, tokenizer or image processor."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
-from decant.core.errors import UserError
 from decant.dataset.modality import Encoder, Modality, Row
 from decant.models import mlp_head
+from decant.models.damage import reading_model_directory
 
 ARCHITECTURES = ("decant.backbone.", "decant.models.")
 """Packages whose modules a config.json may name as its `architecture_module`."""
@@ -34,35 +32,6 @@ class Head:
     def custom(self) -> bool:
         """Whether transformers has no head of this shape, so that loading it needs decant."""
         return self.hidden is not None or self.one_logit
-
-
-@contextmanager
-def reporting_damage(folder: Path, remedy: str, passed_through: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn errors raised inside, while a model directory is read, into a `UserError` that names the folder.
-
-    `remedy`: the next step, at the end of the message. Errors of the types `passed_through` are raised unchanged.
-
-    Raises:
-        UserError: the model directory is damaged.
-    """
-    try:
-        yield
-    except passed_through:
-        raise
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
-        file = folder / "model.safetensors" if isinstance(error, SafetensorError) else folder
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{file} cannot be read: {reason}; expected a complete model directory, {remedy}") from error
-
-
-def reading_model_directory(folder: Path) -> AbstractContextManager[None]:
-    """Context for reading a model directory that a stage wrote; the stage runner reports a missing file.
-
-    Raises:
-        UserError: the model directory is damaged.
-        FileNotFoundError: a file is missing.
-    """
-    return reporting_damage(folder, "as an earlier stage wrote it: run: dvc repro", (FileNotFoundError,))
 
 
 def register(folder: Path) -> None:

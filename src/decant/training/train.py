@@ -15,6 +15,7 @@ from decant.core.files import read_json
 from decant.core.processes import rank
 from decant.dataset.modality import Encoder
 from decant.models import directory, predictions
+from decant.models.damage import reading_model_directory
 from decant.models.logits_storage import Storage
 from decant.training.adaptation import Adapt, Probe
 from decant.training.datamodule import DataModule
@@ -40,7 +41,7 @@ def learn(job: TrainingJob) -> tuple[PreTrainedModel, Encoder, Rows]:
     """The trained network, its encoder, and the encoded rows of all splits."""
     pl.seed_everything(job.seed, verbose=False)
     lr_scale = read_json(job.init_dir / "manifest.json")["lr_scale"]
-    with directory.reading_model_directory(job.init_dir):
+    with reading_model_directory(job.init_dir):
         encoder = job.prepared.modality.encoder(job.init_dir, job.hparams.max_length)
         network = job.objective.build_network(
             job.init_dir, job.prepared.labels, job.prepared.modality.auto_model(), job.adapt.head
