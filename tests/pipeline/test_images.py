@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.clones import ask_logged_model, make_clone, mlflow_runs, run_in
+from support.clones import load_logged_models, make_clone, mlflow_runs, run_in
 
-from decant.config import compose
+from decant.config.compose import experiment_overrides
 
 pytestmark = pytest.mark.slow
 SHORT = ["pretrain_load.epochs=2", "fine_tune.epochs=2", "fine_tune.control_epochs=2"]
@@ -15,8 +15,8 @@ SHORT += ["distill.epochs=1", "distill.control_epochs=2", "evaluate.resamples=10
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_clone(tmp_path_factory.mktemp("images"))
+def clone(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path) -> Path:
+    folder = make_clone(tmp_path_factory.mktemp("images"), empty_mlflow_store)
     words = [word for value in SHORT for word in ("-S", value)]
     done = run_in(folder, sys.executable, "-m", "decant.cli", "experiment", "--experiment", "digits", *words)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -27,9 +27,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_experiment_became_the_params(clone: Path) -> None:
     params = yaml.safe_load((clone / "params.yaml").read_text())
-    whole = dict(value.split("=") for value in compose.experiment("digits", clone))
-    assert params["use"]["teacher"] == whole["use.teacher"]
-    assert params["prepare"]["labels_per_class"] == int(whole["prepare.labels_per_class"])
+    values = dict(value.split("=", 1) for value in experiment_overrides("digits", clone))
+    assert params["use"]["teacher"] == values["use.teacher"]
+    assert params["prepare"]["labels_per_class"] == int(values["prepare.labels_per_class"])
     assert params["fine_tune"]["epochs"] == 2  # -S goes on top
 
 
@@ -52,7 +52,7 @@ def test_plain_transformers_loads_the_student(clone: Path) -> None:
 
 
 def test_the_logged_model_answers_the_bytes_of_an_image(clone: Path) -> None:
-    made = next(r for r in mlflow_runs(clone) if r.info.run_name == "distill")
+    run = next(r for r in mlflow_runs(clone) if r.info.run_name == "distill")
     script = (
         "import io, sys, base64, mlflow.pyfunc\nfrom PIL import Image\n"
         "mlflow.set_tracking_uri(sys.argv[1])\n"
@@ -62,4 +62,4 @@ def test_the_logged_model_answers_the_bytes_of_an_image(clone: Path) -> None:
         "assert answer['label'][0] in '56789' and 0 < answer['score'][0] <= 1, answer\n"
         "assert answer['score'][0] == answer['score'][1], answer\n"
     )
-    ask_logged_model(clone, script, f"runs:/{made.info.run_id}/student")
+    load_logged_models(clone, script, f"runs:/{run.info.run_id}/student")

@@ -47,11 +47,12 @@ def test_sixteen_pipelines_begin_at_once_on_one_fresh_store(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_whole_pipelines_at_once_on_one_fresh_store_lose_nothing(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/mlflow.db"
     quick = [f"{stage}.{epochs}=1" for stage in ("fine_tune", "distill") for epochs in ("epochs", "control_epochs")]
-    folders = [kill.cloned(tmp_path / str(n), [*TINY, *quick, f"seed={n}"]) for n in range(PIPELINES)]
-    started = [kill.repro(folder, store) for folder in folders]
+    folders = [kill.clone(tmp_path / str(n), [*TINY, *quick, f"seed={n}"]) for n in range(PIPELINES)]
+    started = [kill.start_repro(folder, store) for folder in folders]
     failed = [folder for folder, pipeline in zip(folders, started, strict=True) if pipeline.wait()]
     assert not failed, (failed[0] / "log.txt").read_text()
     client = mlflow.MlflowClient(store)
