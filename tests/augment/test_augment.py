@@ -318,6 +318,7 @@ def test_mixup_equals_the_formula_by_hand() -> None:
     assert after["partner"].dtype == torch.long
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [Mixup, CutMix])
 def test_shares_follow_the_beta_distribution(piece: type[Augment]) -> None:
     batch = {"pixels": torch.zeros(1, 3, 2, 2) if piece is Mixup else torch.zeros(1, 3, 64, 64)}

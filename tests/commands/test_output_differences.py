@@ -55,6 +55,7 @@ def test_what_predictions_are_of_has_to_be_equal_but_for_the_model(tmp_path: Pat
     assert file_difference(one, written("c.parquet", {"data": "y", "model": "m"}, 2.0)) == math.inf
 
 
+@pytest.mark.slow
 def test_quantised_files_are_measured_by_what_their_weights_stand_for(tmp_path: Path) -> None:
     file = text_model(tmp_path / "model", int8=True) / "int8/model.onnx"
     assert file_difference(file, file) == 0.0

@@ -45,6 +45,7 @@ def test_a_module_named_by_a_config_file_is_not_imported_unless_it_is_ours(tmp_p
     assert "antigravity" not in sys.modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["decant.backbone.siamese_network", "decant.models.mlp_head"])
 def test_the_modules_of_our_architectures_are_imported(module: str, tmp_path: Path) -> None:
     program = (

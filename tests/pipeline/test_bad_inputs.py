@@ -29,7 +29,11 @@ size: 8
 WEIGHTS = """_target_: decant.backbone.huggingface.HuggingFace
 path: data/raw/weights
 """
-ENTRIES = [pytest.param(bad, id=f"{kind}: {bad.name}") for kind, entries in TABLE.items() for bad in entries]
+ENTRIES = [
+    pytest.param(bad, id=f"{kind}: {bad.name}", marks=[pytest.mark.slow] if bad.forked else [])
+    for kind, entries in TABLE.items()
+    for bad in entries
+]
 
 
 def test_the_table_is_long_and_its_names_are_unique() -> None:

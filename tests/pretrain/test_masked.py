@@ -73,6 +73,7 @@ def test_equal_seeds_give_equal_bytes(corpus: Experiment, weights: Path, tmp_pat
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.slow
 def test_masked_tokens_are_predicted_better_after_than_before(corpus: Experiment, tmp_path: Path) -> None:
     backbone = HuggingFace(package=MINILM, pretrained=False, config=SMALL_BERT, lr_scale=30.0)
     _, metrics = pretrain(Masked(0.15), corpus, write_backbone(backbone, tmp_path / "scratch"), epochs=15)

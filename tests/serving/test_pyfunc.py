@@ -104,6 +104,7 @@ def test_a_logged_model_holds_what_serving_needs_and_no_training_code(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_logged_model_predicts_without_pytorch_and_without_this_checkout(
     name: str, logged_models: dict[str, Path], model_folders: dict[str, Path], tmp_path: Path

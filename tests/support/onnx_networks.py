@@ -26,7 +26,7 @@ from transformers import (
 from decant.backbone.lstm import LSTMConfig, LSTMForSequenceClassification
 from decant.backbone.siamese_network import SiameseConfig, SiameseForSequenceClassification
 from decant.dataset.modality import Encoder, Row
-from decant.dataset.modality.image import Image, ImageEncoder
+from decant.dataset.modality.image import ImageEncoder
 from decant.distillation.export.onnx import export_onnx
 from decant.models import surgery
 from decant.models.mlp_head import MLPHeadConfig, MLPHeadForClassification
@@ -87,7 +87,7 @@ class PixelRows(ImageEncoder):
     """Of images of the network's size, without a model directory."""
 
     def __init__(self, side: int) -> None:
-        self.modality, self.resolution = Image(side), side
+        self.size = self.resolution = side
         self.mean = self.std = torch.full((1, 3, 1, 1), 0.5)
 
 

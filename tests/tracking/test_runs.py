@@ -65,6 +65,7 @@ def test_a_stage_that_fails_leaves_no_run_running(workdir: Path, config: Any) ->
     assert {r.info.status for r in store.find("")} == {"FAILED"}
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("forks")
 def test_a_stage_that_was_killed_is_closed_by_the_next(workdir: Path, config: Any) -> None:
     script = (

@@ -61,8 +61,8 @@ def logits(file: Path, encoder: Encoder, rows: Sequence[Row], threads: int) -> n
     return encoder.apply(rows, call, torch.device("cpu")).numpy()
 
 
-QUICK = ("lstm", "siamese", "resnet", "vit")
-EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
+QUICK = ("lstm", "resnet", "vit")
+EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.nightly) for name in ALL]
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +143,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from support import onnx_networks as networks
-from decant.distillation.export.onnx import arrays
-from decant.distillation.export.quantisation import dynamic_int8, static_int8
+from decant.distillation.export.quantisation import arrays, quantise_dynamic, quantise_static
 print("imported", file=sys.stderr)  # imports may say that something is not installed
 for name in ("siamese", "lstm", "mobilenet v2"):
     file = networks.exported_graph(name, Path())
@@ -187,6 +186,7 @@ class Fixed(BertForSequenceClassification):
         return type(output)(logits=output.logits[: len(input_ids)] * len(input_ids))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", ["value", "number"])
 def test_a_network_that_cannot_be_exported_is_named(reads: str, tmp_path: Path) -> None:
     network = Fixed(BertConfig(**SHAPE)).eval()
