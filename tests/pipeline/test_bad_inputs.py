@@ -14,6 +14,7 @@ from support.stores import copy_store
 
 from decant.core.hashing import digest
 
+pytestmark = pytest.mark.slow
 SECRET = "s3cret"
 ENV = {"HF_TOKEN": f"hf_{SECRET}", "AWS_SECRET_ACCESS_KEY": SECRET, "MLFLOW_TRACKING_PASSWORD": SECRET}
 SMALL = {"epochs": 1, "control_epochs": 1, "max_length": 16, "batch_size": 16}
@@ -29,11 +30,7 @@ size: 8
 WEIGHTS = """_target_: decant.backbone.huggingface.HuggingFace
 path: data/raw/weights
 """
-ENTRIES = [
-    pytest.param(bad, id=f"{kind}: {bad.name}", marks=[pytest.mark.slow] if bad.forked else [])
-    for kind, entries in TABLE.items()
-    for bad in entries
-]
+ENTRIES = [pytest.param(bad, id=f"{kind}: {bad.name}") for kind, entries in TABLE.items() for bad in entries]
 
 
 def test_the_table_is_long_and_its_names_are_unique() -> None:
@@ -132,7 +129,6 @@ IN_PROCESSES = ("config: section misspelt", "environment: fine-tune without prep
                 "command line: experiment with a key misspelt", "command line: predict from no column")  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bad", [entry for entry in ENTRIES if entry.id in IN_PROCESSES])
 def test_a_command_in_its_own_process_prints_the_same_with_the_same_exit_code(bad: Bad, project: Path) -> None:
     arrange(bad, project)

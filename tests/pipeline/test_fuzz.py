@@ -30,6 +30,7 @@ from decant.task.multilabel import MultiLabel
 
 SETTINGS = Prepare(validation=0.2, test=0.2, labels_per_class=None, augmented_copies=0)
 LABELLED = ("train", "validation", "test")
+pytestmark = pytest.mark.slow
 EXAMPLES = int(os.environ.get("DECANT_FUZZ", 0))
 ENDED: Counter[str] = Counter()
 
