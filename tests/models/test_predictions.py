@@ -1,9 +1,7 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from scipy.special import softmax
 
 from decant.core.errors import UserError
 from decant.models import predictions
@@ -75,35 +73,3 @@ def test_those_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         predictions.read(tmp_path, "test", ["a"], "2")
     assert caught.value.filename == str(tmp_path / "predictions.parquet")
-
-
-def test_half_precision_halves_the_digits_of_soft_targets_alone(tmp_path: Path) -> None:
-    result = round_trip(tmp_path, Storage(dtype="float16"))
-    assert np.array_equal(result, LOGITS.astype(np.float16).astype(np.float32))
-    assert np.array_equal(predictions.read(tmp_path, "test", IDS, "2"), LOGITS)
-
-
-def test_the_largest_keep_their_probability_and_the_others_share_theirs(tmp_path: Path) -> None:
-    result, expected = (
-        softmax(round_trip(tmp_path, Storage(top_k=3)).astype(float), 1),
-        softmax(LOGITS.astype(float), 1),
-    )
-    top = np.argsort(-LOGITS, axis=1)[:, :3]
-    np.testing.assert_allclose(np.take_along_axis(result, top, 1), np.take_along_axis(expected, top, 1), rtol=1e-5)
-    rest = np.sort(result, axis=1)[:, :-3]
-    np.testing.assert_allclose(rest, np.repeat(rest[:, :1], 17, axis=1), rtol=1e-5)
-    assert np.array_equal(predictions.read(tmp_path, "test", IDS, "2"), LOGITS)
-
-
-def test_as_many_as_there_are_classes_is_all_of_them(tmp_path: Path) -> None:
-    assert np.array_equal(round_trip(tmp_path, Storage(top_k=20)), LOGITS)
-
-
-def test_less_is_stored(tmp_path: Path) -> None:
-    sizes = []
-    for storage in (Storage(), Storage(dtype="float16"), Storage(dtype="float16", top_k=3)):
-        predictions.write(tmp_path, {"train": (IDS, LOGITS)}, DIGESTS, storage)
-        table = pq.read_table(tmp_path / "predictions.parquet")
-        sizes.append(sum(table[c].nbytes for c in table.column_names if c not in ("row_id", "split")))
-    assert sizes[1] < 0.6 * sizes[0]
-    assert sizes[2] < 0.7 * sizes[1]

@@ -1,15 +1,12 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torchmetrics.text
-from support.pretraining import MINILM, SMALL_BERT, TEXTS
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+from support.pretraining import MINILM, TEXTS
+from transformers import AutoTokenizer
 
 from decant.backbone.huggingface import HuggingFace
 from decant.core.errors import UserError
-from decant.training.masked_lm import Perplexity, states_of
 from decant.training.masking import Masking
 
 
@@ -74,25 +71,3 @@ def test_a_tokenizer_without_a_mask_is_refused(tokenizer: Any) -> None:
     without_mask.mask_token = None
     with pytest.raises(UserError, match="has no mask token"):
         Masking(without_mask, 0.15)
-
-
-def test_logits_of_the_masked_tokens_are_those_of_the_whole_text(tokenizer: Any, tmp_path: Path) -> None:
-    HuggingFace(package=MINILM, pretrained=False, config=SMALL_BERT).write(tmp_path)
-    network = AutoModelForMaskedLM.from_config(AutoConfig.from_pretrained(tmp_path)).eval()
-    batch = Masking(tokenizer, 0.3).masked(tokens_of(tokenizer, TEXTS))
-    inputs = {k: batch[k] for k in ("input_ids", "attention_mask")}
-    with torch.no_grad():
-        logits = network(**inputs).logits
-        with states_of(batch["masked"], network.base_model):
-            masked_logits = network(**inputs).logits
-        assert torch.allclose(masked_logits[0], logits[batch["masked"]], atol=1e-5)
-        assert torch.equal(network(**inputs).logits, logits)  # the hook is gone
-
-
-def test_perplexity_is_that_of_torchmetrics() -> None:
-    logits, target = torch.randn(2, 30, 11), torch.randint(11, (2, 30))
-    perplexity, reference = Perplexity(), torchmetrics.text.Perplexity()
-    for i in range(2):
-        perplexity.update(logits[i], target[i])
-        reference.update(logits[i : i + 1], target[i : i + 1])
-    assert torch.allclose(perplexity.compute(), reference.compute())

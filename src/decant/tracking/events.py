@@ -61,9 +61,9 @@ class StartRun(Event):
     def deliver(self) -> None:
         """See `Event.deliver`."""
         tags = {k: run_ids.resolve_in(v) for k, v in self.tags.items()}
-        found = find(run_ids.resolve_in(self.query)) if self.query else []
-        if found:
-            self._continue(found[0].info.run_id, tags)
+        runs = find(run_ids.resolve_in(self.query)) if self.query else []
+        if runs:
+            self._continue(runs[0].info.run_id, tags)
         elif run_ids.resolve(self.run_id) == self.run_id:
             self._create(tags)
 
