@@ -131,22 +131,6 @@ def test_parts_that_a_batch_does_not_have_are_refused(tiny: Path) -> None:
         tuned(tiny, SupervisedLearner, "trainer.accumulate=3")
 
 
-def of_memory(kind: str) -> None:
-    if kind == "torch":
-        torch.empty(2**48)
-    if kind == "cuda":
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-    bytearray(2**62)
-
-
-@pytest.mark.parametrize("kind", ["torch", "cuda", "python"])
-def test_where_memory_ends_the_knobs_are_named(kind: str) -> None:
-    with pytest.raises(UserError, match=r"not enough memory") as caught, exhaustion_explained("distill"):
-        of_memory(kind)
-    assert "raise accumulate in conf/trainer/" in str(caught.value)
-    assert "lower distill.batch_size or distill.max_length in params.yaml" in str(caught.value)
-
-
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(ZeroDivisionError), exhaustion_explained("distill"):
         1 / 0  # noqa: B018
