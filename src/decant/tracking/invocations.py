@@ -65,7 +65,7 @@ def _records() -> Iterator[Invocation]:
     """All records, newest first; those beyond `MAX_RECORDS` are deleted, and what is damaged is passed over."""
     files = sorted(folder().glob("*.json"), key=lambda file: file.lstat().st_mtime_ns, reverse=True)
     for file in files[:MAX_RECORDS]:
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError, TypeError, RecursionError):
             yield Invocation(**json.loads(file.read_bytes()))
     for file in files[MAX_RECORDS:]:
         with suppress(OSError):

@@ -236,7 +236,7 @@ def _set_aside(path: Path, error: Exception) -> None:
         remedy = f"it was moved to {target}"
     except OSError as failure:
         remedy = f"move it away: {failure}"
-    print(f"decant: {path} cannot be delivered to MLflow ({error}); {remedy}", file=sys.stderr)
+    print(encodable(f"decant: {path} cannot be delivered to MLflow ({error}); {remedy}"), file=sys.stderr)
 
 
 def _is_exhaustion(error: Exception) -> bool:

@@ -192,7 +192,8 @@ def _invocation(config: Mapping[str, Any], stage: str | None = None) -> Iterator
     invocation = invocations.claim(launcher(), work)
     name = f"{stage} by hand: {title(config)}" if by_hand else title(config)
     described = outputs.inputs(stage) if stage else list(resume.UPSTREAM)
-    with open_run(name, {"decant.invocation": invocation.launcher, **_seeds_tag()}, invocation.run) as run_id:
+    tags = {"decant.invocation": invocation.launcher, "decant.by_hand": str(by_hand), **_seeds_tag()}
+    with open_run(name, tags, invocation.run) as run_id:
         run = Run(run_id, key=invocation.run)
         run.log_params(config)
         run.set_tags(provenance.run_tags())
