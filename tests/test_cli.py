@@ -130,21 +130,14 @@ def test_options_reach_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inspect.signature(cli.predict).parameters["batch_size"].default == BATCH_SIZE
 
 
-def test_experiment_passes_the_arguments_of_dvc_on_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_options_of_an_experiment_reach_it_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-
-    def run(*arguments: Any) -> int:
-        calls.append(arguments)
-        return 7
-
-    monkeypatch.setattr(experiment, "run", run)
-    first = ["-S", "use.loss=hint", "--seeds", "3", "-Suse.loss=hint", "--name=x", "--experiment", "digits", "-f", "-h"]
-    assert main(monkeypatch, "experiment", *first) == 7  # the exit code of DVC
+    monkeypatch.setattr(experiment, "run", lambda options: calls.append(options) or 7)
+    words = ["-S", "use.loss=hint", "--seeds", "3", "-Suse.loss=kd", "--name=x", "--experiment", "digits", "-f"]
+    assert main(monkeypatch, "experiment", *words) == 7  # the exit code of DVC
     assert main(monkeypatch, "experiment") == 7
-    assert calls == [
-        (["-S", "use.loss=hint", "-Suse.loss=hint", "--name=x", "-f", "-h"], "digits", 3),
-        ([], None, 1),
-    ]
+    first = experiment.Options("digits", ["use.loss=hint", "use.loss=kd"], 3, "x", True)
+    assert calls == [first, experiment.Options()]
 
 
 def test_the_exit_code_of_verify_says_how_far_outputs_differ(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +155,9 @@ def test_ctrl_c_has_an_exit_code_of_its_own(
     monkeypatch.setattr(deliver, "run", interrupted)
     assert main(monkeypatch, "deliver") == 130
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(experiment, "check_and_run", interrupted)
+    monkeypatch.setattr(experiment, "run_all", interrupted)
     assert main(monkeypatch, "experiment") == 130
-    assert capsys.readouterr().err == "decant: stopped; run the same command again to resume from the saved state\n"
+    assert capsys.readouterr().err == f"decant: {experiment.STOPPED}\n"
 
 
 @pytest.mark.parametrize("program", ["dvc", "git"])

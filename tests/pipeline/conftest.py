@@ -11,8 +11,7 @@ from support.commands import run_fork
 def clone(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path) -> Path:
     """A clone in which `decant experiment` has run a small experiment."""
     folder = make_clone(tmp_path_factory.mktemp("clone"), empty_mlflow_store)
-    command = ["cli", "experiment", "--experiment", "small", "-S", "distill.control_epochs=1"]
-    done = run_fork(command, folder, environment(folder), tmp_path_factory.mktemp("logs"))
+    done = run_fork(["cli", "experiment"], folder, environment(folder), tmp_path_factory.mktemp("logs"))
     assert done.code == 0, done
     return folder
 

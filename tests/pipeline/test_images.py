@@ -1,11 +1,13 @@
 """Images end to end, as a user runs them: `make experiment EXPERIMENT=digits` with fewer epochs, in a clone."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from support.clones import load_logged_models, make_clone, mlflow_runs, run_in
+from support.git import user_state
 
 from decant.config.compose import experiment_overrides
 
@@ -18,14 +20,21 @@ SHORT += ["distill.epochs=1", "distill.control_epochs=2", "evaluate.resamples=10
 def clone(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path) -> Path:
     folder = make_clone(tmp_path_factory.mktemp("images"), empty_mlflow_store)
     words = [word for value in SHORT for word in ("-S", value)]
+    before = user_state(folder)
     done = run_in(folder, sys.executable, "-m", "decant.cli", "experiment", "--experiment", "digits", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "from scratch (no transfer)" in done.stdout
     assert "Failed to validate" not in done.stdout + done.stderr
+    assert user_state(folder) == before
+    assert not (folder / "data/distill").exists()
+    (name,) = re.findall("Take it over: dvc exp apply (.*)", done.stdout)
+    done = run_in(folder, "dvc", "exp", "apply", name)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
-def test_the_experiment_became_the_params(clone: Path) -> None:
+def test_an_experiment_leaves_params_as_they_were_until_it_is_applied(clone: Path) -> None:
+    """The clone has the values of the experiment only since `dvc exp apply`."""
     params = yaml.safe_load((clone / "params.yaml").read_text())
     values = dict(value.split("=", 1) for value in experiment_overrides("digits", clone))
     assert params["use"]["teacher"] == values["use.teacher"]

@@ -21,10 +21,10 @@ STAGES = ["prepare", "pretrain-load", "fine-tune", "distill", "evaluate"]
 SMALL = {
     "use": {"data": "toy", "teacher": "tiny", "student": "tiny"},
     "fine_tune": {"epochs": 2, "control_epochs": 2, "max_length": 32, "batch_size": 16},
-    "distill": {"epochs": 2, "control_epochs": 2, "max_length": 32, "batch_size": 16},
+    "distill": {"epochs": 2, "control_epochs": 1, "max_length": 32, "batch_size": 16},
     "evaluate": {"resamples": 100},
 }
-"""conf/experiment/small.yaml."""
+"""The values of params.yaml that differ from the default."""
 UNLABELLED = 150
 """Unlabelled rows, fewer than in the shipped data."""
 
@@ -76,7 +76,7 @@ def make_clone(folder: Path, store: Path) -> Path:
         if (ROOT / name).is_file() and name not in ("dvc.lock", "provenance.json"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    (folder / "conf/experiment/small.yaml").write_text(yaml.safe_dump(SMALL))
+    edit_yaml(folder / "params.yaml", lambda params: [params[section].update(SMALL[section]) for section in SMALL])
     edit_yaml(folder / "conf/trainer/auto.yaml", lambda trainer: trainer.update(threads=1))
     unlabelled = folder / "data/raw/support/unlabelled.csv"
     unlabelled.write_text("".join(unlabelled.read_text().splitlines(keepends=True)[: UNLABELLED + 1]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
-from support.git import git
+from support.git import git, user_state
 
 
 @pytest.fixture
@@ -45,15 +45,5 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def state(project: Path) -> Callable[[], object]:
-    """HEAD, branch, index, stash and all files of the user as bytes, at the moment of the call."""
-
-    def read() -> object:
-        files = [f for f in sorted(project.rglob("*")) if f.is_file() and not {".git", ".state", ".dvc"} & {*f.parts}]
-        return (
-            {str(f): f.read_bytes() for f in files},
-            (project / ".git/index").read_bytes(),
-            (project / ".git/HEAD").read_bytes(),
-            git(project, "for-each-ref", "refs/heads", "refs/stash"),
-        )
-
-    return read
+    """What `user_state` says of the project at the moment of the call."""
+    return lambda: user_state(project)

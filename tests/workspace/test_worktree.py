@@ -128,7 +128,7 @@ def test_a_removed_worktree_leaves_nothing_in_git(project: Path, place: Worktree
 def test_the_cache_of_a_worktree_is_that_of_the_project(project: Path, place: Worktree) -> None:
     with Repo(str(place.project)) as repo:
         assert Path(repo.cache.local.path) == project / ".dvc/cache/files/md5"
-    (project / ".dvc/config.local").write_text("[cache]\n    dir = \"../it's, #1\"\n")
+    (project / ".dvc/config.local").write_text('[cache]\n    dir = "../it\'s, #1"\n')
     place.synchronize(take_snapshot(project))
     with Repo(str(place.project)) as repo:
         assert Path(repo.cache.local.path).parts[-3:] == ("it's, #1", "files", "md5")
