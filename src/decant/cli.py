@@ -146,6 +146,13 @@ def experiment(
     one step, if the experiment has the values of params.yaml. Otherwise they stay as they are, and the result is a DVC
     experiment alone (dvc exp apply takes it over). After a kill, the same command resumes.
     """
+    from decant.workspace import up_to_date
+
+    plain = not (experiment or set_param or name or force or seeds > 1)
+    if plain and up_to_date.is_up_to_date(Path.cwd()):
+        print(up_to_date.table(Path.cwd()))
+        print(f"Nothing changed since this result. Report: {up_to_date.REPORT}. All runs: make ui")
+        return 0
     from decant.commands.experiment import Options, run
 
     return run(Options(experiment, set_param or (), seeds, name, force))

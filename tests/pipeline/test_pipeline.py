@@ -163,9 +163,10 @@ def test_experiments_of_dvc_runs_of_mlflow_and_git_revisions_are_compared(clone:
 def test_a_result_that_dvc_restored_is_shown(clone: Path, tmp_path: Path) -> None:
     commit(clone)
     before = len(mlflow_runs(clone))
-    done = decant(clone, tmp_path, "experiment")
+    done = decant(clone, tmp_path, "experiment", "-S", "seed=0")  # its value already
     assert done.code == 0, done.err
     assert "evaluate did not have to run" in done.out
+    assert "The result is in data/" in done.out
     assert "Test results" in done.out
     (address,) = re.findall("as an MLflow model: (.*)", done.out)
     run = mlflow_client(clone).get_run(address.removeprefix("runs:/").removesuffix("/student"))

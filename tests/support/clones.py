@@ -68,6 +68,7 @@ def edit_yaml(file: Path, change: Callable[[Any], object]) -> None:
 
 def make_clone(folder: Path, store: Path) -> Path:
     """The files of this checkout and a small experiment, committed; an empty DVC cache, and an empty MLflow store."""
+    folder.mkdir(exist_ok=True)
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,

@@ -28,13 +28,15 @@ from decant.experiment.experiment import Experiment
 from decant.tracking import outbox
 from decant.tracking.outputs import producer, restore_provenance
 from decant.tracking.runs import parent
-from decant.workspace import result, worktree
-from decant.workspace.snapshot import take_snapshot
+from decant.workspace import result, up_to_date, worktree
+from decant.workspace.snapshot import Snapshot, take_snapshot
 from decant.workspace.worktree import Worktree
 
 STOPPED = (
     "stopped; the same command goes on: finished stages are restored, a training resumes from its last saved state"
 )
+
+OTHER_VALUES = "it has other values than params.yaml"
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,17 @@ def run_once(root: Path, values: Sequence[str], options: Options) -> int:
         if code == 0:
             show_result(place, experiment, restored=modified(timings) == before)
             result.save(place, snapshot, name)
-            reason = (
-                result.apply(place, snapshot) if inputs == snapshot.inputs else "it has other values than params.yaml"
-            )
-            print(location(name, reason))
+            print(location(name, applied(place, snapshot) if inputs == snapshot.inputs else OTHER_VALUES))
             place.remove()
     return code
+
+
+def applied(place: Worktree, snapshot: Snapshot) -> str:
+    """Bring the result into the project; the reason if that is not possible, else empty."""
+    reason = result.apply(place, snapshot)
+    if not reason:
+        up_to_date.remember(place.root, snapshot)
+    return reason
 
 
 def worktree_name(experiment: str | None, values: Sequence[str]) -> str:

@@ -1,0 +1,38 @@
+"""Whether the result in data/ is that of the files as they are: known in a moment, without DVC.
+
+After a result came into the project, a digest of inputs and outputs is remembered: contents of what git knows, sizes
+and times of the rest.
+"""
+
+import hashlib
+from pathlib import Path
+
+from decant.core.files import write_atomically
+from decant.workspace.snapshot import RAW, RECORDS, Snapshot, take_snapshot
+
+FILE = Path(".state/result")
+REPORT = Path("data/evaluate/report.md")
+
+
+def remember(root: Path, snapshot: Snapshot) -> None:
+    """Record that outputs and records are the result of the inputs in `snapshot`."""
+    write_atomically(root / FILE, _digest(root, snapshot).encode())
+
+
+def is_up_to_date(root: Path) -> bool:
+    """Whether neither inputs nor outputs changed since `remember`."""
+    return (root / FILE).exists() and (root / FILE).read_text() == _digest(root, take_snapshot(root))
+
+
+def table(root: Path) -> str:
+    """The table of the report."""
+    lines = (root / REPORT).read_text().splitlines()
+    return "\n".join(line for line in lines[: lines.index("## Differences")] if line.startswith("|"))
+
+
+def _digest(root: Path, snapshot: Snapshot) -> str:
+    records = [(root / name).read_bytes() for name in RECORDS if (root / name).exists()]
+    outputs = [f for f in sorted((root / "data").glob("*/**/*")) if root / RAW not in f.parents]
+    linked = [root / path for path in snapshot.linked if path.startswith(RAW)]
+    status = [(str(f), f.stat().st_size, f.stat().st_mtime_ns, f.stat().st_ino) for f in outputs + linked if f.exists()]
+    return hashlib.sha256(repr((snapshot.inputs, records, status)).encode()).hexdigest()
