@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 
 from decant.core.errors import UserError
 from decant.core.processes import argv
-from decant.core.stage import GRACE_SECONDS
+from decant.core.locks import GRACE_SECONDS
 from decant.evaluation.report import markdown_table
 
 METHODS = ("SIGKILL", "SIGTERM", "Ctrl-C", "SIGKILL of DVC")
