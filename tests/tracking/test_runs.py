@@ -11,7 +11,7 @@ from support.commands import run_fork
 
 from decant.core.errors import UserError
 from decant.tracking import invocations, outbox, outputs, runs, store
-from decant.tracking.runs import Run, flatten
+from decant.tracking.runs import Run
 
 
 def stage(name: str, config: dict[str, Any]) -> AbstractContextManager[Run]:
@@ -197,5 +197,10 @@ def test_ranks_above_zero_log_nothing(empty_workdir: Path, config: Any, monkeypa
     assert not (empty_workdir / "mlflow.db").exists()
 
 
-def test_a_config_is_flat_with_dots() -> None:
-    assert flatten({"a": {"b": 1, "c": [2]}, "d": None}) == {"a.b": "1", "a.c": "[2]", "d": "None"}
+def test_a_name_that_mlflow_refuses_is_logged_with_underscores(workdir: Path) -> None:
+    store.connect()
+    with runs.open_run("run", {}) as run_id:
+        Run(run_id).log_params({"classes": {"it's": 1, "../up": 2, "a\nb": 3, "": 4, "ü 1": 5}})
+    assert mlflow.get_run(run_id).data.params == {
+        "classes.it_s": "1", "classes..._up": "2", "classes.a_b": "3", "classes.": "4", "classes.ü 1": "5"
+    }  # fmt: skip

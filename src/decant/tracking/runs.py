@@ -14,11 +14,12 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from decant.core import resume
-from decant.core.errors import UserError, redacted
+from decant.core.errors import UserError
 from decant.core.hashing import digest
 from decant.core.processes import dvc_process, process_id, rank
 from decant.core.stage import GRACE_SECONDS
 from decant.tracking import events, invocations, leases, outbox, outputs, provenance, run_ids
+from decant.tracking.encoding import flatten
 from decant.tracking.store import PARENT_TAG
 
 SEEDS_RUN = "DECANT_SEEDS_RUN"
@@ -27,8 +28,6 @@ INVOCATION = "DECANT_INVOCATION"
 """The environment variable with what identifies an invocation of `decant experiment`, while its stages run."""
 WAIT_SECONDS = 2 * GRACE_SECONDS
 """The longest that a stage waits for the end of another process that runs it."""
-MAX_PARAM_LENGTH = 6000
-"""MLflow's limit on the characters of a parameter."""
 
 
 class Run:
@@ -168,14 +167,6 @@ def launcher() -> str:
     """
     process = dvc_process()
     return os.environ.get(INVOCATION) or process_id(process.pid if process else None)
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}} → {"a.b": "1"}; without the credentials in URIs."""
-    if not isinstance(value, Mapping):
-        return {prefix: redacted(str(value))[:MAX_PARAM_LENGTH]}
-    names = {key: f"{prefix}.{key}" if prefix else str(key) for key in value}
-    return {name: text for key, item in value.items() for name, text in flatten(item, names[key]).items()}
 
 
 def milliseconds() -> int:
