@@ -6,10 +6,8 @@ from typing import Any
 
 import mlflow
 import pytest
-from filelock import FileLock
 from support.commands import run_fork
 
-from decant.core.errors import UserError
 from decant.tracking import invocations, outbox, outputs, runs, store
 from decant.tracking.runs import Run
 
@@ -136,21 +134,6 @@ def test_a_stage_by_hand_that_is_run_again_after_a_failure_continues_its_run(
     with stage("distill", config):
         pass
     assert len(store.find()) == 4  # that one ended well: this is another
-
-
-def test_a_second_process_of_a_stage_is_refused_before_any_work(
-    workdir: Path, config: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "WAIT_SECONDS", 0)
-    lock = workdir / ".state/distill.lock"
-    lock.parent.mkdir()
-    with (
-        FileLock(lock),
-        pytest.raises(UserError, match=r"another process runs distill in .*; wait for its end, or stop it"),
-        stage("distill", config),
-    ):
-        pytest.fail("it ran")
-    assert not (workdir / "mlruns").exists()
 
 
 def test_what_no_store_can_encode_is_logged_escaped_and_never_taken_for_an_outage(
