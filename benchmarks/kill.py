@@ -26,8 +26,8 @@ from mlflow import MlflowClient
 from omegaconf import OmegaConf
 
 from decant.core.errors import UserError
-from decant.core.processes import argv
 from decant.core.locks import GRACE_SECONDS
+from decant.core.processes import argv
 from decant.evaluation.report import markdown_table
 
 METHODS = ("SIGKILL", "SIGTERM", "Ctrl-C", "SIGKILL of DVC")

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from support.stores import copy_store
 
 from decant.commands import compare, seeds
 from decant.config.schema import Evaluate
@@ -160,3 +161,13 @@ def test_figures_over_seeds_are_those_by_hand() -> None:
 def test_a_figure_that_one_seed_lacks_is_left_out() -> None:
     each = [{"a": 1.0, "b": 2.0}, {"a": 3.0}]
     assert set(seeds.summarize(each, 0.95)) == {"a"}
+
+
+def test_the_name_of_a_run_may_hold_a_quote(
+    tmp_path: Path, empty_mlflow_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_store(empty_mlflow_store, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError, match=r"it's no run has no rows\.parquet here"):
+        compare.load_run("it's no run")

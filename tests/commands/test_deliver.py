@@ -8,15 +8,18 @@ from decant.commands import deliver
 from decant.tracking import outbox
 
 
-def test_the_command_reports_refused_events(
+def test_the_command_reports_refused_events_and_damaged_queues(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outbox.OUTBOX.mkdir(parents=True)
     (outbox.OUTBOX / outbox.REFUSED).write_text("{}\n{}\n")
+    (outbox.OUTBOX / "no folder").write_text("")
     deliver.run()
     out = capsys.readouterr().out
     assert f"2 events were refused, each with the reason: read {tmp_path}/.state/outbox/refused.jsonl" in out
+    assert f"1 damaged queues were set aside: look at {tmp_path}/.state/outbox/refused, then delete it" in out
+    assert out.endswith("nothing is pending\n")
 
 
 def test_help_sends_nothing_to_mlflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,6 @@ def test_a_later_process_with_the_same_pid_is_not_the_holder(tmp_path: Path) -> 
     with locks.exclusive(tmp_path / "x.lock", "x"):
         holder = locks.read_holder(tmp_path / "x.lock")
     assert locks.is_alive(holder)
-    assert not locks.is_alive(holder | {"started": holder["started"] - 100})
-    assert not locks.is_alive(holder | {"pid": 2**30})
-    assert locks.is_alive(holder | {"host": "elsewhere", "pid": 2**30})
+    assert not locks.is_alive(holder | {"process": f"{holder['process']}0"})
+    assert locks.is_alive(holder | {"process": f"elsewhere-{holder['process']}"})
+    assert not locks.is_alive({})

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from decant.tracking.encoding import decode_bytes, encodable, encode_bytes
+from decant.tracking.encoding import decode_bytes, encodable, encode_bytes, flatten
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,7 @@ def test_what_no_store_can_encode_is_escaped_and_the_rest_stays(value: object, e
 
 def test_bytes_are_read_back_from_json() -> None:
     assert json.loads(json.dumps([b"\xff"], default=encode_bytes), object_hook=decode_bytes) == [b"\xff"]
+
+
+def test_a_config_is_flat_with_dots() -> None:
+    assert flatten({"a": {"b": 1, "c": [2]}, "d": None}) == {"a.b": "1", "a.c": "[2]", "d": "None"}

@@ -26,7 +26,8 @@ def dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dead:
 
 def test_the_stages_of_one_launcher_take_part_in_one_invocation() -> None:
     first = claim("dvc 1", "work")
-    assert claim("dvc 1", "other work").run == first.run
+    assert claim("dvc 1", "work").run == first.run
+    assert claim("dvc 1", "other work").run != first.run  # the values were edited meanwhile
     finish(first.run)
     assert claim("dvc 1", "work").run == first.run
 

@@ -1,5 +1,6 @@
 """Invocations that are killed at each call of MLflow: the next one continues them, and logs everything once."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,7 @@ class Lives:
 
     def __init__(self, patch: pytest.MonkeyPatch, stages: tuple[str, ...]) -> None:
         self.patch, self.stages, self.count = patch, stages, 0
+        self.in_experiment = "DECANT_INVOCATION" in os.environ
         self.complete: set[str] = set()
         """Stages whose outputs DVC has recorded."""
 
@@ -61,6 +63,8 @@ class Lives:
                 if name not in self.complete:
                     run_stage(name)
                     self.complete.add(name)
+            if self.in_experiment:
+                end_experiment()
         return made
 
     def check(self) -> None:
@@ -93,6 +97,14 @@ def run_stage(name: str) -> None:
         if name == "evaluate":
             run.parent.log_metrics({"linear/accuracy": 0.5})
             run.parent.log_artifact(folder / "report.md")
+
+
+def end_experiment() -> None:
+    """What `decant experiment` logs after the stages."""
+    outbox.start()
+    with runs.parent(CONFIG) as run:
+        run.log_metrics({"linear/accuracy": 0.5})
+        run.log_artifact(Path("data/evaluate/report.md"))
 
 
 @pytest.fixture
@@ -135,7 +147,12 @@ def test_an_invocation_that_is_killed_at_any_call_is_continued_in_the_same_runs(
         killed.check()
 
 
-def test_an_invocation_that_is_killed_again_and_again_is_one_invocation(lives: Any) -> None:
+@pytest.mark.parametrize("in_experiment", [False, True])
+def test_an_invocation_that_is_killed_again_and_again_is_one_invocation(
+    lives: Any, in_experiment: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_experiment:
+        monkeypatch.setenv("DECANT_INVOCATION", "kept in the worktree")
     often = lives("often")
     calls = 0
     while often.run(calls, effective=calls % 2 == 0) > calls:

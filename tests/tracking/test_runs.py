@@ -6,12 +6,10 @@ from typing import Any
 
 import mlflow
 import pytest
-from filelock import FileLock
 from support.commands import run_fork
 
-from decant.core.errors import UserError
 from decant.tracking import invocations, outbox, outputs, runs, store
-from decant.tracking.runs import Run, flatten
+from decant.tracking.runs import Run
 
 
 def stage(name: str, config: dict[str, Any]) -> AbstractContextManager[Run]:
@@ -138,21 +136,6 @@ def test_a_stage_by_hand_that_is_run_again_after_a_failure_continues_its_run(
     assert len(store.find()) == 4  # that one ended well: this is another
 
 
-def test_a_second_process_of_a_stage_is_refused_before_any_work(
-    workdir: Path, config: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "WAIT_SECONDS", 0)
-    lock = workdir / ".state/distill.lock"
-    lock.parent.mkdir()
-    with (
-        FileLock(lock),
-        pytest.raises(UserError, match=r"another process runs distill in .*; wait for its end, or stop it"),
-        stage("distill", config),
-    ):
-        pytest.fail("it ran")
-    assert not (workdir / "mlruns").exists()
-
-
 def test_what_no_store_can_encode_is_logged_escaped_and_never_taken_for_an_outage(
     workdir: Path, config: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,5 +180,10 @@ def test_ranks_above_zero_log_nothing(empty_workdir: Path, config: Any, monkeypa
     assert not (empty_workdir / "mlflow.db").exists()
 
 
-def test_a_config_is_flat_with_dots() -> None:
-    assert flatten({"a": {"b": 1, "c": [2]}, "d": None}) == {"a.b": "1", "a.c": "[2]", "d": "None"}
+def test_a_name_that_mlflow_refuses_is_logged_with_underscores(workdir: Path) -> None:
+    store.connect()
+    with runs.open_run("run", {}) as run_id:
+        Run(run_id).log_params({"classes": {"it's": 1, "../up": 2, "a\nb": 3, "": 4, "ü 1": 5}})
+    assert mlflow.get_run(run_id).data.params == {
+        "classes.it_s": "1", "classes..._up": "2", "classes.a_b": "3", "classes.": "4", "classes.ü 1": "5"
+    }  # fmt: skip

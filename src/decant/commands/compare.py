@@ -138,7 +138,7 @@ def load_run(run_id: str) -> list[RowScores]:
         UserError: the run does not exist, or has no row scores.
     """
     store.connect()
-    seed_runs = store.find(f"tags.`mlflow.parentRunId` = '{run_id}' and tags.`decant.invocation` != ''")
+    seed_runs = store.find("tags.`decant.invocation` != ''", {store.PARENT_TAG: run_id})
     run_ids = [run.info.run_id for run in seed_runs] or [run_id]
     try:
         files = [mlflow.artifacts.download_artifacts(run_id=i, artifact_path=row_scores.FILE) for i in run_ids]

@@ -16,6 +16,8 @@ def run() -> None:
     outbox.start()
     if count := outbox.refused_count():
         print(f"{count} events were refused, each with the reason: read {outbox.folder() / REFUSED}, then delete it")
+    if damaged := outbox.damaged():
+        print(f"{len(damaged)} damaged queues were set aside: look at {damaged[0].parent}, then delete it")
     folders = outbox.pending_folders()
     for folder in folders:
         count = len(Outbox(folder).pending)

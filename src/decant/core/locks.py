@@ -10,8 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from decant.core import processes
 from decant.core.errors import UserError
 
 GRACE_SECONDS = 30.0
@@ -79,16 +78,10 @@ def read_holder(file: Path) -> dict[str, Any]:
 
 
 def is_alive(holder: dict[str, Any]) -> bool:
-    """Whether a holder still runs; True for one of another machine, about which nothing is known."""
-    if holder.get("host") != platform.node():
-        return bool(holder)
-    try:
-        return abs(psutil.Process(int(holder["pid"])).create_time() - float(holder["started"])) < 1
-    except psutil.NoSuchProcess:
-        return False
+    """Whether a holder still runs; True for one of another machine or container, about which nothing is known."""
+    return bool(holder) and processes.is_alive(str(holder.get("process"))) is not False
 
 
-def _this_process() -> dict[str, str | int | float]:
-    process = psutil.Process()
+def _this_process() -> dict[str, str | int]:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    return {"host": platform.node(), "pid": process.pid, "started": process.create_time(), "since": since}
+    return {"host": platform.node(), "pid": os.getpid(), "process": processes.process_id(), "since": since}

@@ -1,8 +1,16 @@
-"""Values of events as stores can encode them, and as JSON that is read back."""
+"""Values of events as stores can hold them, and as JSON that is read back."""
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from decant.core.errors import redacted
+
+MAX_PARAM_LENGTH = 6000
+"""MLflow's limit on the characters of a parameter."""
+NAME_CHARACTERS = re.compile(r"[^\w.: -]")
+"""Those that the name of a parameter cannot hold, or that would make it a path."""
 
 
 def encodable(value: Any) -> Any:
@@ -22,3 +30,12 @@ def encode_bytes(value: bytes) -> dict[str, str]:
 def decode_bytes(value: dict[str, Any]) -> Any:
     """For `json.loads`; see `encode_bytes`."""
     return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """{"a": {"b": 1}} → {"a.b": "1"}; without the credentials in URIs."""
+    if not isinstance(value, Mapping):
+        return {prefix: redacted(str(value))[:MAX_PARAM_LENGTH]}
+    texts = {key: NAME_CHARACTERS.sub("_", str(key)) for key in value}
+    names = {key: f"{prefix}.{text}" if prefix else text for key, text in texts.items()}
+    return {name: text for key, item in value.items() for name, text in flatten(item, names[key]).items()}

@@ -37,11 +37,11 @@ class Invocation:
 
 
 def claim(launcher: str, work: str) -> Invocation:
-    """The invocation of this process: begun by its launcher, or interrupted in the same work, or a new one."""
+    """The invocation that does this work: begun by the same launcher, or interrupted, or a new one."""
     folder().mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder()}.lock"):
         records = [*_records()]
-        begun = [r for r in records if r.launcher == launcher]
+        begun = [r for r in records if r.work == work and r.launcher == launcher]
         interrupted = [r for r in records if r.work == work and not r.finished and not is_alive(r.process)]
         new = Invocation(run_ids.provisional(), launcher, work, process_id())
         record = replace(next(iter([*begun, *interrupted]), new), launcher=launcher, process=process_id())

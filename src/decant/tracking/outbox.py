@@ -26,7 +26,7 @@ from decant.core.files import check_writable
 from decant.tracking import leases, store
 from decant.tracking.encoding import encodable
 from decant.tracking.events import Event, FileEvent, SetTags, parse
-from decant.tracking.queue_files import copy, read_lines, read_number
+from decant.tracking.queue_files import copy, move_into, read_lines, read_number
 
 OUTBOX = Path(".state/outbox")  # see `folder`
 RETRY_SECONDS = 15.0
@@ -35,7 +35,6 @@ STORE, EVENTS, DELIVERED, LOCK = "store", "events.jsonl", "delivered", "lock"
 """Files of a process's outbox: its store, its events, the number delivered, and a lock held while the process lives."""
 REFUSED, SET_ASIDE = "refused.jsonl", "refused"
 """In `OUTBOX`: events that the store refused, each with the reason; and a folder with what is no outbox."""
-NEW = "new "  # the name of a folder begins so until it is complete
 
 
 class Outbox:
@@ -130,7 +129,7 @@ class Outbox:
         self.pending.append(line)
 
     def _create_folder(self) -> None:
-        fresh = self.folder.with_name(f"{NEW}{self.folder.name}")
+        fresh = self.folder.with_name(f"new {self.folder.name}")
         fresh.mkdir(parents=True)
         (fresh / STORE).write_text(store.address())
         fresh.rename(self.folder)  # a folder never lacks the file that names its store
@@ -210,12 +209,17 @@ def pending_folders() -> list[Path]:
 
 
 def refused_count() -> int:
-    """The number of refused events, and of what else was set aside."""
-    return len(read_lines(folder() / REFUSED)) + len([*(folder() / SET_ASIDE).glob("*")])
+    """The number of refused events."""
+    return len(read_lines(folder() / REFUSED))
+
+
+def damaged() -> list[Path]:
+    """What was set aside because it is no outbox, or a damaged one."""
+    return sorted((folder() / SET_ASIDE).glob("*"))
 
 
 def _entries() -> list[Path]:
-    return sorted(p for p in folder().glob("*") if p.name not in (REFUSED, SET_ASIDE) and not p.name.startswith(NEW))
+    return sorted(p for p in folder().glob("*") if p.name not in (REFUSED, SET_ASIDE) and not p.name.startswith("new "))
 
 
 def _deliver_box(box: Path) -> None:
@@ -228,14 +232,7 @@ def _deliver_box(box: Path) -> None:
 
 
 def _set_aside(path: Path, error: Exception) -> None:
-    """Move away what is damaged: its events are not lost, and it blocks no stage."""
-    target = folder() / SET_ASIDE / f"{time.time_ns()}-{path.name}"
-    try:
-        target.parent.mkdir(exist_ok=True)
-        path.rename(target)
-        remedy = f"it was moved to {target}"
-    except OSError as failure:
-        remedy = f"move it away: {failure}"
+    remedy = move_into(folder() / SET_ASIDE, path)
     print(encodable(f"decant: {path} cannot be delivered to MLflow ({error}); {remedy}"), file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """Files of a queue on disk: what a process that was killed left in them is read without its last, incomplete part."""
 
 import shutil
+import time
 from pathlib import Path
 
 
@@ -22,3 +23,14 @@ def copy(source: Path, folder: Path) -> Path:
     copy_path = shutil.copytree if source.is_dir() else shutil.copy
     copy_path(source, folder / source.name)
     return folder / source.name
+
+
+def move_into(folder: Path, path: Path) -> str:
+    """Move `path` into a folder, under a new name; for a message: where it is now, or why it could not be moved."""
+    target = folder / f"{time.time_ns()}-{path.name}"
+    try:
+        folder.mkdir(exist_ok=True)
+        path.rename(target)
+    except OSError as error:
+        return f"move it away: {error}"
+    return f"it was moved to {target}"

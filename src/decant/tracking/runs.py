@@ -1,5 +1,6 @@
 """Runs as the MLflow UI shows them: one parent run per invocation of the pipeline, a nested run per stage."""
 
+import hashlib
 import json
 import os
 import time
@@ -11,24 +12,18 @@ from typing import Any
 import mlflow
 import mlflow.data
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from decant.core import resume
-from decant.core.errors import UserError, redacted
 from decant.core.hashing import digest
 from decant.core.processes import dvc_process, process_id, rank
-from decant.core.stage import GRACE_SECONDS
 from decant.tracking import events, invocations, leases, outbox, outputs, provenance, run_ids
+from decant.tracking.encoding import flatten
 from decant.tracking.store import PARENT_TAG
 
 SEEDS_RUN = "DECANT_SEEDS_RUN"
 """The environment variable with the id of the run over several seeds, while those run."""
 INVOCATION = "DECANT_INVOCATION"
 """The environment variable with what identifies an invocation of `decant experiment`, while its stages run."""
-WAIT_SECONDS = 2 * GRACE_SECONDS
-"""The longest that a stage waits for the end of another process that runs it."""
-MAX_PARAM_LENGTH = 6000
-"""MLflow's limit on the characters of a parameter."""
 
 
 class Run:
@@ -123,28 +118,26 @@ def stage(name: str, config: Mapping[str, Any], state_dir: Path) -> Iterator[Run
     `config`: the whole resolved config. `state_dir`: where the stage saves its resume state.
 
     Raises:
-        UserError: the store or git cannot be used, provenance.json cannot be read, or another process runs this stage;
-            all before any work.
+        UserError: the store or git cannot be used, or provenance.json cannot be read; all before any work.
     """
     if rank():
         yield Run(state_dir=state_dir)
         return
     provenance.check_git()
     provenance.read()
-    with _only_process(name, state_dir):
-        outbox.start()
-        resume.open_state(state_dir)
-        try:
-            with _invocation(config, name) as parent_run, _stage_run(name, parent_run, state_dir) as run:
-                run.log_params({key: config[key] for key in (name, "use", "seed", "trainer") if key in config})
-                yield run
-                _record_output(run, name, provenance.environment(config["trainer"]))
-        finally:
-            outbox.finish()
-        if name == "evaluate" or not _under_dvc():  # without DVC, the output is final as soon as the stage ends
-            resume.clear_states()
-            if not _in_experiment():
-                invocations.finish(str(parent_run.key))
+    outbox.start()
+    resume.open_state(state_dir)
+    try:
+        with _invocation(config, name) as parent_run, _stage_run(name, parent_run, state_dir) as run:
+            run.log_params({key: config[key] for key in (name, "use", "seed", "trainer") if key in config})
+            yield run
+            _record_output(run, name, provenance.environment(config["trainer"]))
+    finally:
+        outbox.finish()
+    if name == "evaluate" or not _under_dvc():  # without DVC, the output is final as soon as the stage ends
+        resume.clear_states()
+        if not _in_experiment():
+            invocations.finish(str(parent_run.key))
 
 
 @contextmanager
@@ -170,14 +163,6 @@ def launcher() -> str:
     return os.environ.get(INVOCATION) or process_id(process.pid if process else None)
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}} → {"a.b": "1"}; without the credentials in URIs."""
-    if not isinstance(value, Mapping):
-        return {prefix: redacted(str(value))[:MAX_PARAM_LENGTH]}
-    names = {key: f"{prefix}.{key}" if prefix else str(key) for key in value}
-    return {name: text for key, item in value.items() for name, text in flatten(item, names[key]).items()}
-
-
 def milliseconds() -> int:
     """The current time in milliseconds since the epoch."""
     return int(time.time() * 1000)
@@ -187,9 +172,7 @@ def milliseconds() -> int:
 def _invocation(config: Mapping[str, Any], stage: str | None = None) -> Iterator[Run]:
     """The parent run, RUNNING only inside the block; `stage`: the one that runs, None: all stages are up to date."""
     by_hand = stage is not None and not _under_dvc() and not _in_experiment()
-    # prepare reads no other stage's output: its fingerprint covers config, code, versions and processor alone
-    work = f"{stage if by_hand else ''} {resume.fingerprint('prepare', config)}"
-    invocation = invocations.claim(launcher(), work)
+    invocation = invocations.claim(launcher(), _work(config, str(stage) if by_hand else ""))
     name = f"{stage} by hand: {title(config)}" if by_hand else title(config)
     described = outputs.inputs(stage) if stage else list(resume.UPSTREAM)
     tags = {"decant.invocation": invocation.launcher, "decant.by_hand": str(by_hand), **_seeds_tag()}
@@ -204,6 +187,17 @@ def _invocation(config: Mapping[str, Any], stage: str | None = None) -> Iterator
             outbox.send(events.DescribeInvocation(run_id, outputs.digests(described), by_hand))
 
 
+def _work(config: Mapping[str, Any], stage: str) -> str:
+    """What decides the results of an invocation: another one that is interrupted in the same work is continued.
+
+    An experiment works on a copy of the code, so that its first and its last process may see other code.
+    """
+    if _in_experiment():
+        return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+    # prepare reads no other stage's output: its fingerprint covers config, code, versions and processor alone
+    return f"{stage} {resume.fingerprint('prepare', config)}"
+
+
 @contextmanager
 def _stage_run(name: str, parent_run: Run, state_dir: Path) -> Iterator[Run]:
     """The run of a stage, new or continued: its key belongs to the resume state."""
@@ -211,22 +205,6 @@ def _stage_run(name: str, parent_run: Run, state_dir: Path) -> Iterator[Run]:
     tags = {PARENT_TAG: str(parent_run.run_id), "decant.stage": name}
     with open_run(name.replace("_", "-"), tags, key) as run_id:
         yield Run(run_id, parent_run, state_dir, key)
-
-
-@contextmanager
-def _only_process(name: str, state_dir: Path) -> Iterator[None]:
-    """Let no second process write the output, the state and the run of a stage.
-
-    Raises:
-        UserError: another process runs it; one whose DVC was killed ends within the time waited.
-    """
-    lock = state_dir.parent.with_suffix(".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock).acquire(timeout=WAIT_SECONDS):
-            yield
-    except Timeout as error:
-        raise UserError(f"another process runs {name} in {Path.cwd()}; wait for its end, or stop it") from error
 
 
 def _record_output(run: Run, name: str, environment: Mapping[str, str]) -> None:
