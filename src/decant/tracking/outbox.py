@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
-from decant.core.errors import redacted
+from decant.core.redaction import redacted
 from decant.tracking import store
 from decant.tracking.events import Event, FileEvent, SetTags, parse
 

@@ -15,9 +15,9 @@ import pandas as pd
 import psutil
 
 from decant.core import resume
-from decant.core.errors import redacted
 from decant.core.hashing import digest
 from decant.core.processes import dvc_process, process_id, rank
+from decant.core.redaction import redacted, redacted_values
 from decant.tracking import events, outbox, outputs, provenance, run_ids, store
 from decant.tracking.store import PARENT_TAG
 
@@ -61,7 +61,7 @@ class Run:
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags."""
         if self.run_id:
-            outbox.send(events.SetTags(self.run_id, {name: str(value) for name, value in tags.items()}))
+            outbox.send(events.SetTags(self.run_id, {name: redacted(str(value)) for name, value in tags.items()}))
 
     def log_artifact(self, path: Path, artifact_path: str | None = None) -> None:
         """Upload a file, or the content of a folder, to `artifact_path` of the run."""
@@ -183,9 +183,9 @@ def invocation() -> str:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}} → {"a.b": "1"}; without the credentials in URIs."""
+    """{"a": {"b": 1}} → {"a.b": "1"}; without credentials."""
     if not isinstance(value, Mapping):
-        return {prefix: redacted(str(value))[:MAX_PARAM_LENGTH]}
+        return {redacted(prefix): str(redacted_values(value))[:MAX_PARAM_LENGTH]}
     names = {key: f"{prefix}.{key}" if prefix else str(key) for key in value}
     return {name: text for key, item in value.items() for name, text in flatten(item, names[key]).items()}
 

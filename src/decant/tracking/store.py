@@ -14,8 +14,9 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from decant.core.errors import UserError, redacted
+from decant.core.errors import UserError
 from decant.core.processes import is_alive
+from decant.core.redaction import redacted
 
 Answer = TypeVar("Answer")
 PARENT_TAG = "mlflow.parentRunId"
