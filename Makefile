@@ -41,7 +41,7 @@ lint: .venv/ready ## style, formatting, types, and the layers of packages
 	mypy
 	lint-imports
 audit: .venv/ready ## look up the pinned versions in the lists of known vulnerabilities (needs the network)
-	pip-audit --strict --requirement constraints.txt --require-hashes --disable-pip --ignore-vuln CVE-2025-69872 # see SECURITY.md
+	pip-audit --strict --requirement constraints.txt --requirement constraints-cuda.txt --require-hashes --disable-pip --ignore-vuln CVE-2025-69872 # see SECURITY.md
 sbom: .venv/ready ## write sbom.json: the pinned packages, as a bill of materials in CycloneDX
 	cyclonedx-py requirements constraints.txt --pyproject pyproject.toml --output-reproducible --output-file sbom.json
 # without its workers for GenAI jobs, which take 2 GB
