@@ -185,7 +185,7 @@ def invocation() -> str:
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
     """{"a": {"b": 1}} → {"a.b": "1"}; without credentials."""
     if not isinstance(value, Mapping):
-        return {redacted(prefix): str(redacted_values(value))[:MAX_PARAM_LENGTH]}
+        return {prefix: str(redacted_values(value))[:MAX_PARAM_LENGTH]}
     names = {key: f"{prefix}.{key}" if prefix else str(key) for key in value}
     return {name: text for key, item in value.items() for name, text in flatten(item, names[key]).items()}
 
