@@ -2,20 +2,28 @@
 PYTHON ?= python3
 TRAINER ?= $(or $(DECANT_TRAINER),auto)
 PORT ?= 5000
+INSTALL = .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation
+TORCH = .venv/lib/python3*/site-packages/torch-*.dist-info/METADATA
 STORE = $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
 PYTEST = python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 NEWER = import sys; sys.exit(sys.version_info < (3, 11) and "decant needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make PYTHON=python3.12 setup")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DECANT_TRAINER := $(TRAINER)
 
-.PHONY: help setup experiment verify test fast nightly lint audit ui constraints clean
+.PHONY: help setup experiment verify test fast nightly lint audit sbom ui constraints clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
-setup: .venv/ready ## create .venv with the versions that constraints.txt pins
-.venv/ready: pyproject.toml constraints.txt
+setup: .venv/ready ## create .venv with the versions and hashes that constraints.txt pins
+.venv/ready: pyproject.toml constraints.txt constraints-cpu.txt constraints-cuda.txt
 	@$(PYTHON) -c '$(NEWER)'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@sed -n '/^setuptools==/,/[^\\]$$/p' constraints.txt > .venv/build.txt # some packages have no wheel
+	$(INSTALL) --require-hashes --requirement .venv/build.txt
+	@$(INSTALL) --require-hashes --no-index --requirement constraints-cpu.txt 2> /dev/null || true # where it is at hand
+	$(INSTALL) --require-hashes --requirement constraints.txt
+	@! grep -q '^Requires-Dist: nvidia' $(TORCH) || $(INSTALL) --require-hashes --requirement constraints-cuda.txt
+	$(INSTALL) --editable .
+	@.venv/bin/python -m pip check
 	@touch $@
 experiment: .venv/ready ## run the pipeline as a DVC experiment: make experiment EXPERIMENT=digits ARGS="-S distill.epochs=8" SEEDS=5 TRAINER=cpu
 	@exec decant experiment $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
@@ -33,13 +41,13 @@ lint: .venv/ready ## style, formatting, types, and the layers of packages
 	mypy
 	lint-imports
 audit: .venv/ready ## look up the pinned versions in the lists of known vulnerabilities (needs the network)
-	pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --ignore-vuln CVE-2025-69872 # see SECURITY.md
+	pip-audit --strict --requirement constraints.txt --requirement constraints-cuda.txt --require-hashes --disable-pip --ignore-vuln CVE-2025-69872 # see SECURITY.md
+sbom: .venv/ready ## write sbom.json: the pinned packages, as a bill of materials in CycloneDX
+	cyclonedx-py requirements constraints.txt --pyproject pyproject.toml --output-reproducible --output-file sbom.json
 # without its workers for GenAI jobs, which take 2 GB
 ui: .venv/ready ## the MLflow UI on the runs made here: http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri "$(STORE)" --host 127.0.0.1 --port $(PORT)
-constraints: ## pin the newest versions that work together, from a fresh .venv
-	rm -rf .venv && $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --editable '.[dev]'
-	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt && touch .venv/ready
+constraints: .venv/ready ## pin the newest versions that work together, with their hashes; then: make setup
+	python .ci/lock.py --upgrade
 clean: ## delete outputs and caches of runs; .venv, MLflow runs and DVC's cache stay
 	rm -rf $(foreach stage,prepare pretrain_load fine_tune distill evaluate,.state/$(stage) data/$(stage)) .*_cache

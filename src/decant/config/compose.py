@@ -10,8 +10,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from decant.config.environment import declared_variable
 from decant.config.schema import SECTIONS
-from decant.config.validation import key_problems
+from decant.config.validation import credential_problems, key_problems
 from decant.core.errors import UserError, suggestion
 
 Values = dict[str, Any]
@@ -40,10 +41,10 @@ def composed(overrides: Sequence[str] = (), root: Path | None = None) -> Values:
     """The whole config: conf/ composed with params.yaml under `root` (default: the working directory).
 
     `overrides` are Hydra's: ["use.loss=none", "distill.lr=1e-4", "trainer=cpu"]; `loss=none` is short for
-    `use.loss=none`.
+    `use.loss=none`. DVC and MLflow keep these values, so none may be a credential.
 
     Raises:
-        UserError: unknown components, misspelt keys, files that do not parse.
+        UserError: unknown components, misspelt keys, files that do not parse, credentials.
     """
     root = (root or Path()).resolve()
     if missing := [name for name in ("params.yaml", "conf") if not (root / name).exists()]:
@@ -56,19 +57,32 @@ def composed(overrides: Sequence[str] = (), root: Path | None = None) -> Values:
     check_use(use, root)
     groups = [f"{role if role == kind else f'{kind}@{role}'}={use[role]}" for role, kind in ROLES.items()]
     names = [f"use.{role}={name}" for role, name in use.items()]
-    return _compose(root, [*groups, *names, *value_overrides])
+    config = _compose(root, [*groups, *names, *value_overrides])
+    files = {role: f"conf/{kind}/{use[role]}.yaml" for role, kind in ROLES.items()} | {"trainer": "conf/trainer/"}
+    if problems := [p for key, value in config.items() for p in credential_problems(files.get(key), key, value)]:
+        raise UserError(problems)
+    return config
 
 
 def _compose(root: Path, overrides: Sequence[str]) -> Values:
     folder = str(root).replace("'", "\\'")
     searchpath = f"hydra.searchpath=['file://{folder}']"  # quoted: Hydra parses it, and a folder may be "my project"
+    # for the whole process: Hydra resolves values again when it builds a component
+    OmegaConf.register_new_resolver("oc.env", declared_variable, replace=True)
     try:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
             config = OmegaConf.to_container(compose("config", [searchpath, *overrides]), resolve=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        if refused := _refused_variable(error):
+            raise UserError(f"{getattr(error, 'full_key', 'conf/config.yaml')}: {refused}") from error
         raise UserError(f"the config does not compose: {error}\nCorrect it in conf/, or on the command line") from error
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
+
+
+def _refused_variable(error: BaseException | None) -> UserError | None:
+    """The refusal of `declared_variable` that `error` comes from: OmegaConf leaves it as the context alone."""
+    return error if error is None or isinstance(error, UserError) else _refused_variable(error.__context__)
 
 
 def parse_yaml(file: Path) -> Values:

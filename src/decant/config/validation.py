@@ -1,7 +1,7 @@
 """Problems with the values of a config, in words: pydantic's errors as sentences with the next step."""
 
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from decant.core.errors import suggestion
+from decant.core.redaction import holds_credential
 
 Model = TypeVar("Model", bound=BaseModel)
 NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -35,6 +36,22 @@ def key_problems(where: str, keys: Iterable[Any], known: list[str], required: It
         f"{where} has the key {k!r}, which nothing reads{suggestion(k, known)}; known keys: {', '.join(known)}"
         for k in unknown
     ] + [f"{where} lacks the key {k!r}; add it" for k in required if k not in present]
+
+
+def credential_problems(file: str | None, name: str, value: Any) -> Iterator[str]:
+    """The credentials in `value`, which is under `name` in `file` (default: params.yaml), and what to do about them."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from credential_problems(file, name, str(key))
+            yield from credential_problems(file, f"{name}.{key}", item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from credential_problems(file, name, item)
+    elif isinstance(value, str) and holds_credential(value):
+        yield (
+            f"{name} in {file or 'params.yaml'} is {value}, without the credential that it holds; DVC and MLflow would "
+            "keep that: remove it, and fetch a file that needs one into data/raw/ first"
+        )
 
 
 def sentence(kind: type[BaseModel], values: Any, error: ErrorDetails) -> str:

@@ -1,14 +1,9 @@
 """Errors that a user can put right, and helpers that word them."""
 
 import difflib
-import os
-import re
 from collections.abc import Iterable
 
-SECRET = "token|secret|passw|key|credential|signature"
-"""A variable, or a part of a URI, with one of these in its name holds a credential."""
-SECRET_URI_PART = r"|auth|(?<![a-z])(?:sig|pass|pwd)(?![a-z])"
-"""Further names for parts of a URI only: $PWD is a folder."""
+from decant.core.redaction import redacted
 
 
 class UserError(Exception):
@@ -22,20 +17,6 @@ class UserError(Exception):
         sentences = [problems] if isinstance(problems, str) else problems
         self.problems = [redacted(sentence) for sentence in sentences]
         super().__init__("\n".join(self.problems))
-
-
-def redacted(text: str) -> str:
-    """`text` without credentials: those in URIs, and the values of environment variables named like credentials."""
-    text = re.sub(r"://[^/\s]*@", "://", text)
-    name = f"{SECRET}{SECRET_URI_PART}"
-    text = re.sub(rf"([?&][^=&\s]*(?:{name})[^=&\s]*=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE)
-    # another thread may remove a variable meanwhile: os.environ.items() would raise KeyError
-    variables = {variable: os.environ.get(variable, "") for variable in list(os.environ)}
-    # a shorter value may occur in a text by chance
-    secrets = {v for k, v in variables.items() if len(v) >= 8 and re.search(SECRET, k, re.IGNORECASE)}
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
 
 
 def require(component: object, **checks: tuple[bool, str]) -> None:

@@ -23,9 +23,10 @@ import torch
 import transformers
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from decant.core.errors import UserError, redacted
+from decant.core.errors import UserError
 from decant.core.locks import GRACE_SECONDS
 from decant.core.processes import dvc_process, is_orphaned, rank
+from decant.core.redaction import redacted
 from decant.core.resume import STATE
 
 DISK_FULL = re.compile("No space left on device|disk is full|os error 28")

@@ -25,7 +25,7 @@ OUTPUT_EXAMPLES: dict[str | None, dict[str, list[Any]]] = {
 """Example output of a served model by the `problem_type` in its config.json."""
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = (
-    *("__init__.py", "core/__init__.py", "core/errors.py"),
+    *("__init__.py", "core/__init__.py", "core/errors.py", "core/redaction.py"),
     *(f"serving/{name}.py" for name in ("__init__", "model_formats", "pixels", "predictor", "preprocessing")),
 )
 """The files of decant that `pyfunc.py` imports."""

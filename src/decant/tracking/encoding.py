@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from decant.core.errors import redacted
+from decant.core.redaction import redacted_values
 
 MAX_PARAM_LENGTH = 6000
 """MLflow's limit on the characters of a parameter."""
@@ -33,9 +33,9 @@ def decode_bytes(value: dict[str, Any]) -> Any:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}} → {"a.b": "1"}; without the credentials in URIs."""
+    """{"a": {"b": 1}} → {"a.b": "1"}; without credentials."""
     if not isinstance(value, Mapping):
-        return {prefix: redacted(str(value))[:MAX_PARAM_LENGTH]}
+        return {prefix: str(redacted_values(value))[:MAX_PARAM_LENGTH]}
     texts = {key: NAME_CHARACTERS.sub("_", str(key)) for key in value}
     names = {key: f"{prefix}.{text}" if prefix else text for key, text in texts.items()}
     return {name: text for key, item in value.items() for name, text in flatten(item, names[key]).items()}

@@ -14,6 +14,7 @@ import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
 
+from decant.core.redaction import redacted_values
 from decant.serving import packaging
 from decant.tracking import run_ids
 from decant.tracking.encoding import decode_bytes, encode_bytes
@@ -69,7 +70,7 @@ class StartRun(Event):
             experiment().experiment_id,
             start_time=self.start_time,
             run_name=self.name,
-            tags=resolve_tags({**tags, run_ids.TAG: self.run_id}),
+            tags=redacted_values(resolve_tags({**tags, run_ids.TAG: self.run_id})),  # git's remote may hold a token
         )
         run_ids.assign(self.run_id, run.info.run_id)
 

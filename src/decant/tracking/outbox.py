@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
 from decant.core import project
-from decant.core.errors import redacted
 from decant.core.files import check_writable
+from decant.core.redaction import redacted
 from decant.tracking import leases, store
 from decant.tracking.encoding import encodable
 from decant.tracking.events import Event, FileEvent, SetTags, parse

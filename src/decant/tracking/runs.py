@@ -56,7 +56,7 @@ class Run:
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags."""
         if self.run_id:
-            outbox.send(events.SetTags(self.run_id, {name: str(value) for name, value in tags.items()}))
+            outbox.send(events.SetTags(self.run_id, {name: redacted(str(value)) for name, value in tags.items()}))
 
     def log_artifact(self, path: Path, artifact_path: str | None = None) -> None:
         """Upload a file, or the content of a folder, to `artifact_path` of the run."""

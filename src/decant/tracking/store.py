@@ -19,8 +19,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from decant.core import project
-from decant.core.errors import UserError, redacted
+from decant.core.errors import UserError
 from decant.core.processes import uptime
+from decant.core.redaction import redacted
 
 Answer = TypeVar("Answer")
 PARENT_TAG = "mlflow.parentRunId"
