@@ -15,6 +15,7 @@ from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.loss.none import NoDistillation
+from decant.serving import manifest
 from decant.tracking.runs import Run
 
 OUT = Path("data/distill")
@@ -45,6 +46,7 @@ def main(experiment: Experiment, run: Run) -> None:
             run=run,
         )
         exporter.export(OUT)
+        manifest.write(OUT)
     run.log_model("student", OUT, prepared.examples())
 
 

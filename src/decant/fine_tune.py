@@ -18,6 +18,7 @@ from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.models.logits_storage import Storage
+from decant.serving import manifest
 from decant.task import Target
 from decant.tracking.runs import Run
 from decant.training.adaptation import Adapt
@@ -52,6 +53,8 @@ def main(experiment: Experiment, run: Run) -> None:
             train(job, folder, storage=storage)
         run.log_model("teacher", OUT, job.prepared.examples())
     train_control(job, hparams.control_epochs)
+    if rank() == 0:
+        manifest.write(OUT)
 
 
 def teacher_job(experiment: Experiment, run: Run) -> TrainingJob:

@@ -13,6 +13,7 @@ from decant.dataset.prepared import Prepared
 from decant.distillation import vocabulary_pruning
 from decant.models import directory, dropout, surgery
 from decant.models.predictions import ensemble_members
+from decant.serving import manifest
 
 
 def initial_student(hparams: Distill, student: Path, teacher: Path, prepared: Prepared, scratch: Path) -> Path:
@@ -34,6 +35,7 @@ def initial_student(hparams: Distill, student: Path, teacher: Path, prepared: Pr
         write_json(config, dropout.with_dropout(read_json(config), hparams.dropout))
     if hparams.vocabulary == "used":
         prune_vocabulary(folder, prepared, hparams.max_length)
+    manifest.write(folder)
     return folder
 
 
@@ -71,7 +73,7 @@ def teacher_layers(teacher: Path, student: Path, prepared: Prepared, folder: Pat
     network.config.update({key: config[key] for key in changed if key in config})
     folder.mkdir(parents=True)
     directory.save(network, encoder.processor, folder)
-    write_json(folder / "manifest.json", student_manifest)
+    manifest.write(folder, **student_manifest)
     return folder
 
 

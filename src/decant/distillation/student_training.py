@@ -26,6 +26,7 @@ from decant.loss import Loss
 from decant.models import predictions
 from decant.models.logits_storage import SOFT_TARGET_SPLITS
 from decant.models.predictions import FILE
+from decant.serving import manifest
 from decant.task import Task
 from decant.tracking.runs import Run
 from decant.training.job import PRETRAINED, Rows, TrainingJob, labelled_rows
@@ -62,6 +63,7 @@ class StudentTraining:
         with tempfile.TemporaryDirectory() as scratch, self.run.child("distill pruned") as run:
             unpruned = Path(shutil.copytree(folder, Path(scratch) / "unpruned"))
             shutil.copy(PRETRAINED / "student/manifest.json", unpruned)
+            manifest.write(unpruned)
             hparams = self.hparams.model_copy(update={"epochs": settings.prune_epochs})
             training = dataclasses.replace(self, hparams=hparams, run=run)
             training._train_from(unpruned, folder, SCORED, partial(PrunedDistiller, share=settings.prune))

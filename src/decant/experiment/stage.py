@@ -4,10 +4,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from decant.core import valid_copies
 from decant.core.files import check_writable
+from decant.core.processes import rank
 from decant.core.resume import state_dir
 from decant.core.stage import keep_freed_memory, pin_threads, stage_process
 from decant.experiment.experiment import Experiment
+from decant.experiment.inputs import verify_inputs
 from decant.tracking import runs
 from decant.tracking.runs import Run
 
@@ -20,6 +23,9 @@ def run_stage(name: str, main: Callable[[Experiment, Run], None]) -> None:
     with stage_process(name):
         experiment = Experiment.load(sys.argv[1:])
         check_writable(Path("data") / name)
+        if rank() == 0:
+            valid_copies.save()
+            verify_inputs(name)
         pin_threads(experiment.trainer.threads)
         if name != "evaluate":  # it measures latency, with memory as a server has it
             keep_freed_memory()
