@@ -10,7 +10,7 @@ from decant.core.processes import rank
 from decant.core.resume import state_dir
 from decant.core.stage import keep_freed_memory, pin_threads, stage_process
 from decant.experiment.experiment import Experiment
-from decant.experiment.inputs import verify_inputs
+from decant.experiment.verification import verify_inputs
 from decant.tracking import runs
 from decant.tracking.runs import Run
 

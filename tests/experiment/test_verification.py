@@ -8,7 +8,7 @@ from support.tiny_project import BACKBONES, write_prepared
 
 from decant.core.errors import UserError
 from decant.dataset.prepared import read_prepared
-from decant.experiment.inputs import verify_inputs
+from decant.experiment.verification import verify_inputs
 from decant.pretrain_load import write_backbone
 from decant.serving import manifest
 
