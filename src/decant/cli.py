@@ -23,8 +23,6 @@ app = typer.Typer(
 )
 PROGRAMS = {"dvc": "run: source .venv/bin/activate", "git": "install it"}
 """Programs that commands start, and what to do if they are not on the PATH."""
-DVC_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]}
-"""Pass unknown arguments on. `-h` would be found in the midst of `-Suse.loss=hint`."""
 
 
 def main() -> int:
@@ -105,14 +103,22 @@ def predict(
     run(files or ["-"], Options(model, model_format, column or (), top_k or 0, batch_size, output, output_format))
 
 
-@app.command(context_settings=DVC_ARGUMENTS, options_metavar="[OPTIONS] [ARGUMENTS OF dvc exp run]...")
+@app.command()
 def experiment(
-    context: typer.Context,
     experiment: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="File of conf/experiment/: the values of params.yaml for one experiment; -S comes on top.",
+        ),
+    ] = None,
+    set_param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-param",
+            "-S",
+            metavar="KEY=VALUE",
+            help="A value for this experiment alone: distill.epochs=8, or conf/loss/kd.yaml:temperature=2. Repeatable.",
         ),
     ] = None,
     seeds: Annotated[
@@ -123,15 +129,26 @@ def experiment(
             help="Run the seeds 0 to N - 1, and show mean and standard deviation of every metric.",
         ),
     ] = 1,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", "-n", help="Name of the DVC experiment.", show_default="made of data, student and inputs"
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Run all stages, also those that are up to date.")
+    ] = False,
 ) -> int:
-    """Run the pipeline as a DVC experiment, and show the result.
+    """Run the pipeline as an experiment, and show the result.
 
-    Runs `dvc exp run` with all arguments that are not listed here, for example -S distill.epochs=8, and prints the
-    result table even if DVC restored every stage from its cache. `make experiment` calls this command.
+    The stages run in a private worktree, .state/experiments/NAME, on the files as they are now: edits meanwhile, or
+    other experiments at the same time, change nothing. At the end data/, dvc.lock and provenance.json are replaced in
+    one step, if the experiment has the values of params.yaml. Otherwise they stay as they are, and the result is a DVC
+    experiment alone (dvc exp apply takes it over). After a kill, the same command resumes.
     """
-    from decant.commands.experiment import run
+    from decant.commands.experiment import Options, run
 
-    return run(context.args, experiment, seeds)
+    return run(Options(experiment, set_param or (), seeds, name, force))
 
 
 @app.command()

@@ -16,7 +16,7 @@ def test_the_command_reports_refused_events(
     (outbox.OUTBOX / outbox.REFUSED).write_text("{}\n{}\n")
     deliver.run()
     out = capsys.readouterr().out
-    assert "2 events were refused, each with the reason: read .state/outbox/refused.jsonl" in out
+    assert f"2 events were refused, each with the reason: read {tmp_path}/.state/outbox/refused.jsonl" in out
 
 
 def test_help_sends_nothing_to_mlflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

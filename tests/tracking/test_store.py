@@ -12,7 +12,7 @@ from mlflow.protos import databricks_pb2
 
 from decant.core.errors import UserError
 from decant.core.processes import process_id
-from decant.tracking import store
+from decant.tracking import outbox, store
 
 
 def test_a_new_store_is_created_in_the_project_with_one_experiment(empty_workdir: Path) -> None:
@@ -23,6 +23,19 @@ def test_a_new_store_is_created_in_the_project_with_one_experiment(empty_workdir
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"  # else the UI opens elsewhere
     store.connect()
     assert store.experiment().experiment_id == experiment.experiment_id
+
+
+def test_a_stage_in_a_worktree_uses_the_store_and_the_outbox_of_the_project(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worktree = workdir / "worktree"
+    worktree.mkdir()
+    monkeypatch.chdir(worktree)
+    monkeypatch.setenv("DECANT_PROJECT", str(workdir))
+    assert store.connect() == f"sqlite:///{workdir}/mlflow.db"
+    assert store.experiment().artifact_location == (workdir / "mlartifacts").as_uri()
+    assert outbox.folder() == workdir / outbox.OUTBOX
+    assert not list(worktree.iterdir())
 
 
 def test_runs_are_found_newest_first(workdir: Path) -> None:

@@ -2,7 +2,7 @@
 
 from decant.core.stage import configure_libraries
 from decant.tracking import outbox
-from decant.tracking.outbox import OUTBOX, REFUSED, STORE, Outbox
+from decant.tracking.outbox import REFUSED, STORE, Outbox
 from decant.tracking.store import address
 
 
@@ -15,7 +15,7 @@ def run() -> None:
     configure_libraries()
     outbox.start()
     if count := outbox.refused_count():
-        print(f"{count} events were refused, each with the reason: read {OUTBOX / REFUSED}, then delete it")
+        print(f"{count} events were refused, each with the reason: read {outbox.folder() / REFUSED}, then delete it")
     folders = outbox.pending_folders()
     for folder in folders:
         count = len(Outbox(folder).pending)

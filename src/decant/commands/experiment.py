@@ -1,172 +1,185 @@
-"""`decant experiment`: `dvc exp run`, then the result, also if DVC restored all of it from its cache."""
+"""`decant experiment`: the pipeline in a private worktree, then the result, also if DVC restored all of it.
 
-import argparse
+The files of the user are read once, at the start. At the end the outputs come into the project in one step, if the
+experiment has the values of params.yaml there; the result of other values is a DVC experiment.
+"""
+
+import hashlib
 import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
 
 import mlflow
-import psutil
+from dvc.exceptions import DvcException
+from dvc.utils.hydra import apply_overrides
 
 from decant.commands import seeds
-from decant.config.compose import experiment_overrides
+from decant.commands.child_process import wait_for
+from decant.config.compose import experiment_overrides, parse_yaml
 from decant.core.errors import UserError
 from decant.core.stage import configure_libraries
 from decant.evaluation import report
 from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
-from decant.tracking import outbox, store
+from decant.tracking import outbox
 from decant.tracking.outputs import producer, restore_provenance
 from decant.tracking.runs import parent
+from decant.workspace import result, worktree
+from decant.workspace.snapshot import take_snapshot
+from decant.workspace.worktree import Worktree
 
-TEMPORARY_FOLDER = ("--temp", "--queue", "--run-all")
-"""Arguments with which DVC runs the pipeline in a temporary folder."""
+STOPPED = (
+    "stopped; the same command goes on: finished stages are restored, a training resumes from its last saved state"
+)
 
 
-def run(arguments: Sequence[str], experiment: str | None = None, seed_count: int = 1) -> int:
+@dataclass(frozen=True)
+class Options:
+    """What to run; the command line documents it."""
+
+    experiment: str | None = None
+    set_param: Sequence[str] = ()
+    seeds: int = 1
+    name: str | None = None
+    force: bool = False
+
+
+def run(options: Options) -> int:
     """Run an experiment for one seed or several; the exit code is DVC's.
 
-    Args:
-        arguments: of `dvc exp run`.
-        experiment: a file of conf/experiment/.
-        seed_count: runs the seeds 0 to `seed_count` - 1; 1: the seed of the config.
-
     Raises:
-        UserError: bad arguments or a bad config.
+        UserError: a bad config, or the same experiment is running.
         KeyboardInterrupt: after DVC stopped.
     """
     configure_libraries()
     try:
-        return check_and_run(arguments, experiment, seed_count)
+        return run_all(Path.cwd(), options)
     except KeyboardInterrupt:
-        print("decant: stopped; run the same command again to resume from the saved state", file=sys.stderr)
+        print(f"decant: {STOPPED}", file=sys.stderr)
         raise
 
 
-def check_and_run(arguments: Sequence[str], experiment: str | None, seed_count: int) -> int:
-    """See `run`; everything is checked before DVC writes -S into params.yaml."""
-    values = experiment_overrides(experiment) if experiment else []
-    check_arguments(arguments)
-    overrides = parameter_overrides(arguments)
-    planned = Experiment.load([*values, *overrides])
+def run_all(root: Path, options: Options) -> int:
+    """See `run`; for the project in `root`."""
+    os.environ["DECANT_PROJECT"] = str(root)
+    result.complete_interrupted(root)
+    values = [*(experiment_overrides(options.experiment) if options.experiment else []), *options.set_param]
+    if options.seeds == 1:
+        return run_once(root, values, options)
+    if any(value.startswith("seed=") for value in options.set_param):
+        raise UserError(f"SEEDS is {options.seeds}, expected no -S seed= with it: the seeds are 0 to SEEDS - 1")
+    planned = Experiment.load(values)
     check_compatible(planned)
-    arguments = [word for value in values for word in ("-S", value)] + [*arguments]
-    if seed_count == 1:
-        return run_once(arguments)
-    if any(override.startswith("seed=") for override in overrides):
-        raise UserError(f"SEEDS is {seed_count}, expected no -S seed= with it: the seeds are 0 to SEEDS - 1")
-    seeds.run_seeds(seed_count, planned, lambda seed: run_once([*arguments, "-S", f"seed={seed}"]))
+    seeds.run_seeds(options.seeds, planned, lambda seed: run_once(root, [*values, f"seed={seed}"], options))
     return 0
 
 
-def check_arguments(arguments: Sequence[str]) -> None:
-    """Refuse arguments with which the MLflow runs would be lost.
-
-    Raises:
-        UserError: with all of them.
-    """
-    if refused := [a for a in arguments if a.partition("=")[0] in TEMPORARY_FOLDER]:
-        raise UserError(
-            f"{', '.join(refused)}: DVC runs that in a temporary folder, and deletes it with the MLflow runs in it; "
-            "leave it out, or run dvc exp run yourself with MLFLOW_TRACKING_URI set to an absolute store"
-        )
-
-
-def run_once(arguments: Sequence[str]) -> int:
-    """Run one experiment, and show its result; the exit code is DVC's."""
-    os.environ["DECANT_INVOCATION"] = f"{os.getpid()} {time.time()}"
-    code = wait_for(["dvc", "exp", "run", *arguments])
-    config = Experiment.load().config  # with the values that -S wrote; if DVC failed, this may explain why
-    if code or "--dry" in arguments:
-        return code
-    if subprocess.run(["dvc", "status", "--quiet"], check=False).returncode:
-        print("Not every stage is up to date, so there is no result to show; dvc status lists them.")
-        return code
-    outbox.start()
-    with parent(config) as invocation:  # dvc.lock is complete only now, so this is recorded in either case
-        if not evaluate_ran():
-            print("evaluate did not have to run: its result is restored.")
-            restore_timings()
-            metrics, timings = report.read()
-            report.log(invocation, metrics, timings)
-            report.print_result(metrics, timings)
-    outbox.finish()
-    restore_provenance()
-    if distill_run := producer("distill"):
-        print(f"The student as an MLflow model: runs:/{distill_run.info.run_id}/student")
+def run_once(root: Path, values: Sequence[str], options: Options) -> int:
+    """Run one experiment with overrides of params.yaml, and show its result; the exit code is DVC's."""
+    with worktree.opened(root, worktree_name(options.experiment, values)) as place:
+        snapshot = take_snapshot(root)
+        place.synchronize(snapshot)
+        set_values(place.project, values)
+        experiment = Experiment.load([], place.project)
+        inputs = take_snapshot(place.project).inputs
+        name = options.name or f"{experiment.use['data']}-{experiment.use['student']}-{inputs[:7]}".replace("_", "-")
+        os.environ |= {"DECANT_INVOCATION": place.invocation(), "DECANT_EXPERIMENT_NAME": name}
+        timings = place.project / report.OUT / "latency.json"
+        before = modified(timings)
+        code = reproduce(place, options.force)
+        if code == 0:
+            show_result(place, experiment, evaluate_ran=modified(timings) != before)
+            result.save(place, snapshot, name)
+            reason = (
+                result.apply(place, snapshot) if inputs == snapshot.inputs else "it has other values than params.yaml"
+            )
+            print(location(name, reason))
+            place.remove()
     return code
 
 
-def wait_for(command: Sequence[str]) -> int:
-    """Run a command to its end, and return its exit code; Ctrl-C is left to the command.
+def worktree_name(experiment: str | None, values: Sequence[str]) -> str:
+    """A name of the command: the same command finds its worktree again."""
+    return f"{experiment or 'params'}-{hashlib.sha256(repr(list(values)).encode()).hexdigest()[:8]}"
 
-    DVC has to restore git's branch and index, and `subprocess.run` would kill it a quarter of a second after Ctrl-C.
-    SIGTERM, at which DVC would not restore them, is turned into Ctrl-C.
+
+def set_values(project: Path, overrides: Sequence[str]) -> None:
+    """Write overrides into the params.yaml, or other files, of a worktree.
 
     Raises:
-        KeyboardInterrupt: afterwards, if the command failed after a signal.
+        UserError: a bad config.
     """
-    received: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    background = handlers[signal.SIGINT] == signal.SIG_IGN  # then DVC and its stages ignore Ctrl-C, too
-    for number in (signal.SIGTERM,) if background else handlers:
-        signal.signal(number, lambda number, _: received.append(number))
+    named = [(file or "params.yaml", override) for file, override in map(split_file, overrides)]
+    for file in dict.fromkeys(file for file, _ in named if file != "params.yaml"):
+        write_values(project / file, [override for name, override in named if name == file])
+    params = [override for name, override in named if name == "params.yaml"]
+    check_compatible(Experiment.load(params, project))
+    write_values(project / "params.yaml", params)
+
+
+def split_file(override: str) -> tuple[str, str]:
+    """File and rest of an override: "conf/loss/kd.yaml:temperature=2" names one, "distill.epochs=8" does not."""
+    key, equals, value = override.partition("=")
+    file, _, name = key.rpartition(":")
+    return file, f"{name}{equals}{value}"
+
+
+def write_values(file: Path, overrides: Sequence[str]) -> None:
+    """Write overrides into a yaml file, which keeps its bytes if it has these values already.
+
+    Raises:
+        UserError: it has no such key.
+    """
     try:
-        process = subprocess.Popen(command, preexec_fn=partial(signal.signal, signal.SIGTERM, signal.SIG_IGN))
-        code = wait_and_forward(process, received, signal.SIGTERM if background else signal.SIGINT)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if code and received:
-        raise KeyboardInterrupt
-    return code
+        before, content = parse_yaml(file), file.read_bytes()
+        apply_overrides(file, overrides)
+    except (DvcException, OSError) as error:
+        raise UserError(f"-S {overrides[0]}: {error}; expected <key>=<value>, as distill.epochs=8") from error
+    if parse_yaml(file) == before:
+        file.write_bytes(content)
 
 
-def wait_and_forward(process: subprocess.Popen[bytes], received: Sequence[int], forward: signal.Signals) -> int:
-    """Wait for a process; when SIGTERM was received, signal all processes below this one with `forward`."""
-    code, forwarded = None, False
-    while code is None:
-        with suppress(subprocess.TimeoutExpired):
-            code = process.wait(1)
-        if signal.SIGTERM in received and not forwarded:
-            signal_descendants(forward)
-            # DVC takes a second Ctrl-C as a demand to stop at once; SIGTERM is repeated for stages that began just now
-            forwarded = forward == signal.SIGINT
-    return code
+def reproduce(place: Worktree, force: bool) -> int:
+    """Restore what DVC's cache holds of the outputs, and run the stages that are out of date; DVC's exit code."""
+    source = [str(place.project / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(source)}
+    arguments: list[list[str]] = (
+        [["repro", "--force"]] if force else [["checkout", "--quiet", "--allow-missing"], ["repro"]]
+    )
+    codes = [wait_for(["dvc", *words], place.project, env, [place.lock]) for words in arguments]
+    return codes[-1]
 
 
-def signal_descendants(number: int) -> None:
-    """Send a signal to all processes below this one."""
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
+def modified(file: Path) -> int:
+    """When a file was modified, in nanoseconds; 0: there is none."""
+    return file.stat().st_mtime_ns if file.exists() else 0
 
 
-def parameter_overrides(arguments: Sequence[str]) -> list[str]:
-    """The overrides of params.yaml among the arguments of dvc exp run; DVC changes other files, too.
+def show_result(place: Worktree, experiment: Experiment, evaluate_ran: bool) -> None:
+    """Complete the run of this invocation, and print the result if evaluate, which does that, did not have to run."""
+    with chdir(place.project):
+        outbox.start()
+        with parent(experiment.config) as invocation:  # dvc.lock is complete only now, so this is recorded in any case
+            if not evaluate_ran:
+                print("evaluate did not have to run: its result is restored.")
+                restore_timings()
+                metrics, timings = report.read()
+                report.log(invocation, metrics, timings)
+                report.print_result(metrics, timings)
+        outbox.finish()
+        restore_provenance()
+        if distill_run := producer("distill"):
+            print(f"The student as an MLflow model: runs:/{distill_run.info.run_id}/student")
 
-    Raises:
-        UserError: -S without a value.
-    """
-    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False, exit_on_error=False)
-    parser.add_argument("-S", "--set-param", action="append", default=[])
-    try:
-        options, _ = parser.parse_known_args(arguments)
-    except argparse.ArgumentError as error:
-        raise UserError(f"{error}, such as -S distill.epochs=8") from error
-    overrides = [value.removeprefix("params.yaml:") for value in options.set_param]
-    return [override for override in overrides if ":" not in override.partition("=")[0]]
 
-
-def evaluate_ran() -> bool:
-    """Whether evaluate ran in this invocation, and so showed the result itself."""
-    key = os.environ["DECANT_INVOCATION"]
-    return bool(store.find(f"tags.`decant.invocation` = '{key}' and metrics.`student/parameters` >= 0"))
+def location(name: str, reason: str) -> str:
+    """Where the result is: in data/, or, for a `reason`, in a DVC experiment alone."""
+    if not reason:
+        return f"The result is in data/, its report in data/evaluate/report.md; it is the DVC experiment {name}, too."
+    return f"The result is the DVC experiment {name}; data/ is as before ({reason}). Take it over: dvc exp apply {name}"
 
 
 def restore_timings() -> None:
@@ -178,8 +191,8 @@ def restore_timings() -> None:
     evaluate_run = producer("evaluate")
     if evaluate_run is None:
         raise UserError(
-            "data/evaluate/metrics.json is restored, but no MLflow run of this store made it, so its timings are "
-            "not known here; measure them with: dvc repro --force --single-item evaluate"
+            "the result is restored, but no MLflow run of this store made it, so its timings are not known here; "
+            "run all stages again with: make experiment ARGS=--force"
         )
     for name in report.TIMED:
         mlflow.MlflowClient().download_artifacts(evaluate_run.info.run_id, name, str(report.OUT))

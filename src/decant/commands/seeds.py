@@ -7,11 +7,15 @@ sample), and the interval of the mean, m/low and m/high (Student's t).
 import os
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import mlflow
 from mlflow.entities import Run as MlflowRun
 from scipy import stats
 
 from decant.core.errors import UserError
+from decant.core.files import read_json
 from decant.evaluation import members, report, roles
 from decant.experiment.experiment import Experiment
 from decant.tracking import outbox, store
@@ -37,14 +41,14 @@ def run_seeds(count: int, experiment: Experiment, run_once: Callable[[int], int]
     outbox.start()
     with open_run(f"{title(experiment.config)}, {count} seeds", {"decant.seeds": str(count)}) as run_id:
         os.environ[SEEDS_RUN] = run_id
-        for seed in reversed(range(count)):  # seed 0 comes last: params.yaml and data/ are left with it
+        for seed in reversed(range(count)):  # seed 0 comes last: data/ is left with it, if params.yaml has it
             print(f"seed {seed}, {count - seed} of {count}", flush=True)
             if run_once(seed):
                 raise UserError(f"seed {seed} failed; correct what is said above, and {REMEDY}")
         runs = seed_runs(run_id, count)
         metrics = [run.data.metrics for run in runs]
         log_summary(Run(run_id), experiment, metrics)
-        show(metrics, experiment.evaluate.confidence)
+        show(seed_report(runs[0]), metrics, experiment.evaluate.confidence)
     for run in runs:
         print(f"seed {run.data.params['seed']}: {run.data.tags.get('dvc.experiment', run.info.run_id)}")
     print(f"All seeds, for decant compare: {run_id}")
@@ -85,9 +89,14 @@ def mean_interval(values: Sequence[float], confidence: float) -> dict[str, float
     return {"mean": mean, "std": std, "low": mean - half, "high": mean + half}
 
 
-def show(metrics: Sequence[Metrics], confidence: float) -> None:
+def seed_report(run: MlflowRun) -> roles.Metrics:
+    """The metrics.json that evaluate logged to the run of a seed: it names the models and the columns of the report."""
+    with TemporaryDirectory() as folder:
+        return read_json(Path(mlflow.MlflowClient().download_artifacts(run.info.run_id, "metrics.json", folder)))
+
+
+def show(report_metrics: roles.Metrics, metrics: Sequence[Metrics], confidence: float) -> None:
     """Print the columns of the report over all runs, times 100."""
-    report_metrics, _ = report.read()
     summaries = summarize(metrics, confidence)
     columns = report_metrics["report"]["columns"]
     lines = [

@@ -57,6 +57,24 @@ def set_default_modes(folder: Path) -> None:
         path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
+def write_atomically(file: Path, content: bytes) -> None:
+    """Write a file that has its old content or all of the new one at every moment, also after a kill or power loss."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with fresh.open("wb") as opened:
+            opened.write(content)
+            os.fsync(opened.fileno())
+        fresh.replace(file)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def copy_atomically(source: Path, target: Path) -> None:
+    """`write_atomically` with the content of another file."""
+    write_atomically(target, source.read_bytes())
+
+
 def write_json(file: Path, value: Any) -> None:
     """Write sorted, indented JSON: equal values have equal bytes."""
     file.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")

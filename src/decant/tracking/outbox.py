@@ -1,7 +1,7 @@
 """Delivery of events to MLflow: at once, or from a queue on disk while the store is unavailable.
 
-Training survives an MLflow outage: events are queued in .state/outbox/<process>/ and replayed in their order by the
-process itself, by the next stage, or by the command `decant deliver`.
+Training survives an MLflow outage: events are queued in .state/outbox/<process>/ of the project, and replayed in their
+order by the process itself, by the next stage, or by the command `decant deliver`.
 """
 
 import json
@@ -19,11 +19,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 
+from decant.core import project
 from decant.core.errors import redacted
 from decant.tracking import store
 from decant.tracking.events import Event, FileEvent, SetTags, parse
 
 OUTBOX = Path(".state/outbox")
+"""In the project: see `folder`."""
 RETRY_SECONDS = 15.0
 """Time before an unavailable store is tried again: each attempt blocks training."""
 STORE, EVENTS, DELIVERED, LOCK = "store", "events.jsonl", "delivered", "lock"
@@ -150,7 +152,7 @@ class Outbox:
 
 def send(event: Event) -> None:
     """Deliver or queue an event of this process; see `Outbox.send`."""
-    _outbox(Path.cwd()).send(event)
+    _outbox(project.root()).send(event)
 
 
 def start() -> None:
@@ -166,7 +168,7 @@ def start() -> None:
 
 def finish() -> None:
     """Try once more to deliver what is pending, and report what is left."""
-    outbox = _outbox(Path.cwd())
+    outbox = _outbox(project.root())
     outbox.flush()
     if outbox.pending:
         print(
@@ -185,14 +187,19 @@ def deliver_abandoned() -> None:
                 Outbox(folder).flush()
 
 
+def folder() -> Path:
+    """Where the events of all processes of the project wait."""
+    return project.root() / OUTBOX
+
+
 def pending_folders() -> list[Path]:
     """The folders of all processes with pending events, oldest first."""
-    return sorted(file.parent.absolute() for file in OUTBOX.glob(f"*/{STORE}"))
+    return sorted(file.parent for file in folder().glob(f"*/{STORE}"))
 
 
 def refused_count() -> int:
     """The number of refused events."""
-    return len(read_lines(OUTBOX / REFUSED))
+    return len(read_lines(folder() / REFUSED))
 
 
 def read_lines(file: Path) -> list[bytes]:

@@ -14,6 +14,7 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from decant.core import project
 from decant.core.errors import UserError, redacted
 from decant.core.processes import is_alive
 
@@ -28,14 +29,14 @@ CLIENT_LIBRARIES = ("boto3", "botocore", "requests", "sqlalchemy", "urllib3")
 """Libraries that connect to stores: their exceptions are about the connection."""
 
 
-def connect(root: Path | None = None) -> str:
-    """Point MLflow at `MLFLOW_TRACKING_URI` or <root>/mlflow.db and its experiment; return the URI.
+def connect() -> str:
+    """Point MLflow at `MLFLOW_TRACKING_URI` or mlflow.db of the project, and its experiment; return the URI.
 
     Raises:
         UserError: a `file:` store, a server that does not answer, a path that cannot be written.
     """
     disable_telemetry()
-    root = (root or Path()).resolve()
+    root = project.root().resolve()
     os.environ.pop("MLFLOW_RUN_ID", None)  # it would take precedence over the parent run that tags name
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
     _check_uri(uri, root)

@@ -1,0 +1,84 @@
+"""The user's files at one moment: tracked files as they are on disk, new files of conf/ and src/, links to the rest.
+
+A snapshot is a tree in git's object store. Neither HEAD, nor the index, the stash or a file of the user is touched.
+"""
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from decant.core.errors import UserError
+from decant.workspace.git import Git
+
+RECORDS = ("dvc.lock", "provenance.json")
+"""What an experiment writes besides its outputs: no part of its inputs."""
+COMMITTED = ("conf", "src")
+"""Folders whose new files become part of the experiment's commit; new files elsewhere are linked."""
+RAW = "data/raw"
+PRIVATE = re.compile(
+    r"\.(state|venv|dvc|git)(/|$)|mlflow\.db|mlartifacts/|data/(?!raw/)|(.*/)?(__pycache__|\.[a-z]+_cache|[^/]+\.egg-info)/"
+)
+"""Untracked paths that an experiment has for itself, or does not need."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The files of a project."""
+
+    commit: str
+    """HEAD, on which the experiment is based."""
+    tree: str
+    """All files in git's object store."""
+    inputs: str
+    """The same without `RECORDS`: equal inputs have equal ids."""
+    linked: tuple[str, ...]
+    """Paths of untracked files and folders to link."""
+
+
+def take_snapshot(root: Path) -> Snapshot:
+    """A snapshot of the project in `root`.
+
+    Raises:
+        UserError: `root` is not the top folder of a git repository with a commit.
+    """
+    git = Git(root)
+    if not git.succeeds("rev-parse", "--verify", "--quiet", "HEAD^{commit}"):
+        check_repository(git)
+    with tempfile.TemporaryDirectory() as folder:
+        index = Path(folder, "index")
+        current = root / git("rev-parse", "--git-path", "index").strip()
+        private = Git(root, GIT_INDEX_FILE=str(index))
+        if current.exists():
+            shutil.copy(current, index)
+        else:
+            private("read-tree", "HEAD")
+        private("add", "--update")
+        new = git.files("--others", "--exclude-standard", "--", *COMMITTED)
+        private("update-index", "--add", "-z", "--stdin", stdin="".join(f"{path}\0" for path in new))
+        tree = private("write-tree").strip()
+        private("rm", "--cached", "--quiet", "--ignore-unmatch", "--", *RECORDS)
+        inputs = private("write-tree").strip()
+    linked = [path for path in untracked(git) if path not in new and not PRIVATE.match(f"{path}/")]
+    return Snapshot(git("rev-parse", "HEAD").strip(), tree, inputs, tuple(linked))
+
+
+def check_repository(git: Git) -> None:
+    """Explain why there is no commit to start from.
+
+    Raises:
+        UserError: always.
+    """
+    git("rev-parse", "--git-dir")  # git's own message: no repository, or one of another owner
+    raise UserError(f"{git.folder} is a git repository without a commit, expected one; run: git commit")
+
+
+def untracked(git: Git) -> list[str]:
+    """Untracked paths, ignored ones too: files below data/raw, elsewhere also folders as a whole.
+
+    DVC does not follow a link to a folder: it would not notice a change in data/raw.
+    """
+    raw = git.files("--others", "--", RAW)
+    listed = git.files("--others", "--directory")
+    return sorted({*raw, *(path.rstrip("/") for path in listed if not f"{path}/".startswith(f"{RAW}/"))})

@@ -1,0 +1,180 @@
+"""The private worktree of one experiment, in .state/experiments/<name>.
+
+The worktree outlives a killed experiment: the same command finds it again, with the stages that have finished and the
+state of an interrupted training. A lock beside it, which DVC inherits, is held as long as one of its processes lives.
+"""
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import yaml
+from dvc.config import Config
+
+from decant.core.errors import UserError
+from decant.core.files import copy_atomically, write_atomically
+from decant.core.stage import GRACE_SECONDS
+from decant.workspace.git import Git
+from decant.workspace.snapshot import RECORDS, Snapshot
+
+EXPERIMENTS = Path(".state/experiments")
+CACHE_KEYS = ("dir", "type", "shared")
+"""DVC's settings of the cache that a worktree takes from the project."""
+PROGRESS = Path(".state/progress")
+"""In a worktree: the last whole copies of `RECORDS`."""
+
+
+class Worktree:
+    """The worktree of the experiment `name` of the project in `root`; call `opened` to get one."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.name = root, name
+        self.folder = root / EXPERIMENTS / name
+        prefix = Git(root)("rev-parse", "--show-prefix").strip()
+        self.project = self.folder / prefix
+        """The project's copy: the worktree, or a folder in it if the project is one in its repository."""
+        self.lock_file = self.folder.with_name(f"{name}.lock")
+        self.lock = -1
+        """The file descriptor that holds the lock; processes that inherit it hold the lock, too."""
+
+    def synchronize(self, snapshot: Snapshot) -> None:
+        """Give the worktree the files of a snapshot; its outputs and records, and the state of trainings, stay."""
+        self._create()
+        git = Git(self.project)
+        for lock in ("index.lock", "HEAD.lock"):  # left by a killed git: nobody else works here
+            Path(self.project, git("rev-parse", "--git-path", lock).strip()).unlink(missing_ok=True)
+        self._save_progress()
+        git("update-ref", "--no-deref", "HEAD", snapshot.commit)
+        git("read-tree", "--reset", "-u", snapshot.tree)
+        for name in RECORDS:
+            if (self.project / PROGRESS / name).exists():
+                copy_atomically(self.project / PROGRESS / name, self.project / name)
+        self._link(snapshot.linked)
+        self._share_cache()
+
+    def _create(self) -> None:
+        git = Git(self.root)
+        # a second folder tells whether the first was completed
+        complete = self.project.joinpath(PROGRESS).is_dir() and Git(self.folder).succeeds("rev-parse", "HEAD")
+        if not complete:
+            self.remove()
+            git("worktree", "add", "--quiet", "--force", "--force", "--detach", "--no-checkout", str(self.folder))
+            (self.project / PROGRESS).mkdir(parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        """Delete the worktree."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        git = Git(self.root)
+        metadata = Path(self.root, git("rev-parse", "--git-path", f"worktrees/{self.name}").strip())
+        if metadata.exists():  # the name is that of the folder, so no other experiment has it
+            git("worktree", "remove", "--force", "--force", str(self.folder))
+
+    def _save_progress(self) -> None:
+        """Copy the records that are whole: DVC writes dvc.lock in place, and may have been killed in the midst."""
+        for name in RECORDS:
+            if parses(self.project / name):
+                copy_atomically(self.project / name, self.project / PROGRESS / name)
+
+    def _link(self, paths: tuple[str, ...]) -> None:
+        for old in Git(self.project).files("--others"):
+            if (self.project / old).is_symlink():
+                (self.project / old).unlink()
+        for path in paths:
+            link = self.project / path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():  # a folder of it may be tracked in the meantime
+                link.symlink_to((self.root / path).absolute())
+
+    def _share_cache(self) -> None:
+        cache = Config(str(self.root / ".dvc"))["cache"]
+        shared = {key: cache[key] for key in CACHE_KEYS if cache.get(key)}
+        with Config(str(self.project / ".dvc")).edit("local") as config:
+            config["cache"] = {**shared, "dir": str(shared.get("dir", self.root / ".dvc/cache"))}
+
+    def invocation(self) -> str:
+        """The key of the experiment's run in MLflow: the same after a kill."""
+        file = self.project / ".state/invocation"
+        if not file.exists():
+            write_atomically(file, str(uuid.uuid4()).encode())
+        return file.read_text()
+
+
+def parses(file: Path) -> bool:
+    """Whether a record exists and is not torn."""
+    try:
+        return bool(yaml.safe_load(file.read_text()))  # JSON is yaml, too
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+
+
+@contextmanager
+def opened(root: Path, name: str) -> Iterator[Worktree]:
+    """The worktree of an experiment, locked.
+
+    Raises:
+        UserError: the same experiment is running.
+    """
+    worktree = Worktree(root, name)
+    worktree.folder.parent.mkdir(parents=True, exist_ok=True)
+    worktree.lock = os.open(worktree.lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        acquire(worktree)
+        os.ftruncate(worktree.lock, 0)
+        os.pwrite(worktree.lock, json.dumps(holder()).encode(), 0)
+        yield worktree
+    finally:
+        os.close(worktree.lock)
+
+
+def acquire(worktree: Worktree) -> None:
+    """Take the lock; wait for the last processes of an experiment that was killed.
+
+    Raises:
+        UserError: the experiment is running.
+    """
+    deadline = time.monotonic() + GRACE_SECONDS + 10
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(worktree.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        running = read_holder(worktree)
+        if holder_lives(running) or time.monotonic() > deadline:
+            raise UserError(
+                f"this experiment is running already: process {running.get('pid', '?')} on {running.get('host', '?')}, "
+                f"since {running.get('since', '?')}; wait for it, or stop it. Experiments with other values can run now"
+            )
+        time.sleep(0.1)
+
+
+def holder() -> dict[str, str | int | float]:
+    """This process, as the lock names its holder."""
+    process = psutil.Process()
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    return {"host": platform.node(), "pid": process.pid, "started": process.create_time(), "since": since}
+
+
+def read_holder(worktree: Worktree) -> dict[str, str | int | float]:
+    """The holder that the lock file names; empty: none yet."""
+    try:
+        content = json.loads(worktree.lock_file.read_text())
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def holder_lives(named: dict[str, str | int | float]) -> bool:
+    """Whether the process still runs; True for one of another machine, about which nothing is known."""
+    if not named or named.get("host") != platform.node():
+        return True
+    try:
+        return abs(psutil.Process(int(named["pid"])).create_time() - float(named["started"])) < 1
+    except psutil.NoSuchProcess:
+        return False
