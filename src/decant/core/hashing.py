@@ -12,6 +12,12 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
+def md5(file: Path) -> str:
+    """Hexadecimal md5 of a file: the name that DVC gives it in its cache."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "md5").hexdigest()
+
+
 def digest(path: Path) -> str:
     """Hexadecimal digest over names and contents of a file, or of all files under a folder."""
     total = hashlib.sha256()

@@ -4,12 +4,12 @@ DVC writes dvc.lock and params.yaml in place: killed in that moment, it leaves t
 """
 
 import json
-import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import yaml
+
+from decant.core.files import write_atomically
 
 FOLDER = Path(".state/valid")
 FILES = ("dvc.lock", "params.yaml", "provenance.json")
@@ -17,10 +17,9 @@ FILES = ("dvc.lock", "params.yaml", "provenance.json")
 
 def save() -> None:
     """Copy each of `FILES` that is valid; the copy is replaced as a whole."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         content = Path(name).read_bytes() if Path(name).is_file() else b""
-        if content and not damage(name, content):
+        if content and content != saved(name) and not damage(name, content):
             write_atomically(FOLDER / name, content)
 
 
@@ -58,13 +57,3 @@ def _is_complete(stage: object) -> bool:
         return False
     items = [item for key in ("deps", "outs") for item in stage.get(key, ())]
     return all(isinstance(item, dict) and item.keys() - {"path", "hash"} for item in items)
-
-
-def write_atomically(file: Path, content: bytes) -> None:
-    """Replace a file as a whole: a kill leaves the old content or the new."""
-    with NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}-", delete=False) as new:
-        new.write(content)
-        new.flush()
-        os.fsync(new.fileno())
-    Path(new.name).chmod(0o644)
-    Path(new.name).replace(file)

@@ -149,8 +149,17 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def close_dead() -> None:
-    """Mark runs as KILLED whose process, on this machine, ended without closing them."""
-    for run in find("attributes.status = 'RUNNING'"):
-        host, pid, started = (run.data.tags.get("decant.process", "? 0 0")).split()
-        if host == platform.node() and not is_alive(int(pid), float(started)):
-            mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+    """Mark runs as KILLED whose process ended without closing them."""
+    for run in dead_runs():
+        mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+
+
+def dead_runs() -> list[Run]:
+    """Runs whose process, on this machine, ended without closing them."""
+    runs = find("attributes.status = 'RUNNING'")
+    processes = [run.data.tags.get("decant.process", "? 0 0").split() for run in runs]
+    return [
+        run
+        for run, (host, pid, started) in zip(runs, processes, strict=True)
+        if host == platform.node() and not is_alive(int(pid), float(started))
+    ]
