@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import platform
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -17,11 +16,13 @@ from dvc.repo import Repo
 from support.stores import copy_store
 
 from decant.commands import doctor
-from decant.commands.checks import locks, records, tracking
+from decant.commands.checks import locks, records
 from decant.core import valid_copies
 from decant.core.errors import UserError
+from decant.core.locks import exclusive
+from decant.core.resume import STAGE_LOCK
 from decant.serving import manifest
-from decant.tracking import outbox
+from decant.tracking import leases, outbox, store
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # DVC's use of pygtrie
 
@@ -293,6 +294,8 @@ def test_nothing_is_healed_while_dvc_works_here(capsys: pytest.CaptureFixture[st
     with pytest.raises(UserError, match=rf"process {os.getpid()}: dvc repro works in this project; wait"):
         doctor.run(heal=True)
     locks.RWLOCK.unlink()
+    with exclusive(STAGE_LOCK, ""), pytest.raises(UserError, match=rf"a stage, process {os.getpid()}, works in this"):
+        doctor.run(heal=True)
     locks.LOCK.write_text(" 123\n")
     with locks.LOCK.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -320,13 +323,11 @@ def test_runs_of_ended_processes_are_closed(
     project: Path, empty_mlflow_store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy_store(empty_mlflow_store, project)
-    tracking.store.connect()
-    with subprocess.Popen(["sleep", "60"]) as ended:
-        created = psutil.Process(ended.pid).create_time()
-        ended.kill()
-    process = f"{platform.node()} {ended.pid} {created}"
+    store.connect()
+    living = leases.tags()
+    ended = living | {leases.PROCESS_TAG: f"{living[leases.PROCESS_TAG].rsplit(maxsplit=1)[0]} 1.0"}
     client = mlflow.MlflowClient()
-    run = client.create_run(tracking.store.experiment().experiment_id, tags={"decant.process": process}, run_name="a")
+    run = client.create_run(store.experiment().experiment_id, tags=ended, run_name="a")
     assert f"the process of the run a ({run.info.run_id}) ended" in report(capsys)
     assert "marked as KILLED" in heal(capsys)
     assert client.get_run(run.info.run_id).info.status == "KILLED"

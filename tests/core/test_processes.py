@@ -1,5 +1,6 @@
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import psutil
@@ -33,18 +34,43 @@ def test_the_rank_is_that_of_the_launcher(
 
 def test_a_process_is_alive_until_it_ends_and_a_later_one_with_its_number_is_another() -> None:
     process = subprocess.Popen(["sleep", "60"])
-    started = psutil.Process(process.pid).create_time()
-    assert is_alive(process.pid, started)
-    assert not is_alive(process.pid, started - 100)
+    identity = process_id(process.pid)
+    assert is_alive(identity) is True
+    assert is_alive(f"{identity}0") is False
     process.kill()
+    while is_alive(identity):  # the kernel ends it; its parent has not asked for it yet
+        time.sleep(0.001)
     process.wait()
-    assert not is_alive(process.pid, started)
+    assert is_alive(identity) is False
 
 
-def test_the_id_of_a_process_holds_what_tells_whether_it_is_alive() -> None:
-    _, pid, started = process_id().split()
-    assert int(pid) == os.getpid()
-    assert is_alive(int(pid), float(started))
+def test_this_process_lives_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    identity, uptime = process_id(), processes.uptime()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: 1.0)  # psutil adds the time of boot, by the clock
+    monkeypatch.setattr(psutil, "boot_time", lambda: 1.0)
+    monkeypatch.setattr(time, "time", lambda: 1.0)
+    assert process_id() == identity
+    assert is_alive(identity) is True
+    assert uptime <= processes.uptime() < uptime + 60
+
+
+@pytest.mark.parametrize("place", ["node", "boot_id", "_pid_namespace"])
+def test_of_a_process_elsewhere_it_is_not_known_whether_it_lives(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = process_id()
+    monkeypatch.setattr(processes.platform if place == "node" else processes, place, lambda: "elsewhere")
+    assert is_alive(here) is None
+    assert is_alive(process_id()) is True
+
+
+@pytest.mark.parametrize("text", ["", "?", "host 1 1.0", "a b c d e", "a b c d e f"])
+def test_of_what_is_no_id_of_a_process_nothing_is_known(text: str) -> None:
+    assert is_alive(text) is None
+
+
+def test_without_proc_a_process_is_told_by_what_psutil_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "Path", lambda path: tmp_path / path.lstrip("/"))
+    assert process_id().split()[2:] == ["-", str(os.getpid()), str(psutil.Process().create_time())]
+    assert is_alive(process_id()) is True
 
 
 def test_the_command_line_of_a_process_that_ended_is_empty() -> None:

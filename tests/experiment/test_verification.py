@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 from support.commands import run_here
-from support.tiny_project import BACKBONES, write_prepared
+from support.tiny_project import write_prepared
 
 from decant.core.errors import UserError
 from decant.dataset.prepared import read_prepared
 from decant.experiment.verification import verify_inputs
-from decant.pretrain_load import write_backbone
 from decant.serving import manifest
 
 
@@ -21,16 +20,15 @@ def flip_a_byte(file: Path) -> None:
 
 @pytest.fixture
 def outputs(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What prepare and pretrain-load wrote, and, in the place of a fine-tuned model, a folder of three files."""
+    """What prepare wrote, and, in the place of model directories, folders of a few files with their manifests."""
     monkeypatch.chdir(project)
     write_prepared("text", 3)
-    for role in ("teacher", "student"):
-        Path("data/pretrain_load", role).mkdir(parents=True)
-        write_backbone(BACKBONES["text"], Path("data/pretrain_load", role))
-    Path("data/fine_tune/control").mkdir(parents=True)
-    for name in ("model.safetensors", "predictions.parquet", "control/model.safetensors"):
-        Path("data/fine_tune", name).write_text(name)
-    manifest.write(Path("data/fine_tune"))
+    for folder in ("pretrain_load/teacher", "pretrain_load/student", "fine_tune", "fine_tune/control"):
+        (project / "data" / folder).mkdir(parents=True)
+        for name in ("config.json", "model.safetensors", "predictions.parquet", "tokenizer.json"):
+            (project / "data" / folder / name).write_text(name)
+    for folder in ("pretrain_load/teacher", "pretrain_load/student", "fine_tune"):
+        manifest.write(project / "data" / folder)
     return project
 
 

@@ -1,5 +1,6 @@
 """Events for MLflow are queued on disk, in order, while the server is unavailable, and delivered when it is back."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import requests
 from mlflow.exceptions import MlflowException
 
+from decant.core.errors import UserError
 from decant.tracking import events, outbox, store
 from decant.tracking.events import Event, LogArtifact, LogModel, SetTags
 from decant.tracking.outbox import Outbox
@@ -50,6 +52,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 def send(box: Outbox, *notes: str, run_id: str = "run") -> None:
     for note in notes:
         box.send(SetTags(run_id, {"note": note}))
+
+
+@pytest.fixture
+def abandoned(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Outbox:
+    """The outbox of a process that ended during an outage."""
+    monkeypatch.chdir(tmp_path)
+    server.available = False
+    box = Outbox(outbox.folder() / "1")
+    send(box, "first")
+    box.lock.release()
+    server.available = True
+    return box
 
 
 def test_events_keep_their_order_over_an_outage(server: Server, tmp_path: Path) -> None:
@@ -165,6 +179,120 @@ def test_an_event_that_fails_while_the_store_answers_is_set_aside(
     box.flush()
     assert "server is unavailable" in (tmp_path / outbox.REFUSED).read_text()
     assert not box.pending
+
+
+def damage(box: Outbox, name: str, content: bytes | None) -> None:
+    """Make a file of an outbox a folder (None), or give it another content; `events` are lines after the first."""
+    file = box.folder / name
+    if content is None:
+        file.unlink(missing_ok=True)
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *((outbox.EVENTS, content) for content in (None, b"", b"\xff\x00\n", b"[" * 100_000 + b"\n", b'{"kind": ')),
+        *((outbox.DELIVERED, content) for content in (None, b"", b"\xff", b"-1\n", b"9\n", b"1.5", b"7" * 5000)),
+        *((outbox.STORE, content) for content in (None, b"\xff", b"elsewhere")),
+        (outbox.LOCK, None),
+    ],
+)
+def test_a_damaged_outbox_blocks_no_other_and_is_not_lost(
+    server: Server, abandoned: Outbox, name: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = Outbox(abandoned.folder.with_name("2"))
+    server.available = False
+    send(later, "later")
+    later.lock.release()
+    server.available = True
+    damage(abandoned, name, content)
+    outbox.deliver_abandoned()
+    assert server.notes()[-1] == "later"
+    aside = [*(outbox.folder() / outbox.SET_ASIDE).glob("*-1")]
+    if aside:
+        assert f"{abandoned.folder} cannot be delivered to MLflow" in capsys.readouterr().err
+        assert not abandoned.folder.exists()
+    lost = content in (b"", b'{"kind": ') and name == outbox.EVENTS
+    refused = (outbox.folder() / outbox.REFUSED).exists()
+    assert aside or refused or lost or "first" in server.notes() or abandoned.folder.exists()
+    assert outbox.refused_count() == len(aside) + refused
+    outbox.deliver_abandoned()
+    assert outbox.refused_count() == len(aside) + refused
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "no store", "binary name"])
+def test_what_is_no_outbox_is_set_aside(
+    server: Server, abandoned: Outbox, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = outbox.folder() / ("0" if kind != "binary name" else "0\udcff")
+    path.write_text("") if kind == "file" else path.mkdir()
+    if kind == "no store":
+        (path / outbox.EVENTS).write_text("")
+    outbox.deliver_abandoned()
+    assert server.notes() == ["first"]
+    assert outbox.refused_count() == 1
+    assert "it was moved to" in capsys.readouterr().err
+    assert not outbox.pending_folders()
+
+
+def test_refused_events_that_are_a_folder_block_nothing(server: Server, abandoned: Outbox) -> None:
+    (outbox.folder() / outbox.REFUSED).mkdir()
+    with (abandoned.folder / outbox.EVENTS).open("ab") as file:
+        file.write(b"no JSON\n")
+    outbox.deliver_abandoned()
+    assert server.notes() == ["first"]
+    assert (outbox.folder() / outbox.REFUSED).read_text().count("no JSON") == 1
+
+
+def test_what_cannot_be_set_aside_is_named(
+    server: Server, abandoned: Outbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (outbox.folder() / outbox.SET_ASIDE).write_text("")
+    (outbox.folder() / "0").write_text("")
+    outbox.deliver_abandoned()
+    assert server.notes() == ["first"]
+    assert f"{outbox.folder() / '0'} cannot be delivered to MLflow" in capsys.readouterr().err
+
+
+def test_an_event_whose_file_is_gone_or_no_file_is_refused(server: Server, abandoned: Outbox) -> None:
+    def read(event: LogArtifact) -> None:
+        Path(event.path).read_bytes()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LogArtifact, "deliver", read)
+        with (abandoned.folder / outbox.EVENTS).open("a") as file:
+            for path in (abandoned.folder / "nowhere", abandoned.folder, abandoned.folder / "store/under a file"):
+                file.write(LogArtifact("run", str(path)).to_json() + "\n")
+        outbox.deliver_abandoned()
+    assert server.notes() == ["first"]
+    assert outbox.refused_count() == 3
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError()])
+def test_a_machine_without_space_refuses_no_event(server: Server, abandoned: Outbox, error: Exception) -> None:
+    def fail(event: SetTags) -> None:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SetTags, "deliver", fail)
+        with pytest.raises(type(error)):
+            outbox.deliver_abandoned()
+    assert outbox.refused_count() == 0
+    outbox.deliver_abandoned()
+    assert server.notes() == ["first"]
+
+
+def test_an_outbox_that_cannot_be_written_is_named_before_any_work(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outbox.folder().parent.mkdir()
+    outbox.folder().write_text("")
+    with pytest.raises(UserError, match=r"\.state/outbox cannot be written: .* is a file"):
+        outbox.start()
 
 
 def test_no_password_is_printed_or_stored(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

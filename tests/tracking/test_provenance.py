@@ -1,4 +1,5 @@
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -45,5 +46,33 @@ def test_a_record_with_the_marks_of_a_merge_is_named_with_the_next_step(empty_wo
 def test_outside_a_git_repository_the_commit_is_unknown(empty_workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", str(empty_workdir / "nowhere"))
     tags = provenance.run_tags()
-    assert (tags["git.commit"], tags["git.dirty"], tags["dvc.lock"]) == ("", "False", "none")
+    assert (tags["git.commit"], tags["git.dirty"], tags["dvc.lock"]) == ("unknown", "unknown", "none")
     assert "dvc.experiment" not in tags
+
+
+def test_git_that_refuses_a_repository_of_another_owner_is_reported_before_any_work(
+    empty_workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    provenance.check_git()
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(UserError, match=r"git does not work here: .*git config --global --add safe\.directory"):
+        provenance.check_git()
+    tags = provenance.run_tags()
+    assert (tags["git.commit"], tags["git.dirty"]) == ("unknown", "unknown")
+
+
+def test_no_repository_and_no_git_are_no_hindrance(empty_workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(empty_workdir.parent))
+    provenance.check_git()
+    monkeypatch.setenv("PATH", str(empty_workdir))
+    provenance.check_git()
+    assert provenance.run_tags()["git.commit"] == "unknown"
+
+
+def test_the_name_of_an_experiment_in_a_worktree_comes_first(
+    empty_workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "of-dvc")
+    monkeypatch.setenv("DECANT_EXPERIMENT_NAME", "of-decant")
+    assert provenance.run_tags()["dvc.experiment"] == "of-decant"

@@ -1,3 +1,4 @@
+import itertools
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -5,9 +6,11 @@ from typing import Any
 
 import mlflow
 import pytest
+from filelock import FileLock
 from support.commands import run_fork
 
-from decant.tracking import outbox, runs, store
+from decant.core.errors import UserError
+from decant.tracking import invocations, outbox, outputs, runs, store
 from decant.tracking.runs import Run, flatten
 
 
@@ -59,10 +62,107 @@ def test_output_made_by_an_earlier_invocation_is_linked_as_restored(
     assert "restored" in note
 
 
-def test_a_stage_that_fails_leaves_no_run_running(workdir: Path, config: Any) -> None:
-    with pytest.raises(ZeroDivisionError), stage("distill", config):
+def fail(name: str, config: dict[str, Any]) -> None:
+    with pytest.raises(ZeroDivisionError), stage(name, config):
         1 / 0  # noqa: B018
+
+
+def test_a_stage_that_fails_leaves_no_run_running(workdir: Path, config: Any) -> None:
+    fail("distill", config)
     assert {r.info.status for r in store.find("")} == {"FAILED"}
+
+
+def test_a_stage_by_hand_that_fails_is_no_experiment_and_describes_no_output_of_another(
+    workdir: Path, config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_outputs(workdir, "prepare", "distill", "evaluate")
+    with stage("prepare", config):
+        pass
+    start_by_hand(monkeypatch)
+    for name in ("distill", "prepare"):
+        fail(name, config)
+    prepared, distilled = store.find("tags.`decant.invocation` != ''", {"decant.by_hand": "True"})
+    assert prepared.info.run_name == f"prepare by hand: {runs.title(config)}"
+    assert distilled.info.run_name == f"distill by hand: {runs.title(config)}"
+    for run in (prepared, distilled):
+        assert run.data.tags["mlflow.note.content"] == "No stage has ended well."
+        assert not [tag for tag in run.data.tags if tag.startswith("produced_by")]
+    assert prepared.data.tags["data.digest"] == "none"
+    assert distilled.data.tags["data.digest"] == outputs.digests()["prepare"]  # what it read
+
+
+def test_a_stage_of_a_pipeline_that_fails_describes_its_inputs_alone(workdir: Path, config: Any) -> None:
+    write_outputs(workdir, "prepare", "distill", "evaluate")
+    for name in ("prepare", "distill", "evaluate"):
+        with stage(name, config):
+            pass
+    fail("distill", config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DECANT_INVOCATION", "another")
+        fail("distill", config)
+    note = store.find(tags={"decant.invocation": "another"})[0].data.tags["mlflow.note.content"]
+    assert "| prepare |" in note
+    assert "restored" in note
+    assert "distill" not in note
+    assert "evaluate" not in note
+
+
+def start_by_hand(patch: pytest.MonkeyPatch) -> None:
+    """Let each stage seem to be a process of its own, which ends with it."""
+    numbers = itertools.count()
+    patch.delenv("DECANT_INVOCATION")
+    patch.setattr(runs, "process_id", lambda _: f"process {next(numbers)}")
+    patch.setattr(invocations, "is_alive", lambda _: False)
+
+
+def write_outputs(workdir: Path, *stages: str) -> None:
+    for name in stages:
+        (workdir / "data" / name).mkdir(parents=True)
+        (workdir / "data" / name / "metrics.json").write_text(name)
+
+
+def test_a_stage_by_hand_that_is_run_again_after_a_failure_continues_its_run(
+    workdir: Path, config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_outputs(workdir, "distill")
+    start_by_hand(monkeypatch)
+    fail("distill", config)
+    with stage("distill", config) as run:
+        pass
+    assert [r.info.status for r in store.find()] == ["FINISHED", "FINISHED"]
+    note = mlflow.get_run(run.parent.run_id).data.tags["mlflow.note.content"]
+    assert "| distill | [distill]" in note
+    assert "restored" not in note
+    with stage("distill", config):
+        pass
+    assert len(store.find()) == 4  # that one ended well: this is another
+
+
+def test_a_second_process_of_a_stage_is_refused_before_any_work(
+    workdir: Path, config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "WAIT_SECONDS", 0)
+    lock = workdir / ".state/distill.lock"
+    lock.parent.mkdir()
+    with (
+        FileLock(lock),
+        pytest.raises(UserError, match=r"another process runs distill in .*; wait for its end, or stop it"),
+        stage("distill", config),
+    ):
+        pytest.fail("it ran")
+    assert not (workdir / "mlruns").exists()
+
+
+def test_what_no_store_can_encode_is_logged_escaped_and_never_taken_for_an_outage(
+    workdir: Path, config: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.connect()
+    with runs.open_run("run \udcff", {"label": "\udcff\0"}) as run_id:
+        Run(run_id).log_params({"labels": ["a\udcff"]})
+    (run,) = store.find()
+    assert (run.info.run_name, run.data.tags["label"]) == ("run \\udcff", "\\udcff\\0")
+    assert run.data.params["labels"] == "['a\\udcff']"
+    assert "unavailable" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,5 +1,4 @@
 import os
-import platform
 from pathlib import Path
 
 import mlflow
@@ -11,8 +10,18 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2
 
 from decant.core.errors import UserError
-from decant.core.processes import process_id
-from decant.tracking import outbox, store
+from decant.tracking import outbox, runs, store
+from decant.tracking.runs import Run
+
+NIGHTLY = pytest.mark.nightly
+TEXTS = ("it's", '"', "'\"`", "100%", "a\\b", "two\nlines", "ü", " ' or '1' = '1", "--")
+
+
+def internal_error(cause: Exception) -> MlflowException:
+    """An error of the store, as MLflow raises it for any error under its database."""
+    error = MlflowException("internal")
+    error.__cause__ = cause
+    return error
 
 
 def test_a_new_store_is_created_in_the_project_with_one_experiment(empty_workdir: Path) -> None:
@@ -38,11 +47,58 @@ def test_a_stage_in_a_worktree_uses_the_store_and_the_outbox_of_the_project(
     assert not list(worktree.iterdir())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ['it\'s "my" 100% project', "a?b#c%41\\\nü"])
+def test_a_store_works_in_a_project_of_any_name(
+    name: str, empty_workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = empty_workdir / "projects" / name
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    store.connect()
+    (folder / "report.md").write_text("report")
+    with runs.open_run(name, {"name": name}) as run_id:
+        Run(run_id).log_artifact(folder / "report.md")
+    (run,) = store.find(f"attributes.run_id = '{run_id}'")
+    assert (run.info.run_name, run.data.tags["name"], run.info.status) == (name, name, "FINISHED")
+    assert (folder / "mlflow.db").is_file()
+    assert [file.read_text() for file in (folder / "mlartifacts").rglob("report.md")] == ["report"]
+
+
 def test_runs_are_found_newest_first(workdir: Path) -> None:
     store.connect()
     client, experiment = mlflow.MlflowClient(), store.experiment().experiment_id
     ids = [client.create_run(experiment, start_time=time, tags={"a": "b"}).info.run_id for time in (1, 3, 2)]
     assert [run.info.run_id for run in store.find("tags.a = 'b'")] == [ids[1], ids[2], ids[0]]
+
+
+def test_runs_are_found_by_tags_of_any_value(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.connect()
+    client, experiment = mlflow.MlflowClient(), store.experiment().experiment_id
+    for value in TEXTS:
+        client.create_run(experiment, tags={"label": value, "plain": "a b"})
+    search = client.search_runs
+    monkeypatch.setattr(
+        mlflow.MlflowClient, "search_runs", lambda _, *a, **options: search(*a, max_results=3, **options)
+    )
+    assert len(store.find()) == len(TEXTS)  # in several pages
+    for value in TEXTS:
+        (run,) = store.find(tags={"label": value, "plain": "a b"})
+        assert run.data.tags["label"] == value
+        assert not store.find("attributes.status = 'FINISHED'", {"label": value})
+
+
+def test_the_time_is_that_of_the_server_whatever_happens_to_the_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    response = requests.Response()
+    response.status_code = 200
+    response.headers["Date"] = "Thu, 01 Jan 1970 00:16:40 GMT"
+    monkeypatch.setattr(requests, "get", lambda *_, **__: response)
+    monkeypatch.setattr(store, "_server_time", store._check_server("http://server"))
+    before = store.clock()
+    monkeypatch.setattr(store.time, "time", lambda: 0.0)
+    assert 1000 <= before <= store.clock() < 1060
+    monkeypatch.setattr(store, "_server_time", None)
+    assert store.clock() == 0
 
 
 @pytest.mark.parametrize(
@@ -54,6 +110,8 @@ def test_runs_are_found_newest_first(workdir: Path) -> None:
         (sqlalchemy.exc.OperationalError("select", {}, Exception("locked")), True),
         (ConnectionResetError(), True),
         (ValueError("no number"), False),
+        (internal_error(UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")), False),
+        (internal_error(OSError("lost")), True),
     ],
 )
 def test_an_unavailable_store_is_told_from_a_bad_request(error: Exception, unavailable: bool) -> None:
@@ -68,18 +126,6 @@ def test_a_question_to_an_unavailable_store_has_a_default_and_a_bad_one_has_none
     assert store.ask(lambda: fail(TimeoutError()), 0) == 0
     with pytest.raises(ValueError, match="bad"):
         store.ask(lambda: fail(ValueError("bad")), 0)
-
-
-def test_runs_of_dead_processes_are_closed_and_those_of_living_ones_and_other_machines_are_not(workdir: Path) -> None:
-    store.connect()
-    client, experiment = mlflow.MlflowClient(), store.experiment().experiment_id
-    host = platform.node()
-    processes = {"living": process_id(), "dead": f"{host} {os.getpid()} 1.0", "elsewhere": f"not-{host} 1 1.0"}
-    for name, process in processes.items():
-        client.create_run(experiment, run_name=name, tags={"decant.process": process})
-    store.close_dead()
-    statuses = {run.info.run_name: run.info.status for run in store.find("")}
-    assert statuses == {"living": "RUNNING", "dead": "KILLED", "elsewhere": "RUNNING"}
 
 
 @pytest.mark.parametrize("uri", ["file:./mlruns", "mlruns", "sqlite:///mlflow.db"])

@@ -64,5 +64,6 @@ def examine(check: Callable[[], Iterable[Finding]], heal: bool) -> list[Finding]
         try:
             print(function())
         except UserError as error:
-            left += [Finding(*problem.split("; ", 1)) for problem in error.problems]
+            parts = (problem.partition("; ") for problem in error.problems)
+            left += [Finding(problem, remedy) for problem, _, remedy in parts]
     return [*left, *check()] if healable else findings

@@ -15,6 +15,7 @@ from pathlib import Path
 import mlflow
 from dvc.exceptions import DvcException
 from dvc.utils.hydra import apply_overrides
+from mlflow.entities import Run as MlflowRun
 
 from decant.commands import seeds
 from decant.commands.child_process import wait_for
@@ -91,7 +92,7 @@ def run_once(root: Path, values: Sequence[str], options: Options) -> int:
         before = modified(timings)
         code = reproduce(place, options.force)
         if code == 0:
-            show_result(place, experiment, evaluate_ran=modified(timings) != before)
+            show_result(place, experiment, restored=modified(timings) == before)
             result.save(place, snapshot, name)
             reason = (
                 result.apply(place, snapshot) if inputs == snapshot.inputs else "it has other values than params.yaml"
@@ -144,13 +145,17 @@ def write_values(file: Path, overrides: Sequence[str]) -> None:
 
 def reproduce(place: Worktree, force: bool) -> int:
     """Restore what DVC's cache holds of the outputs, and run the stages that are out of date; DVC's exit code."""
+    if force:
+        return run_dvc(place, "repro", "--force")
+    run_dvc(place, "checkout", "--quiet", "--allow-missing")
+    return run_dvc(place, "repro")
+
+
+def run_dvc(place: Worktree, *arguments: str) -> int:
+    """Run DVC on the code of a worktree; its exit code."""
     source = [str(place.project / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(source)}
-    arguments: list[list[str]] = (
-        [["repro", "--force"]] if force else [["checkout", "--quiet", "--allow-missing"], ["repro"]]
-    )
-    codes = [wait_for(["dvc", *words], place.project, env, [place.lock]) for words in arguments]
-    return codes[-1]
+    return wait_for(["dvc", *arguments], place.project, env, [place.lock])
 
 
 def modified(file: Path) -> int:
@@ -158,14 +163,23 @@ def modified(file: Path) -> int:
     return file.stat().st_mtime_ns if file.exists() else 0
 
 
-def show_result(place: Worktree, experiment: Experiment, evaluate_ran: bool) -> None:
-    """Complete the run of this invocation, and print the result if evaluate, which does that, did not have to run."""
+def show_result(place: Worktree, experiment: Experiment, restored: bool) -> None:
+    """Complete the run of this invocation; print the result if it is restored: otherwise evaluate did.
+
+    Raises:
+        UserError: timings had to be measured again, and that failed.
+    """
     with chdir(place.project):
         outbox.start()
+        evaluate_run = producer("evaluate")
+        if evaluate_run is None:
+            print("No MLflow run of this store made the result: its timings are measured again.")
+            if run_dvc(place, "repro", "--force", "--single-item", "evaluate"):
+                raise UserError("evaluate failed, see above; correct that, and run the same command again")
         with parent(experiment.config) as invocation:  # dvc.lock is complete only now, so this is recorded in any case
-            if not evaluate_ran:
+            if restored and evaluate_run:
                 print("evaluate did not have to run: its result is restored.")
-                restore_timings()
+                restore_timings(evaluate_run)
                 metrics, timings = report.read()
                 report.log(invocation, metrics, timings)
                 report.print_result(metrics, timings)
@@ -175,24 +189,14 @@ def show_result(place: Worktree, experiment: Experiment, evaluate_ran: bool) -> 
             print(f"The student as an MLflow model: runs:/{distill_run.info.run_id}/student")
 
 
+def restore_timings(evaluate_run: MlflowRun) -> None:
+    """Restore latency.json and report.md, which DVC does not cache, from the run that made metrics.json."""
+    for name in report.TIMED:
+        mlflow.MlflowClient().download_artifacts(evaluate_run.info.run_id, name, str(report.OUT))
+
+
 def location(name: str, reason: str) -> str:
     """Where the result is: in data/, or, for a `reason`, in a DVC experiment alone."""
     if not reason:
         return f"The result is in data/, its report in data/evaluate/report.md; it is the DVC experiment {name}, too."
     return f"The result is the DVC experiment {name}; data/ is as before ({reason}). Take it over: dvc exp apply {name}"
-
-
-def restore_timings() -> None:
-    """Restore latency.json and report.md, which DVC does not cache, from the run that made metrics.json.
-
-    Raises:
-        UserError: this store has no such run.
-    """
-    evaluate_run = producer("evaluate")
-    if evaluate_run is None:
-        raise UserError(
-            "the result is restored, but no MLflow run of this store made it, so its timings are not known here; "
-            "run all stages again with: make experiment ARGS=--force"
-        )
-    for name in report.TIMED:
-        mlflow.MlflowClient().download_artifacts(evaluate_run.info.run_id, name, str(report.OUT))

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from pathlib import Path
 
 import psutil
@@ -20,18 +21,55 @@ def rank() -> int:
     return number or int(os.environ.get("NODE_RANK", 0))
 
 
-def process_id() -> str:
-    """Host, pid and start time: identifies this process among all that ever ran."""
-    process = psutil.Process()
-    return f"{platform.node()} {process.pid} {process.create_time()}"
+def process_id(pid: int | None = None) -> str:
+    """Host, boot, PID namespace, pid and start of a process, by default this one: tells it from all that ever ran.
+
+    Raises:
+        psutil.NoSuchProcess: it has ended.
+    """
+    pid = pid or os.getpid()
+    return f"{platform.node() or '-'} {boot_id()} {_pid_namespace()} {pid} {_start(pid)}"
 
 
-def is_alive(pid: int, started: float) -> bool:
-    """Whether a process of this machine, and not a later one with the same pid, still runs."""
+def is_alive(process: str) -> bool | None:
+    """Whether a process, by its `process_id`, still runs; None: that cannot be known from here.
+
+    A container may have the host name of another one, and its own processes of the same numbers.
+    """
+    words = process.split()
+    if len(words) != len(process_id().split()) or words[:3] != process_id().split()[:3] or not words[3].isdecimal():
+        return None
     try:
-        return abs(psutil.Process(pid).create_time() - started) < 1
+        return process_id(int(words[3])) == process
     except psutil.NoSuchProcess:
         return False
+
+
+def boot_id() -> str:
+    """Identifies the kernel that runs, from its start to the next one."""
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text().strip() if file.exists() else f"{psutil.boot_time():.0f}"
+
+
+def uptime() -> float:
+    """Seconds since the kernel started, also those of a suspended machine; no step of the clock changes it."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _pid_namespace() -> str:
+    link = Path("/proc/self/ns/pid")
+    return str(link.readlink()) if link.exists() else "-"
+
+
+def _start(pid: int) -> str:
+    """When a process started; on Linux in ticks since the kernel's start, which no step of the clock changes."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return str(psutil.Process(pid).create_time())
+    if state == "Z":  # it has ended, and its parent does not know yet
+        raise psutil.NoSuchProcess(pid)
+    return fields[18]
 
 
 def dvc_process() -> psutil.Process | None:

@@ -24,14 +24,13 @@ import transformers
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from decant.core.errors import UserError, redacted
+from decant.core.locks import GRACE_SECONDS
 from decant.core.processes import dvc_process, is_orphaned, rank
 from decant.core.resume import STATE
 
 DISK_FULL = re.compile("No space left on device|disk is full|os error 28")
 OUT_OF_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 """Messages of libraries that have no error class for this."""
-GRACE_SECONDS = 30.0
-"""Time for a stage to close its run after DVC was killed: another stage may soon start in its place."""
 CLEARED = ("fine_tune", "distill", "evaluate")
 """Stages whose outputs DVC deletes before they start; the others keep theirs (`persist`)."""
 TRAINING = ("pretrain_load", "fine_tune", "distill")

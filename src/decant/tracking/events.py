@@ -4,13 +4,11 @@ An event may be delivered late, after an outage, and twice, after a crash during
 changes nothing. Times are in milliseconds since the epoch.
 """
 
-import base64
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
@@ -18,11 +16,14 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from decant.serving import packaging
 from decant.tracking import run_ids
+from decant.tracking.encoding import decode_bytes, encode_bytes
 from decant.tracking.outputs import with_digest
-from decant.tracking.store import PARENT_TAG, experiment, find
+from decant.tracking.store import PARENT_TAG, experiment
 
 MAX_PARAMS = 100
 """MLflow's limit on the parameters of one request."""
+_logged: dict[str, set[tuple[str, int]]] = {}
+"""Name and step of the metrics of each run, as far as this process knows them."""
 
 
 @dataclass(frozen=True)
@@ -40,37 +41,28 @@ class Event(ABC):
             MlflowException: MLflow refuses it, or the store is unavailable; a client library may raise its own error.
         """
 
-    def redeliver(self) -> None:
-        """Send an event that may have been delivered before, in whole or in part."""
-        self.deliver()
-
     def to_json(self) -> str:
         """One line; see `parse`."""
-        return json.dumps({"kind": type(self).__name__, **vars(self)}, default=_encode)
+        return json.dumps({"kind": type(self).__name__, **vars(self)}, default=encode_bytes)
 
 
 @dataclass(frozen=True)
 class StartRun(Event):
-    """Create a run, or continue the run that `query` finds."""
+    """Create a run, or continue the run that has this provisional id."""
 
     name: str
     tags: Mapping[str, str]
     start_time: int
-    query: str | None = None
 
     def deliver(self) -> None:
         """See `Event.deliver`."""
         tags = {k: run_ids.resolve_in(v) for k, v in self.tags.items()}
-        runs = find(run_ids.resolve_in(self.query)) if self.query else []
-        if runs:
-            self._continue(runs[0].info.run_id, tags)
-        elif run_ids.resolve(self.run_id) == self.run_id:
+        run_id = run_ids.resolve(self.run_id)
+        if run_id == self.run_id:
             self._create(tags)
-
-    def _continue(self, run_id: str, tags: Mapping[str, str]) -> None:
-        run_ids.assign(self.run_id, run_id)
-        mlflow.MlflowClient().update_run(run_id, status="RUNNING")
-        SetTags(run_id, tags).deliver()
+        else:
+            SetTags(run_id, tags).deliver()  # first: a run is RUNNING only with the lease of a living process
+            mlflow.MlflowClient().update_run(run_id, status="RUNNING")
 
     def _create(self, tags: Mapping[str, str]) -> None:
         run: Run = mlflow.MlflowClient().create_run(
@@ -84,7 +76,7 @@ class StartRun(Event):
 
 @dataclass(frozen=True)
 class LogMetrics(Event):
-    """Log metrics as one batch."""
+    """Log the metrics that the run does not have at this step, as one batch: MLflow would store a second point."""
 
     metrics: Mapping[str, float]
     timestamp: int
@@ -92,14 +84,13 @@ class LogMetrics(Event):
 
     def deliver(self) -> None:
         """See `Event.deliver`."""
-        batch = [Metric(name, value, self.timestamp, self.step) for name, value in self.metrics.items()]
-        mlflow.MlflowClient().log_batch(run_ids.resolve(self.run_id), metrics=batch)
-
-    def redeliver(self) -> None:
-        """Send the metrics that the run does not have: MLflow would store a second point for the others."""
-        logged = logged_metrics(run_ids.resolve(self.run_id))
+        run_id = run_ids.resolve(self.run_id)
+        logged = _logged.pop(run_id, None) or logged_metrics(run_id)  # if this fails, what arrived is unknown again
         missing = {name: value for name, value in self.metrics.items() if (name, self.step) not in logged}
-        replace(self, metrics=missing).deliver()
+        if missing:
+            batch = [Metric(name, value, self.timestamp, self.step) for name, value in missing.items()]
+            mlflow.MlflowClient().log_batch(run_id, metrics=batch)
+        _logged[run_id] = logged | {(name, self.step) for name in missing}
 
 
 @dataclass(frozen=True)
@@ -183,15 +174,19 @@ class DescribeInvocation(Event):
     """Link the run of an invocation to the runs, of this invocation or an earlier one, that produced the outputs."""
 
     digests: Mapping[str, str]
-    """The digest of each stage's output."""
+    """The digest of each output that it made or used, by stage."""
+    by_hand: bool
+    """Whether it is one stage without DVC: then what earlier invocations made was read, not restored."""
 
     def deliver(self) -> None:
         """See `Event.deliver`."""
         run_id = run_ids.resolve(self.run_id)
         producers = {stage: run for stage, value in self.digests.items() if (run := with_digest(value))}
+        if self.by_hand:
+            producers = {stage: run for stage, run in producers.items() if _is_child(run, run_id)}
         rows = [_row(stage, run, run_id) for stage, run in producers.items()]
         tags = {f"produced_by.{stage}": run.info.run_id for stage, run in producers.items()}
-        note = "\n".join(["| stage | produced by |", "|---|---|", *rows])
+        note = "\n".join(["| stage | produced by |", "|---|---|", *rows]) if rows else "No stage has ended well."
         data_digest = self.digests.get("prepare", "none")
         SetTags(run_id, {**tags, "mlflow.note.content": note, "data.digest": data_digest}).deliver()
 
@@ -221,9 +216,9 @@ def parse(line: str | bytes) -> Event:
         ValueError: not JSON, an unknown kind, or other fields than that kind has.
     """
     try:
-        fields = json.loads(line, object_hook=_decode)
+        fields = json.loads(line, object_hook=decode_bytes)
         return KINDS[fields.pop("kind")](**fields)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not an event of this version of decant: {error!r}") from error
 
 
@@ -234,15 +229,11 @@ def logged_metrics(run_id: str) -> set[tuple[str, int]]:
     return {(name, metric.step) for name in names for metric in client.get_metric_history(run_id, name)}
 
 
+def _is_child(run: Run, parent_id: str) -> bool:
+    return run.data.tags.get(PARENT_TAG) == parent_id
+
+
 def _row(stage: str, producer: Run, parent_id: str) -> str:
     link = f"#/experiments/{producer.info.experiment_id}/runs/{producer.info.run_id}"
-    restored = "" if producer.data.tags.get(PARENT_TAG) == parent_id else ", restored"
+    restored = "" if _is_child(producer, parent_id) else ", restored"
     return f"| {stage} | [{producer.info.run_name}]({link}){restored} |"
-
-
-def _encode(value: bytes) -> dict[str, str]:
-    return {"base64": base64.b64encode(value).decode()}
-
-
-def _decode(value: dict[str, Any]) -> Any:
-    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value

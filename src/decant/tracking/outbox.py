@@ -4,6 +4,7 @@ Training survives an MLflow outage: events are queued in .state/outbox/<process>
 order by the process itself, by the next stage, or by the command `decant deliver`.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -21,19 +22,20 @@ from mlflow.exceptions import MlflowException
 
 from decant.core import project
 from decant.core.errors import redacted
-from decant.tracking import store
+from decant.core.files import check_writable
+from decant.tracking import leases, store
+from decant.tracking.encoding import encodable
 from decant.tracking.events import Event, FileEvent, SetTags, parse
+from decant.tracking.queue_files import copy, read_lines, read_number
 
-OUTBOX = Path(".state/outbox")
-"""In the project: see `folder`."""
+OUTBOX = Path(".state/outbox")  # see `folder`
 RETRY_SECONDS = 15.0
 """Time before an unavailable store is tried again: each attempt blocks training."""
 STORE, EVENTS, DELIVERED, LOCK = "store", "events.jsonl", "delivered", "lock"
 """Files of a process's outbox: its store, its events, the number delivered, and a lock held while the process lives."""
-REFUSED = "refused.jsonl"
-"""In `OUTBOX`: events that could not be delivered although the store was available, each with the reason."""
-EVENT_ERRORS = (MlflowException, FileNotFoundError, LookupError, TypeError, ValueError, AttributeError)
-"""Errors of an event itself: MLflow refuses it, or its content is not what its kind needs."""
+REFUSED, SET_ASIDE = "refused.jsonl", "refused"
+"""In `OUTBOX`: events that the store refused, each with the reason; and a folder with what is no outbox."""
+NEW = "new "  # the name of a folder begins so until it is complete
 
 
 class Outbox:
@@ -42,7 +44,7 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         lines = read_lines(folder / EVENTS)
-        self.written, self.delivered = len(lines), int(*read_lines(folder / DELIVERED))
+        self.written, self.delivered = len(lines), read_number(folder / DELIVERED, len(lines))
         self.pending = lines[self.delivered :]
         self.next_attempt = 0.0
         self.failure = ""
@@ -54,6 +56,7 @@ class Outbox:
         Raises:
             MlflowException: MLflow refuses it.
         """
+        event = replace(event, **{name: encodable(value) for name, value in vars(event).items() if name != "path"})
         if not self.pending and self._attempt(event.deliver):
             return
         self._queue(event)
@@ -66,10 +69,12 @@ class Outbox:
         while self.pending:
             try:
                 event = parse(self.pending[0])
-                if not self._redeliver(event):
+                if not self._retry(event):
                     return
                 late.append(event.run_id)
-            except EVENT_ERRORS as error:
+            except Exception as error:
+                if _is_exhaustion(error):
+                    raise
                 self._refuse(self.pending[0], error)
             self._remove_first()
         for run_id in dict.fromkeys(late):
@@ -98,14 +103,14 @@ class Outbox:
             return False
         return True
 
-    def _redeliver(self, event: Event) -> bool:
+    def _retry(self, event: Event) -> bool:
         """Whether an event that may have been delivered in part reached the store.
 
         Raises:
             MlflowException: MLflow refuses it, or delivery fails although the store is available.
         """
         for _ in range(2):  # a server that is just starting may fail on a valid event
-            if self._attempt(event.redeliver):
+            if self._attempt(event.deliver):
                 return True
             if not store.answers():
                 return False
@@ -116,7 +121,7 @@ class Outbox:
         if not self.folder.exists():
             self._create_folder()
         if isinstance(event, FileEvent):
-            event = replace(event, path=str(_copy(Path(event.path), self.folder / str(self.written))))
+            event = replace(event, path=str(copy(Path(event.path), self.folder / str(self.written))))
         line = event.to_json().encode()
         with (self.folder / EVENTS).open("ab") as file:
             file.write(line + b"\n")
@@ -125,7 +130,7 @@ class Outbox:
         self.pending.append(line)
 
     def _create_folder(self) -> None:
-        fresh = self.folder.with_name(f"fresh {self.folder.name}")
+        fresh = self.folder.with_name(f"{NEW}{self.folder.name}")
         fresh.mkdir(parents=True)
         (fresh / STORE).write_text(store.address())
         fresh.rename(self.folder)  # a folder never lacks the file that names its store
@@ -146,8 +151,8 @@ class Outbox:
 
     def _tag_late(self, run_id: str) -> None:
         tag = SetTags(run_id, {"decant.delivered_late": "some events of this run, after an outage of MLflow"})
-        with suppress(*EVENT_ERRORS):  # its other events were delivered, and the tag is only a remark
-            self._redeliver(tag)
+        with suppress(Exception):  # its other events were delivered, and the tag is only a remark
+            self._retry(tag)
 
 
 def send(event: Event) -> None:
@@ -159,11 +164,12 @@ def start() -> None:
     """Connect to the store, deliver what ended processes left, and close their runs.
 
     Raises:
-        UserError: the store cannot be used.
+        UserError: the store cannot be used, or no event can be queued.
     """
+    check_writable(folder())
     store.connect()
     deliver_abandoned()
-    store.close_dead()
+    leases.close_dead()
 
 
 def finish() -> None:
@@ -179,12 +185,18 @@ def finish() -> None:
 
 
 def deliver_abandoned() -> None:
-    """Deliver to this store the events of processes that have ended."""
-    for folder in pending_folders():
-        # skipped if its process lives, or another one delivers it now
-        with suppress(Timeout, FileNotFoundError), FileLock(folder / LOCK).acquire(blocking=False):
-            if (folder / STORE).read_text() == store.address():
-                Outbox(folder).flush()
+    """Deliver to this store the events of processes that have ended; set aside what is damaged."""
+    if (folder() / REFUSED).is_dir():
+        _set_aside(folder() / REFUSED, IsADirectoryError("expected a file"))
+    for box in _entries():
+        try:
+            _deliver_box(box)
+        except (Timeout, FileNotFoundError):
+            pass  # its process lives, or another one delivers it now
+        except (OSError, ValueError) as error:
+            if _is_exhaustion(error):
+                raise
+            _set_aside(box, error)
 
 
 def folder() -> Path:
@@ -194,28 +206,45 @@ def folder() -> Path:
 
 def pending_folders() -> list[Path]:
     """The folders of all processes with pending events, oldest first."""
-    return sorted(file.parent for file in folder().glob(f"*/{STORE}"))
+    return [box for box in _entries() if (box / STORE).exists()]
 
 
 def refused_count() -> int:
-    """The number of refused events."""
-    return len(read_lines(folder() / REFUSED))
+    """The number of refused events, and of what else was set aside."""
+    return len(read_lines(folder() / REFUSED)) + len([*(folder() / SET_ASIDE).glob("*")])
 
 
-def read_lines(file: Path) -> list[bytes]:
-    """The lines of a file, without an incomplete last one; empty if there is no file."""
-    content = file.read_bytes() if file.exists() else b""
-    return content.split(b"\n")[:-1]
+def _entries() -> list[Path]:
+    return sorted(p for p in folder().glob("*") if p.name not in (REFUSED, SET_ASIDE) and not p.name.startswith(NEW))
+
+
+def _deliver_box(box: Path) -> None:
+    if not (box / STORE).is_file():
+        raise ValueError(f"expected a folder with the files {STORE} and {EVENTS}")
+    with FileLock(box / LOCK).acquire(blocking=False):
+        outbox = Outbox(box)
+        if (box / STORE).read_text() == store.address():
+            outbox.flush()
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    """Move away what is damaged: its events are not lost, and it blocks no stage."""
+    target = folder() / SET_ASIDE / f"{time.time_ns()}-{path.name}"
+    try:
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+        remedy = f"it was moved to {target}"
+    except OSError as failure:
+        remedy = f"move it away: {failure}"
+    print(encodable(f"decant: {path} cannot be delivered to MLflow ({error}); {remedy}"), file=sys.stderr)
+
+
+def _is_exhaustion(error: Exception) -> bool:
+    """Whether the machine failed, and not what was read: events stay queued."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
 @cache
 def _outbox(root: Path) -> Outbox:
     """The outbox of this process for a project; folder names sort by time."""
     return Outbox(root / OUTBOX / f"{time.time_ns()}-{uuid.uuid4()}")
-
-
-def _copy(source: Path, folder: Path) -> Path:
-    folder.mkdir()
-    copy = shutil.copytree if source.is_dir() else shutil.copy
-    copy(source, folder / source.name)
-    return folder / source.name

@@ -1,6 +1,7 @@
 """Which run produced the output of a stage: found by the digest of the output, a tag on the run."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlflow.entities import Run
@@ -18,14 +19,21 @@ def output_path(stage: str) -> Path:
     return Path("data/evaluate/metrics.json") if stage == "evaluate" else Path("data") / stage
 
 
-def digests() -> dict[str, str]:
-    """The digest of each stage's output, where there is one."""
-    return {stage: digest(output_path(stage)) for stage in resume.UPSTREAM if output_path(stage).exists()}
+def digests(stages: Iterable[str] = resume.UPSTREAM) -> dict[str, str]:
+    """The digest of each of these stages' outputs, where there is one."""
+    return {stage: digest(output_path(stage)) for stage in stages if output_path(stage).exists()}
+
+
+def inputs(stage: str) -> list[str]:
+    """The stages whose outputs a stage depends on, at any distance, in their order."""
+    direct = resume.UPSTREAM[stage]
+    needed = {*direct, *(name for upstream in direct for name in inputs(upstream))}
+    return [name for name in resume.UPSTREAM if name in needed]
 
 
 def with_digest(value: str) -> Run | None:
     """The newest run that produced an output with this digest; None: no run in this store did."""
-    return next(iter(find(f"tags.`decant.digest` = '{value}'")), None)
+    return next(iter(find(tags={"decant.digest": value})), None)
 
 
 def producer(stage: str) -> Run | None:

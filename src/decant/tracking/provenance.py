@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from decant.core.environment import hardware, processor_model, versions
 from decant.core.errors import UserError
 
 FILE = Path("provenance.json")
+UNKNOWN = "unknown"
 LIBRARIES = (
     *("torch", "torchvision", "torchmetrics", "transformers", "pytorch-lightning", "tokenizers", "safetensors"),
     *("peft", "timm", "kornia", "pillow", "datasets"),
@@ -27,16 +29,34 @@ LIBRARIES = (
 def run_tags() -> dict[str, str]:
     """Tags that say which code, on which machine, produced a run."""
     lock = Path("dvc.lock")
-    experiment = os.environ.get("DVC_EXP_NAME")  # only stages have it: without it, the tag that they set must stay
+    # without a name, the tag that an earlier stage set must stay
+    experiment = os.environ.get("DECANT_EXPERIMENT_NAME") or os.environ.get("DVC_EXP_NAME")
+    changes = _git("status", "--porcelain")
     return {
-        "git.commit": _git("rev-parse", "HEAD"),
-        "git.dirty": str(bool(_git("status", "--porcelain"))),
+        "git.commit": _git("rev-parse", "HEAD") or UNKNOWN,
+        "git.dirty": UNKNOWN if changes is None else str(bool(changes)),
         "dvc.lock": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
         **({"dvc.experiment": experiment} if experiment else {}),
         "hardware": hardware(),
         "threads": str(torch.get_num_threads()),
         "versions": versions("torch", "transformers", "pytorch-lightning", "dvc", "mlflow"),
     }
+
+
+def check_git() -> None:
+    """Check, before any work, that git works where there is a repository: DVC needs it at the end.
+
+    Raises:
+        UserError: it does not, for example because .git belongs to another user.
+    """
+    with suppress(OSError):  # git is not installed: a stage by hand does not need it
+        done = subprocess.run(
+            ["git", "rev-parse", "--git-dir"], capture_output=True, text=True, errors="replace", check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )  # fmt: skip
+        if done.returncode and "not a git repository" not in done.stderr:
+            reason = " ".join(done.stderr.split())
+            raise UserError(f"git does not work here: {reason}; correct that, and run the same command again")
 
 
 def environment(trainer: Mapping[str, Any]) -> dict[str, str]:
@@ -90,8 +110,9 @@ def _version(name: str) -> str:
         return "none"
 
 
-def _git(*arguments: str) -> str:
-    try:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        return ""  # git is not installed
+def _git(*arguments: str) -> str | None:
+    """What git prints; None: it failed, or is not installed."""
+    with suppress(OSError):
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace", check=False)
+        return None if done.returncode else done.stdout.strip()
+    return None

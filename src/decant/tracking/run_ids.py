@@ -1,5 +1,9 @@
-"""Provisional run ids: events about a run can be queued before MLflow has created the run."""
+"""Provisional run ids: events about a run can be queued before MLflow has created the run.
 
+An id that belongs to a key finds the same run in another process: after a kill, a run is continued by its key.
+"""
+
+import json
 import re
 import uuid
 
@@ -12,14 +16,9 @@ _assigned: dict[str, str] = {}
 """MLflow's run ids by provisional id, as far as this process knows them."""
 
 
-def provisional() -> str:
-    """A new provisional id."""
-    return f"provisional-{uuid.uuid4()}"
-
-
-def is_provisional(run_id: str) -> bool:
-    """Whether it is not an id of MLflow's."""
-    return _PROVISIONAL.fullmatch(run_id) is not None
+def provisional(*key: str) -> str:
+    """A new provisional id, or the one that belongs to a key."""
+    return f"provisional-{uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(key)) if key else uuid.uuid4()}"
 
 
 def assign(provisional_id: str, run_id: str) -> None:
@@ -34,8 +33,8 @@ def assigned(run_id: str) -> str:
 
 def resolve(run_id: str) -> str:
     """MLflow's id of a run; asks the store about an unknown provisional id, and returns it if no run has it."""
-    if is_provisional(run_id) and run_id not in _assigned:
-        for run in find(f"tags.`{TAG}` = '{run_id}'"):
+    if _PROVISIONAL.fullmatch(run_id) and run_id not in _assigned:
+        for run in find(tags={TAG: run_id}):
             assign(run_id, run.info.run_id)
     return assigned(run_id)
 

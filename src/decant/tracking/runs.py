@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,17 +11,22 @@ from typing import Any
 import mlflow
 import mlflow.data
 import pandas as pd
-import psutil
+from filelock import FileLock, Timeout
 
 from decant.core import resume
-from decant.core.errors import redacted
+from decant.core.errors import UserError, redacted
 from decant.core.hashing import digest
 from decant.core.processes import dvc_process, process_id, rank
-from decant.tracking import events, outbox, outputs, provenance, run_ids, store
+from decant.core.stage import GRACE_SECONDS
+from decant.tracking import events, invocations, leases, outbox, outputs, provenance, run_ids
 from decant.tracking.store import PARENT_TAG
 
 SEEDS_RUN = "DECANT_SEEDS_RUN"
 """The environment variable with the id of the run over several seeds, while those run."""
+INVOCATION = "DECANT_INVOCATION"
+"""The environment variable with what identifies an invocation of `decant experiment`, while its stages run."""
+WAIT_SECONDS = 2 * GRACE_SECONDS
+"""The longest that a stage waits for the end of another process that runs it."""
 MAX_PARAM_LENGTH = 6000
 """MLflow's limit on the characters of a parameter."""
 
@@ -35,22 +39,18 @@ class Run:
         run_id: str | None = None,
         parent: "Run | None" = None,
         state_dir: Path | None = None,
-        resumed: bool = False,
+        key: str | None = None,
     ) -> None:
         self.run_id, self.parent = run_id, parent
         self.state_dir = state_dir
         """Where training saves its resume state; None: nowhere."""
-        self.resumed = resumed
-        """Whether this continues a run that was interrupted."""
-        self._logged: set[tuple[str, int]] = set()
-        # an id is provisional while the store is unavailable: then `LogMetrics.redeliver` looks for them
-        if run_id and resumed and not run_ids.is_provisional(run_id):
-            self._logged = store.ask(lambda: events.logged_metrics(run_id), self._logged)
+        self.key = key or run_id
+        """The provisional id: the same in the process that continues this run."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics as one batch; those that were logged before an interruption stay as they are."""
+        """Log metrics as one batch; those that the run has at this step stay as they are."""
         if self.run_id:
-            values = {name: float(v) for name, v in metrics.items() if (name, step) not in self._logged}
+            values = {name: float(value) for name, value in metrics.items()}
             outbox.send(events.LogMetrics(self.run_id, values, milliseconds(), step))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
@@ -90,20 +90,24 @@ class Run:
         if not self.run_id:
             yield Run(parent=self, state_dir=state_dir)
             return
-        query = f"tags.`{PARENT_TAG}` = '{self.run_id}' and attributes.run_name = '{name}'"
-        with open_run(name, {PARENT_TAG: self.run_id}, query if self.resumed else None) as run_id:
-            yield Run(run_id, self, state_dir, self.resumed)
+        key = run_ids.provisional(str(self.key), name)
+        with open_run(name, {PARENT_TAG: self.run_id}, key) as run_id:
+            yield Run(run_id, self, state_dir, key)
 
 
 @contextmanager
-def open_run(name: str, tags: Mapping[str, str], query: str | None = None) -> Iterator[str]:
-    """The id of a new run, or of the run that `query` finds; closed at the end of the block, also after an error."""
-    run_id = run_ids.provisional()
-    outbox.send(events.StartRun(run_id, name, {**tags, "decant.process": process_id()}, milliseconds(), query))
-    run_id = run_ids.assigned(run_id)
+def open_run(name: str, tags: Mapping[str, str], key: str | None = None) -> Iterator[str]:
+    """The id of a run, closed at the end of the block, also after an error.
+
+    `key`: the provisional id; the run that has it is continued. By default the run is new.
+    """
+    key = key or run_ids.provisional()
+    outbox.send(events.StartRun(key, name, {**tags, **leases.tags()}, milliseconds()))
+    run_id = run_ids.assigned(key)
     status = "FAILED"
     try:
-        yield run_id
+        with leases.renewal.of(run_id):
+            yield run_id
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -119,44 +123,36 @@ def stage(name: str, config: Mapping[str, Any], state_dir: Path) -> Iterator[Run
     `config`: the whole resolved config. `state_dir`: where the stage saves its resume state.
 
     Raises:
-        UserError: the store cannot be used, or provenance.json cannot be read; both before any work.
+        UserError: the store or git cannot be used, provenance.json cannot be read, or another process runs this stage;
+            all before any work.
     """
     if rank():
         yield Run(state_dir=state_dir)
         return
+    provenance.check_git()
     provenance.read()
-    outbox.start()
-    interrupted = interrupted_run(state_dir)
-    resume.open_state(state_dir)
-    try:
-        with parent(config, interrupted) as parent_run, _stage_run(name, parent_run, interrupted, state_dir) as run:
-            run.log_params({key: config[key] for key in (name, "use", "seed", "trainer") if key in config})
-            yield run
-            _record_output(run, name, provenance.environment(config["trainer"]))
-    finally:
-        outbox.finish()
-    if name == "evaluate" or not _under_dvc():  # without DVC, the output is final as soon as the stage ends
-        resume.clear_states()
+    with _only_process(name, state_dir):
+        outbox.start()
+        resume.open_state(state_dir)
+        try:
+            with _invocation(config, name) as parent_run, _stage_run(name, parent_run, state_dir) as run:
+                run.log_params({key: config[key] for key in (name, "use", "seed", "trainer") if key in config})
+                yield run
+                _record_output(run, name, provenance.environment(config["trainer"]))
+        finally:
+            outbox.finish()
+        if name == "evaluate" or not _under_dvc():  # without DVC, the output is final as soon as the stage ends
+            resume.clear_states()
+            if not _in_experiment():
+                invocations.finish(str(parent_run.key))
 
 
 @contextmanager
-def parent(config: Mapping[str, Any], interrupted: mlflow.entities.Run | None = None) -> Iterator[Run]:
-    """The run of this invocation, created or continued; RUNNING only inside the block. `outbox.start` comes first.
-
-    `interrupted`: a stage's run of an earlier invocation; its parent becomes the run of this invocation.
-    """
-    key = invocation()
-    query = f"tags.`decant.invocation` = '{key}'"
-    if interrupted and PARENT_TAG in interrupted.data.tags and not store.find(query):
-        mlflow.MlflowClient().set_tag(interrupted.data.tags[PARENT_TAG], "decant.invocation", key)
-    with open_run(title(config), {"decant.invocation": key, **_seeds_tag()}, query) as run_id:
-        run = Run(run_id)
-        run.log_params(config)
-        run.set_tags(provenance.run_tags())
-        try:
-            yield run
-        finally:
-            outbox.send(events.DescribeInvocation(run_id, outputs.digests()))
+def parent(config: Mapping[str, Any]) -> Iterator[Run]:
+    """The run of this invocation after its last stage, created or continued. `outbox.start` comes first."""
+    with _invocation(config) as run:
+        yield run
+    invocations.finish(str(run.key))
 
 
 def title(config: Mapping[str, Any]) -> str:
@@ -165,21 +161,13 @@ def title(config: Mapping[str, Any]) -> str:
     return f"{use['data']}: {use['teacher']} > {use['student']}, {use['loss']}"
 
 
-def interrupted_run(state_dir: Path) -> mlflow.entities.Run | None:
-    """The run whose resume state is in `state_dir`; None: there is no state, or no such run in this store."""
-    runs = store.find(f"tags.`decant.state` = '{resume.state_id(state_dir)}'") if state_dir.exists() else []
-    return runs[0] if runs else None
+def launcher() -> str:
+    """What started the stages of this invocation: those that it starts share a parent run.
 
-
-def invocation() -> str:
-    """The key of this invocation of the pipeline.
-
-    `DECANT_INVOCATION` (`make experiment` sets it), else the DVC process that started this one, else this process.
+    `INVOCATION` if it is set, else the DVC process that started this one, else this process.
     """
-    if key := os.environ.get("DECANT_INVOCATION"):
-        return key
-    process = dvc_process() or psutil.Process()
-    return f"{platform.node()} {process.pid} {process.create_time()}"
+    process = dvc_process()
+    return os.environ.get(INVOCATION) or process_id(process.pid if process else None)
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
@@ -196,15 +184,49 @@ def milliseconds() -> int:
 
 
 @contextmanager
-def _stage_run(name: str, parent_run: Run, interrupted: mlflow.entities.Run | None, state_dir: Path) -> Iterator[Run]:
-    """The run of a stage, new or continued.
+def _invocation(config: Mapping[str, Any], stage: str | None = None) -> Iterator[Run]:
+    """The parent run, RUNNING only inside the block; `stage`: the one that runs, None: all stages are up to date."""
+    by_hand = stage is not None and not _under_dvc() and not _in_experiment()
+    # prepare reads no other stage's output: its fingerprint covers config, code, versions and processor alone
+    work = f"{stage if by_hand else ''} {resume.fingerprint('prepare', config)}"
+    invocation = invocations.claim(launcher(), work)
+    name = f"{stage} by hand: {title(config)}" if by_hand else title(config)
+    described = outputs.inputs(stage) if stage else list(resume.UPSTREAM)
+    tags = {"decant.invocation": invocation.launcher, "decant.by_hand": str(by_hand), **_seeds_tag()}
+    with open_run(name, tags, invocation.run) as run_id:
+        run = Run(run_id, key=invocation.run)
+        run.log_params(config)
+        run.set_tags(provenance.run_tags())
+        try:
+            yield run
+            described += [stage] if stage else []
+        finally:
+            outbox.send(events.DescribeInvocation(run_id, outputs.digests(described), by_hand))
 
-    The tag that links it to its resume state is set when the run is created: it may be killed right after.
+
+@contextmanager
+def _stage_run(name: str, parent_run: Run, state_dir: Path) -> Iterator[Run]:
+    """The run of a stage, new or continued: its key belongs to the resume state."""
+    key = run_ids.provisional(resume.state_id(state_dir))
+    tags = {PARENT_TAG: str(parent_run.run_id), "decant.stage": name}
+    with open_run(name.replace("_", "-"), tags, key) as run_id:
+        yield Run(run_id, parent_run, state_dir, key)
+
+
+@contextmanager
+def _only_process(name: str, state_dir: Path) -> Iterator[None]:
+    """Let no second process write the output, the state and the run of a stage.
+
+    Raises:
+        UserError: another process runs it; one whose DVC was killed ends within the time waited.
     """
-    tags = {PARENT_TAG: str(parent_run.run_id), "decant.stage": name, "decant.state": resume.state_id(state_dir)}
-    query = f"attributes.run_id = '{interrupted.info.run_id}'" if interrupted else None
-    with open_run(name.replace("_", "-"), tags, query) as run_id:
-        yield Run(run_id, parent_run, state_dir, resumed=interrupted is not None)
+    lock = state_dir.parent.with_suffix(".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock).acquire(timeout=WAIT_SECONDS):
+            yield
+    except Timeout as error:
+        raise UserError(f"another process runs {name} in {Path.cwd()}; wait for its end, or stop it") from error
 
 
 def _record_output(run: Run, name: str, environment: Mapping[str, str]) -> None:
@@ -216,6 +238,10 @@ def _record_output(run: Run, name: str, environment: Mapping[str, str]) -> None:
 
 def _under_dvc() -> bool:
     return "DVC_STAGE" in os.environ
+
+
+def _in_experiment() -> bool:
+    return bool(os.environ.get(INVOCATION))
 
 
 def _seeds_tag() -> dict[str, str]:

@@ -4,24 +4,17 @@ The worktree outlives a killed experiment: the same command finds it again, with
 state of an interrupted training. A lock beside it, which DVC inherits, is held as long as one of its processes lives.
 """
 
-import fcntl
-import json
-import os
-import platform
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import yaml
 from dvc.config import Config
 
-from decant.core.errors import UserError
 from decant.core.files import copy_atomically, write_atomically
-from decant.core.stage import GRACE_SECONDS
+from decant.core.locks import exclusive
 from decant.workspace.git import Git
 from decant.workspace.snapshot import RECORDS, Snapshot
 
@@ -41,7 +34,6 @@ class Worktree:
         prefix = Git(root)("rev-parse", "--show-prefix").strip()
         self.project = self.folder / prefix
         """The project's copy: the worktree, or a folder in it if the project is one in its repository."""
-        self.lock_file = self.folder.with_name(f"{name}.lock")
         self.lock = -1
         """The file descriptor that holds the lock; processes that inherit it hold the lock, too."""
 
@@ -123,58 +115,6 @@ def opened(root: Path, name: str) -> Iterator[Worktree]:
         UserError: the same experiment is running.
     """
     worktree = Worktree(root, name)
-    worktree.folder.parent.mkdir(parents=True, exist_ok=True)
-    worktree.lock = os.open(worktree.lock_file, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        acquire(worktree)
-        os.ftruncate(worktree.lock, 0)
-        os.pwrite(worktree.lock, json.dumps(holder()).encode(), 0)
+    file = worktree.folder.with_name(f"{name}.lock")
+    with exclusive(file, "experiments with other values can run now, but this one is running") as worktree.lock:
         yield worktree
-    finally:
-        os.close(worktree.lock)
-
-
-def acquire(worktree: Worktree) -> None:
-    """Take the lock; wait for the last processes of an experiment that was killed.
-
-    Raises:
-        UserError: the experiment is running.
-    """
-    deadline = time.monotonic() + GRACE_SECONDS + 10
-    while True:
-        with suppress(BlockingIOError):
-            fcntl.flock(worktree.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        running = read_holder(worktree)
-        if holder_lives(running) or time.monotonic() > deadline:
-            raise UserError(
-                f"this experiment is running already: process {running.get('pid', '?')} on {running.get('host', '?')}, "
-                f"since {running.get('since', '?')}; wait for it, or stop it. Experiments with other values can run now"
-            )
-        time.sleep(0.1)
-
-
-def holder() -> dict[str, str | int | float]:
-    """This process, as the lock names its holder."""
-    process = psutil.Process()
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    return {"host": platform.node(), "pid": process.pid, "started": process.create_time(), "since": since}
-
-
-def read_holder(worktree: Worktree) -> dict[str, str | int | float]:
-    """The holder that the lock file names; empty: none yet."""
-    try:
-        content = json.loads(worktree.lock_file.read_text())
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def holder_lives(named: dict[str, str | int | float]) -> bool:
-    """Whether the process still runs; True for one of another machine, about which nothing is known."""
-    if not named or named.get("host") != platform.node():
-        return True
-    try:
-        return abs(psutil.Process(int(named["pid"])).create_time() - float(named["started"])) < 1
-    except psutil.NoSuchProcess:
-        return False

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from decant.commands.checks.finding import HEAL, Finding
-from decant.commands.checks.locks import is_held
+from decant.core.locks import is_free
 from decant.workspace.git import Git
 from decant.workspace.worktree import EXPERIMENTS
 
@@ -18,7 +18,7 @@ DVC_STASH = re.compile(r"WIP on \(no branch\)")
 def check_worktrees() -> Iterator[Finding]:
     """Worktrees of experiments that nobody runs."""
     for folder in sorted(EXPERIMENTS.glob("*/")):
-        if is_held(folder.with_name(f"{folder.name}.lock")):
+        if not is_free(folder.with_name(f"{folder.name}.lock")):
             continue
         if any(folder.rglob(".state/**/*.ckpt")):
             remedy = f"the same command resumes its training; or give it up: git worktree remove --force {folder}"

@@ -1,6 +1,5 @@
 """The locks of DVC: what a killed DVC left, and whether one works here."""
 
-import fcntl
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +10,8 @@ from typing import Any
 import psutil
 
 from decant.commands.checks.finding import HEAL, Finding, quarantine
+from decant.core.locks import is_free, read_holder
+from decant.core.resume import STAGE_LOCK
 
 LOCK, RWLOCK = Path(".dvc/tmp/lock"), Path(".dvc/tmp/rwlock")
 
@@ -31,8 +32,10 @@ def check() -> Iterator[Finding]:
 
 
 def working() -> str:
-    """What uses DVC in this project now; empty: nothing does."""
-    if is_held(LOCK):
+    """What works in this project now; empty: nothing does."""
+    if not is_free(STAGE_LOCK):
+        return f"a stage, process {read_holder(STAGE_LOCK).get('pid', '?')},"
+    if not is_free(LOCK):
         return f"DVC, process {LOCK.read_text().strip()}"
     try:
         living = [holder for holder in read_holders() if is_alive(holder)] if RWLOCK.is_file() else []
@@ -58,18 +61,6 @@ def is_alive(holder: dict[str, Any]) -> bool:
         return psutil.Process(holder["pid"]).create_time() <= RWLOCK.stat().st_mtime
     except psutil.NoSuchProcess:
         return False
-
-
-def is_held(file: Path) -> bool:
-    """Whether a process holds a lock on a file; the system releases the locks of a process that ends."""
-    if not file.is_file():
-        return False
-    with file.open("rb") as opened:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
 
 
 def remove(file: Path) -> str:

@@ -6,21 +6,24 @@ from collections.abc import Iterator
 from decant.commands.checks.finding import HEAL, Finding
 from decant.core import project
 from decant.core.errors import UserError
-from decant.tracking import outbox, store
-from decant.tracking.outbox import OUTBOX, REFUSED
+from decant.tracking import leases, outbox, store
+from decant.tracking.outbox import REFUSED, SET_ASIDE
 
 
 def check() -> Iterator[Finding]:
     """Problems with the events that wait, and with the runs of this project."""
     if count := outbox.refused_count():
-        yield Finding(f"MLflow refused {count} events", f"read the reasons in {OUTBOX / REFUSED}, then delete it")
+        remedy = (
+            f"read the reasons in {outbox.folder() / REFUSED} and look into {SET_ASIDE}/ beside it, then delete both"
+        )
+        yield Finding(f"MLflow refused {count} events", remedy)
     if folders := outbox.pending_folders():
         yield Finding(f"events of {len(folders)} processes wait for MLflow", "decant deliver")
     if "MLFLOW_TRACKING_URI" not in os.environ and not (project.root() / "mlflow.db").exists():
         return
     try:
         store.connect()
-        for run in store.dead_runs():
+        for run in leases.dead_runs():
             yield Finding(f"the process of the run {run.info.run_name} ({run.info.run_id}) ended", HEAL, close_runs)
     except UserError as error:
         yield from (Finding(problem, "then run decant doctor again") for problem in error.problems)
@@ -28,5 +31,5 @@ def check() -> Iterator[Finding]:
 
 def close_runs() -> str:
     """Close the runs of processes that have ended."""
-    store.close_dead()
+    leases.close_dead()
     return "runs of processes that have ended are marked as KILLED"

@@ -1,0 +1,43 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.git import git
+
+from decant.core.errors import UserError
+from decant.workspace.snapshot import take_snapshot
+
+
+def test_a_snapshot_holds_edits_new_code_and_deletions_and_links_to_other_new_files(project: Path) -> None:
+    snapshot = take_snapshot(project)
+    files = git(project, "ls-tree", "-r", "--name-only", snapshot.tree).split()
+    assert {"conf/new.yaml", "src/staged.py", "params.yaml", "data/raw/a.csv"} <= set(files)
+    assert not {"src/a.py", "data/raw/new.csv", "weights/model.bin"} & set(files)
+    assert git(project, "show", f"{snapshot.tree}:params.yaml") == "params.yaml: edited\n"
+    assert snapshot.linked == ("data/raw/deep/ignored.bin", "data/raw/new.csv", "weights")
+    assert snapshot.commit == git(project, "rev-parse", "HEAD").strip()
+
+
+def test_a_snapshot_changes_nothing(project: Path, state: Callable[[], object]) -> None:
+    before = state()
+    take_snapshot(project)
+    assert state() == before
+
+
+def test_equal_inputs_have_equal_ids_and_records_are_no_inputs(project: Path) -> None:
+    first = take_snapshot(project)
+    (project / "dvc.lock").write_text("schema: '2.0'\n")
+    git(project, "add", "dvc.lock")
+    second = take_snapshot(project)
+    assert second.inputs == first.inputs
+    assert second.tree != first.tree
+    (project / "conf/new.yaml").write_text("newer")
+    assert take_snapshot(project).inputs != first.inputs
+
+
+@pytest.mark.parametrize("initialized", [True, False])
+def test_a_folder_without_a_commit_is_refused(initialized: bool, tmp_path: Path) -> None:
+    if initialized:
+        git(tmp_path, "init", "-q")
+    with pytest.raises(UserError, match="without a commit" if initialized else "not a git repository"):
+        take_snapshot(tmp_path)
