@@ -14,6 +14,7 @@ from support.paths import ROOT
 from support.tiny_project import RecordedRun
 
 from decant import distill, fine_tune, prepare, pretrain_load
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.files import read_json, write_json
 from decant.core.hashing import digest, sha256
@@ -24,7 +25,6 @@ from decant.distillation.student_training import TEACHER, StudentTraining, check
 from decant.experiment.experiment import Experiment
 from decant.models import directory, predictions
 from decant.models.directory import Head
-from decant.serving import manifest
 from decant.serving.predictor import OnnxPredictor
 from decant.task.classify import Classify, ClassifyObjective
 from decant.tracking.runs import Run

@@ -6,6 +6,7 @@ python -m decant.distill [distill.epochs=1 use.loss=none trainer=cpu]
 import dataclasses
 from pathlib import Path
 
+from decant.core import manifest
 from decant.core.files import replacing
 from decant.core.processes import rank
 from decant.dataset.prepared import check_batch_sizes, read_prepared
@@ -15,7 +16,6 @@ from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.loss.none import NoDistillation
-from decant.serving import manifest
 from decant.tracking.runs import Run
 
 OUT = Path("data/distill")

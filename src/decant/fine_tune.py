@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from decant.config.schema import FineTune
+from decant.core import manifest
 from decant.core.files import replacing
 from decant.core.processes import rank
 from decant.dataset.prepared import check_batch_sizes, read_prepared
@@ -18,7 +19,6 @@ from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.models.logits_storage import Storage
-from decant.serving import manifest
 from decant.task import Target
 from decant.tracking.runs import Run
 from decant.training.adaptation import Adapt

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from decant.backbone import Backbone
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.files import read_json, replacing
 from decant.core.hashing import code_digest
@@ -18,7 +19,6 @@ from decant.experiment.compatible import check_compatible
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
 from decant.models import dropout
-from decant.serving import manifest
 from decant.tracking.runs import Run
 from decant.training.job import PRETRAINED, TrainingJob
 

@@ -17,11 +17,10 @@ from support.stores import copy_store
 
 from decant.commands import doctor
 from decant.commands.checks import locks, records
-from decant.core import valid_copies
+from decant.core import manifest, valid_copies
 from decant.core.errors import UserError
 from decant.core.locks import exclusive
 from decant.core.resume import STAGE_LOCK
-from decant.serving import manifest
 from decant.tracking import leases, outbox, store
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")  # DVC's use of pygtrie

@@ -6,10 +6,10 @@ import pytest
 from support.commands import run_here
 from support.tiny_project import write_prepared
 
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.dataset.prepared import read_prepared
 from decant.experiment.verification import verify_inputs
-from decant.serving import manifest
 
 
 def flip_a_byte(file: Path) -> None:

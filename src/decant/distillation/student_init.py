@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from decant.config.schema import Distill
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.files import read_json, write_json
 from decant.dataset.modality.text_encoder import text_columns
@@ -13,7 +14,6 @@ from decant.dataset.prepared import Prepared
 from decant.distillation import vocabulary_pruning
 from decant.models import directory, dropout, surgery
 from decant.models.predictions import ensemble_members
-from decant.serving import manifest
 
 
 def initial_student(hparams: Distill, student: Path, teacher: Path, prepared: Prepared, scratch: Path) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 from decant.augment import Augment
 from decant.augment.none import NoAugmentation
 from decant.config.schema import Distill, Export, Trainer
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.hashing import sha256
 from decant.dataset.modality import Row
@@ -26,7 +27,6 @@ from decant.loss import Loss
 from decant.models import predictions
 from decant.models.logits_storage import SOFT_TARGET_SPLITS
 from decant.models.predictions import FILE
-from decant.serving import manifest
 from decant.task import Task
 from decant.tracking.runs import Run
 from decant.training.job import PRETRAINED, Rows, TrainingJob, labelled_rows

@@ -9,13 +9,13 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from transformers import PreTrainedModel
 
+from decant.core import manifest
 from decant.dataset.modality import Encoder
 from decant.dataset.prepared import Prepared
 from decant.evaluation import linear_baseline
 from decant.evaluation.members import joint
 from decant.models import directory, predictions
 from decant.models.predictions import ensemble_members, read_split
-from decant.serving import manifest
 from decant.serving.model_formats import ONNX_FILE, ModelFormat
 from decant.serving.predictor import OnnxPredictor
 from decant.task import Scoring, Task

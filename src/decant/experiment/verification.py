@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.resume import UPSTREAM
 from decant.dataset.prepared import PREPARED, SOURCE, damaged_tables
-from decant.serving import manifest
 
 TABLES = (PREPARED, SOURCE)
 """Folders of tables, by which stage prepare hands on what it read."""

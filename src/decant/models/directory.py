@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
+from decant.core import manifest
 from decant.dataset.modality import Encoder, Modality, Row
 from decant.models import mlp_head
 from decant.models.damage import reading_model_directory
-from decant.serving import manifest
 
 ARCHITECTURES = ("decant.backbone.", "decant.models.")
 """Packages whose modules a config.json may name as its `architecture_module`."""

@@ -15,11 +15,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from decant.core import manifest
 from decant.core.errors import UserError
+from decant.core.hashing import sha256
 from decant.dataset.prepared import Prepared
 from decant.models.logits_storage import EXACT, Storage, from_columns, to_columns
-from decant.serving import manifest
-from decant.serving.manifest import sha256
 
 FILE = "predictions.parquet"
 MODEL_FILES = ("model.safetensors", "model.onnx", "config.json")

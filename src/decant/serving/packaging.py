@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types.schema import AnyType, ColSpec, Schema
 
-from decant.serving import manifest
+from decant.core import manifest
 from decant.serving.model_formats import ONNX_FILE, exported_formats
 
 OUTPUT_EXAMPLES: dict[str | None, dict[str, list[Any]]] = {
@@ -26,11 +26,8 @@ OUTPUT_EXAMPLES: dict[str | None, dict[str, list[Any]]] = {
 """Example output of a served model by the `problem_type` in its config.json."""
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = (
-    *("__init__.py", "core/__init__.py", "core/errors.py"),
-    *(
-        f"serving/{name}.py"
-        for name in ("__init__", "manifest", "model_formats", "pixels", "predictor", "preprocessing")
-    ),
+    *("__init__.py", "core/__init__.py", *(f"core/{name}.py" for name in ("errors", "hashing", "manifest"))),
+    *(f"serving/{name}.py" for name in ("__init__", "model_formats", "pixels", "predictor", "preprocessing")),
 )
 """The files of decant that `pyfunc.py` imports."""
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")

@@ -1,7 +1,7 @@
 """Predictions of a model directory for raw inputs: the shared part, and the predictor that runs ONNX Runtime.
 
 This module and the modules that it imports use the standard library, NumPy, ONNX Runtime, tokenizers, Pillow and
-`decant.core.errors` only: a logged model ships them in place of the training code.
+`decant.core.errors` and `manifest` only: a logged model ships them in place of the training code.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from decant.core import manifest
 from decant.core.errors import UserError
-from decant.serving import manifest
 from decant.serving.model_formats import ModelFormat, onnx_file
 from decant.serving.preprocessing import Arrays, ImagePreprocessor, Preprocessor, TextPreprocessor, read_json
 

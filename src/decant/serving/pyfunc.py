@@ -15,8 +15,8 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.types.type_hints import TypeFromExample
 
+from decant.core import manifest
 from decant.core.errors import UserError
-from decant.serving import manifest
 from decant.serving.model_formats import exported_formats
 from decant.serving.predictor import OnnxPredictor, Predictor
 from decant.serving.preprocessing import Arrays

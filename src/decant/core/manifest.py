@@ -1,23 +1,19 @@
 """manifest.json: the sha256 of each file of a model directory, which is checked before the files are used.
 
-Shipped with every logged model; may import only what `predictor.py` may import.
+Shipped with every logged model, so it imports only the standard library and modules of `core` that do the same.
 """
 
-import hashlib
 import json
-import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from decant.core.errors import UserError
+from decant.core.hashing import sha256
 
 FILE = "manifest.json"
 REMEDY = "run: decant doctor --heal, or make it again (dvc repro), or get the model directory again"
-CLOCK_STEP = 1_000_000_000
-"""Nanoseconds within which two changes of a file may leave the same time of change."""
 
 
 @dataclass(frozen=True)
@@ -134,18 +130,3 @@ def _names(folder: Path) -> list[str]:
     files = [path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     manifests = [f"{path.name}/{FILE}" for path in _folders(folder) if (path / FILE).is_file()]
     return sorted({*files, *manifests} - {FILE})
-
-
-def sha256(file: Path) -> str:
-    """Hexadecimal digest of a file; a file that has not changed is read once per process."""
-    status = file.stat()
-    settled = time.time_ns() - status.st_ctime_ns > CLOCK_STEP
-    digest = _sha256 if settled else _sha256.__wrapped__
-    return digest(file.absolute(), status.st_ctime_ns, status.st_size, status.st_ino)
-
-
-@lru_cache(maxsize=4096)
-def _sha256(file: Path, *status: int) -> str:
-    """Digest of a file; `status` tells its states apart."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import pytest
 from support.model_directories import EXAMPLES
 
+from decant.core import hashing, manifest
 from decant.core.errors import UserError
 from decant.dataset.modality.text import Text
 from decant.models import directory, predictions
-from decant.serving import manifest, packaging, predictor, pyfunc
+from decant.serving import packaging, predictor, pyfunc
 from decant.serving.predictor import OnnxPredictor
 
 
@@ -75,7 +76,7 @@ def test_what_was_written_is_accepted(folder: Path) -> None:
 def test_a_damaged_or_missing_file_is_named_with_both_digests_and_the_remedy(
     name: str, damage: Callable[[Path], None], folder: Path
 ) -> None:
-    expected = manifest.sha256(folder / name)
+    expected = hashing.sha256(folder / name)
     damage(folder / name)
     with pytest.raises(UserError) as caught:
         manifest.verify(folder, inner="int8")
@@ -127,19 +128,6 @@ def test_a_manifest_that_is_cut_off_is_named(folder: Path) -> None:
         manifest.verify(folder)
 
 
-def test_a_file_is_read_once_unless_it_changes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "CLOCK_STEP", -(10**18))
-    reads: list[Path] = []
-    file_digest = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: reads.append(file.name) or file_digest(file, kind))
-    for _ in range(3):
-        manifest.verify(folder)
-    assert len(reads) == len(set(reads))
-    cut(folder / "config.json")
-    with pytest.raises(UserError, match=r"config.json is damaged"):
-        manifest.verify(folder)
-
-
 # --- where model directories are opened
 
 
@@ -183,7 +171,7 @@ def test_a_logged_model_has_a_manifest_of_the_files_it_holds(model: Path, tmp_pa
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert manifest.listed_files(copy / "int8") == {"model.onnx": manifest.sha256(model / "int8/model.onnx")}
+    assert manifest.listed_files(copy / "int8") == {"model.onnx": hashing.sha256(model / "int8/model.onnx")}
     server = pyfunc.ServedModel()
     server.load_context(SimpleNamespace(artifacts={"model": str(copy)}))
     flip_a_byte(copy / "int8/model.onnx")
