@@ -14,6 +14,7 @@ from support.paths import ROOT
 from support.tiny_project import RecordedRun
 
 from decant import distill, fine_tune, prepare, pretrain_load
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.files import read_json, write_json
 from decant.core.hashing import digest, sha256
@@ -173,10 +174,10 @@ def test_a_student_cut_from_its_teacher_has_its_layers_and_head(workspace: Path,
 def test_what_a_teacher_alone_changes_does_not_reach_its_student(workspace: Path, tmp_path: Path) -> None:
     """With weights of its own it is another student than the one cut from its teacher, else."""
     start = Path(shutil.copytree("data/pretrain_load", tmp_path / "pretrain_load")) / "student"
-    manifest = read_json(start.parent / "teacher/manifest.json")
-    write_json(start.parent / "teacher/manifest.json", manifest | {"config": {"layer_norm_eps": 0.5}})
+    manifest.write(start.parent / "teacher", config={"layer_norm_eps": 0.5})
     teacher = Path(shutil.copytree(TEACHER, tmp_path / "fine_tune"))
     write_json(teacher / "config.json", read_json(teacher / "config.json") | {"layer_norm_eps": 0.5})
+    manifest.write(teacher)
     student_init.teacher_layers(teacher, start, read_prepared(), tmp_path / "cut")
     found, own = (read_json(folder / "config.json") for folder in (tmp_path / "cut", start))
     assert found["layer_norm_eps"] == own["layer_norm_eps"] != 0.5

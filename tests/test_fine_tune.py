@@ -114,7 +114,7 @@ def test_each_fold_is_a_model_directory_and_the_ensemble_is_none() -> None:
     assert [f.name for f in members] == ["fold_1", "fold_2", "fold_3"]
     assert all((f / "config.json").exists() and (f / "predictions.parquet").exists() for f in members)
     files = sorted(f.name for f in fine_tune.OUT.iterdir())
-    assert files == ["control", "fold_1", "fold_2", "fold_3", "folds.parquet", "predictions.parquet"]
+    assert files == ["control", "fold_1", "fold_2", "fold_3", "folds.parquet", "manifest.json", "predictions.parquet"]
 
 
 def test_ten_folds_are_listed_in_the_order_of_their_numbers(tmp_path: Path) -> None:

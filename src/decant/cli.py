@@ -209,6 +209,21 @@ def deliver() -> None:
 
 
 @app.command()
+def doctor(
+    heal: Annotated[bool, typer.Option("--heal", help="Repair what can be repaired.")] = False,
+) -> int:
+    """Find what a kill or a damaged disk left in this project.
+
+    Checks DVC's cache, outputs, locks, dvc.lock, params.yaml, MLflow runs and git, and prints each problem with its
+    remedy. Changes nothing without --heal; with it, damaged files are replaced, and kept in .state/quarantine.
+    The exit code is 0 if no problem is left, else 1. Run it before dvc push: DVC pushes damaged files unseen.
+    """
+    from decant.commands.doctor import run
+
+    return run(heal)
+
+
+@app.command()
 def config(
     overrides: Annotated[
         list[str] | None,

@@ -6,6 +6,7 @@ python -m decant.distill [distill.epochs=1 use.loss=none trainer=cpu]
 import dataclasses
 from pathlib import Path
 
+from decant.core import manifest
 from decant.core.files import replacing
 from decant.core.processes import rank
 from decant.dataset.prepared import check_batch_sizes, read_prepared
@@ -45,6 +46,7 @@ def main(experiment: Experiment, run: Run) -> None:
             run=run,
         )
         exporter.export(OUT)
+        manifest.write(OUT)
     run.log_model("student", OUT, prepared.examples())
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from decant.config.schema import FineTune
+from decant.core import manifest
 from decant.core.files import replacing
 from decant.core.processes import rank
 from decant.dataset.prepared import check_batch_sizes, read_prepared
@@ -52,6 +53,8 @@ def main(experiment: Experiment, run: Run) -> None:
             train(job, folder, storage=storage)
         run.log_model("teacher", OUT, job.prepared.examples())
     train_control(job, hparams.control_epochs)
+    if rank() == 0:
+        manifest.write(OUT)
 
 
 def teacher_job(experiment: Experiment, run: Run) -> TrainingJob:

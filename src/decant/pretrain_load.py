@@ -9,8 +9,9 @@ from importlib import import_module
 from pathlib import Path
 
 from decant.backbone import Backbone
+from decant.core import manifest
 from decant.core.errors import UserError
-from decant.core.files import read_json, replacing, write_json
+from decant.core.files import read_json, replacing
 from decant.core.hashing import code_digest
 from decant.dataset.modality.by_size import modality_of
 from decant.dataset.prepared import SOURCE, read_prepared
@@ -34,22 +35,22 @@ def main(experiment: Experiment, run: Run) -> None:
             if role == "teacher" and experiment.pretrain.needs_source:
                 pretrain(experiment, folder, run)
         check_inputs(experiment, role)
-        manifest = read_json(OUT / role / "manifest.json")
-        print(f"{role}: {experiment.use[role]} ({manifest['origin']})")
-        run.set_tags({f"{role}.{key}": value for key, value in manifest.items()})
+        facts = read_json(OUT / role / manifest.FILE)
+        print(f"{role}: {experiment.use[role]} ({facts['origin']})")
+        run.set_tags({f"{role}.{key}": value for key, value in facts.items() if key != "files"})
 
 
 def write_backbone(backbone: Backbone, folder: Path) -> None:
     """Write the model directory of `backbone` and its manifest.json."""
-    manifest = {
+    facts = {
         **backbone.write(folder),
         "family": type(backbone).__name__,
         "code": code_digest(type(backbone)),
         "lr_scale": backbone.lr_scale,
     }
     if network := read_json(folder / "config.json").get("architecture_module"):  # later stages import it by name
-        manifest["network_code"] = code_digest(import_module(network))
-    write_json(folder / "manifest.json", manifest)
+        facts["network_code"] = code_digest(import_module(network))
+    manifest.write(folder, **facts)
 
 
 def pretrain(experiment: Experiment, folder: Path, run: Run) -> None:
@@ -67,8 +68,7 @@ def pretrain(experiment: Experiment, folder: Path, run: Run) -> None:
         augment=experiment.augment,
     )
     experiment.pretrain.train(job)
-    manifest = read_json(folder / "manifest.json")
-    write_json(folder / "manifest.json", manifest | names)
+    manifest.write(folder, **names)
 
 
 def check_inputs(experiment: Experiment, role: str) -> None:

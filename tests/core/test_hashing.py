@@ -1,13 +1,36 @@
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from decant.core import hashing
-from decant.core.hashing import code_digest, digest, sha256
+from decant.core.hashing import code_digest, digest, md5, sha256
 
 
 def test_the_digest_of_a_file_is_its_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("same_step", [False, True])
+def test_a_file_is_read_once_unless_it_changes(
+    same_step: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a step of the clock the time of change does not tell, so the file is read again."""
+    monkeypatch.setattr(hashing, "CLOCK_STEP", 10**18 if same_step else -(10**18))
+    reads: list[str] = []
+    file_digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: reads.append(file.name) or file_digest(file, kind))
+    (tmp_path / "a").write_bytes(b"abd")
+    assert sha256(tmp_path / "a") == sha256(tmp_path / "a")
+    assert len(reads) == (2 if same_step else 1)
+    (tmp_path / "a").write_bytes(b"abcd")
+    assert sha256(tmp_path / "a") == hashlib.sha256(b"abcd").hexdigest()
+
+
+def test_the_md5_of_a_file_is_its_name_in_the_cache_of_dvc(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"hello\n")
+    assert md5(tmp_path / "a") == "b1946ac92492d2347c6235b4d2611184"
 
 
 def test_a_digest_is_of_names_and_contents_in_the_order_of_names(tmp_path: Path) -> None:

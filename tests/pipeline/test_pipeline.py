@@ -58,13 +58,15 @@ def test_only_outputs_and_records_are_new_in_the_folder(clone: Path) -> None:
 def test_all_files_are_where_the_design_says(clone: Path) -> None:
     found = {str(f.relative_to(clone / "data")) for f in (clone / "data").rglob("*") if f.is_file()}
     model = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    trained = model | {"predictions.parquet"}
+    trained = model | {"predictions.parquet", "manifest.json"}
     initial = {"config.json", "tokenizer.json", "tokenizer_config.json", "manifest.json"}
     expected = {f"prepare/{s}.parquet" for s in ("train", "validation", "test", "unlabelled")}
     expected |= {"prepare/card.json", "prepare/source/card.json"}
     expected |= {f"pretrain_load/{r}/{f}" for r in ("teacher", "student", "scratch") for f in initial}
     expected |= {f"{s}/{c}{f}" for s in ("fine_tune", "distill") for c in ("", "control/") for f in trained}
-    expected |= {f"distill/{v}/{f}" for v in ("onnx", "int8") for f in ("model.onnx", "predictions.parquet")}
+    expected |= {
+        f"distill/{v}/{f}" for v in ("onnx", "int8") for f in ("model.onnx", "predictions.parquet", "manifest.json")
+    }
     expected |= {f"evaluate/{f}" for f in ("metrics.json", "latency.json", "latency.png", "report.md", "rows.parquet")}
     pictures = ("primary_metric.png", "size.png", "confusion.csv", "answers.png", "per_class.csv")
     expected |= {f"evaluate/plots/{f}" for f in pictures}

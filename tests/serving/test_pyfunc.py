@@ -93,7 +93,9 @@ def test_a_logged_model_holds_what_serving_needs_and_no_training_code(
     files = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
     model_format = "int8" if name == "texts" else "onnx"
     encoder = {"preprocessor_config.json"} if name == "images" else {"tokenizer.json", "tokenizer_config.json"}
-    assert {Path(f).name for f in files if f.startswith("artifacts/model/")} == {"config.json", "model.onnx", *encoder}
+    assert {Path(f).name for f in files if f.startswith("artifacts/model/")} == {
+        "config.json", "manifest.json", "model.onnx", *encoder,
+    }  # fmt: skip
     assert f"artifacts/model/{model_format}/model.onnx" in files
     code = {f for f in files if f.endswith(".py")}
     assert code == {"pyfunc.py", *(f"code/decant/{name}" for name in packaging.SHIPPED)}

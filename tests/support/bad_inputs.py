@@ -358,7 +358,7 @@ ENVIRONMENT = [
     Bad("half a table", "fine_tune", "data/prepare/train.parquet", "dvc repro", {"data/prepare/train.parquet": half}),
     Bad("half predictions of the teacher", "distill", "data/fine_tune/predictions.parquet", "dvc repro", {"data/fine_tune/predictions.parquet": half}),
     Bad("no predictions of the teacher", "distill", "data/fine_tune/predictions.parquet", "dvc repro", {"data/fine_tune/predictions.parquet": None}),
-    Bad("predictions of other data", "distill", "data/fine_tune/predictions.parquet", "dvc repro", {"data/prepare/card.json": lambda c: c.replace(b'"sha256": "', b'"sha256": "0')}),
+    Bad("tables of other digests", "distill", "data/prepare/train.parquet", "dvc repro", {"data/prepare/card.json": lambda c: c.replace(b'"sha256": "', b'"sha256": "0')}),
     Bad("half the weights to start from", "fine_tune", "data/pretrain_load/teacher", "dvc repro", {"data/pretrain_load/teacher/config.json": half}),
     Bad("no manifest of the weights", "fine_tune", "data/pretrain_load/teacher/manifest.json", "dvc repro", {"data/pretrain_load/teacher/manifest.json": None}),
     Bad("no tokenizer of the student", "distill", "data/pretrain_load/student", "dvc repro", {"data/pretrain_load/student/tokenizer.json": None, "data/pretrain_load/student/tokenizer_config.json": None}),

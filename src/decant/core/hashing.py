@@ -2,14 +2,34 @@
 
 import hashlib
 import inspect
+import time
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
+CLOCK_STEP = 1_000_000_000
+"""Nanoseconds within which two changes of a file may leave the same time of change."""
+
 
 def sha256(file: Path) -> str:
-    """Hexadecimal digest of a file."""
+    """Hexadecimal digest of a file; a file that has not changed is read once per process."""
+    status = file.stat()
+    settled = time.time_ns() - status.st_ctime_ns > CLOCK_STEP
+    read = _sha256 if settled else _sha256.__wrapped__
+    return read(file.absolute(), status.st_ctime_ns, status.st_size, status.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(file: Path, *status: int) -> str:
+    """Digest of a file; `status` tells its states apart."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def md5(file: Path) -> str:
+    """Hexadecimal md5 of a file: the name that DVC gives it in its cache."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "md5").hexdigest()
 
 
 def digest(path: Path) -> str:

@@ -16,6 +16,8 @@ from decant.core.environment import hardware, versions
 from decant.core.hashing import digest
 
 STATE = Path(".state")
+STAGE_LOCK = STATE / "stage.lock"
+"""Held while a stage runs in this folder."""
 UPSTREAM: dict[str, tuple[str, ...]] = {
     "prepare": (),
     "pretrain_load": ("prepare",),

@@ -1,6 +1,6 @@
 """The tables that `prepare` wrote, as the later stages read them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from decant.core.errors import UserError
 from decant.core.files import read_json
+from decant.core.hashing import sha256
 from decant.dataset.modality import Modality
 from decant.dataset.modality.by_size import modality_of
 
@@ -46,6 +47,8 @@ def read_prepared(folder: Path = PREPARED) -> Prepared:
         UserError: a file is damaged.
         FileNotFoundError: a file is missing.
     """
+    if problems := list(damaged_tables(folder)):
+        raise UserError(problems)
     card = read_json(folder / "card.json")
     return Prepared(
         frames={split: _read_table(folder / f"{split}.parquet") for split in sorted(card["splits"])},
@@ -53,6 +56,22 @@ def read_prepared(folder: Path = PREPARED) -> Prepared:
         digests={split: str(facts["sha256"]) for split, facts in card["splits"].items()},
         modality=modality_of(card["size"]),
     )
+
+
+def damaged_tables(folder: Path = PREPARED) -> Iterator[str]:
+    """The tables in `folder` whose bytes are not those of which card.json holds the sha256.
+
+    Raises:
+        UserError: card.json is damaged.
+        FileNotFoundError: a file is missing.
+    """
+    for split, facts in sorted(read_json(folder / "card.json")["splits"].items()):
+        file = folder / f"{split}.parquet"
+        if (actual := sha256(file)) != facts["sha256"]:
+            yield (
+                f"{file} is damaged: its sha256 is {actual}, expected {facts['sha256']} (card.json); run: "
+                "decant doctor --heal, or make it again: dvc repro"
+            )
 
 
 def _read_table(file: Path) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from decant.config.schema import Distill
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.files import read_json, write_json
 from decant.dataset.modality.text_encoder import text_columns
@@ -34,6 +35,7 @@ def initial_student(hparams: Distill, student: Path, teacher: Path, prepared: Pr
         write_json(config, dropout.with_dropout(read_json(config), hparams.dropout))
     if hparams.vocabulary == "used":
         prune_vocabulary(folder, prepared, hparams.max_length)
+    manifest.write(folder)
     return folder
 
 
@@ -71,7 +73,7 @@ def teacher_layers(teacher: Path, student: Path, prepared: Prepared, folder: Pat
     network.config.update({key: config[key] for key in changed if key in config})
     folder.mkdir(parents=True)
     directory.save(network, encoder.processor, folder)
-    write_json(folder / "manifest.json", student_manifest)
+    manifest.write(folder, **student_manifest)
     return folder
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from decant.augment import Augment
 from decant.augment.none import NoAugmentation
 from decant.config.schema import Distill, Export, Trainer
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.hashing import sha256
 from decant.dataset.modality import Row
@@ -62,6 +63,7 @@ class StudentTraining:
         with tempfile.TemporaryDirectory() as scratch, self.run.child("distill pruned") as run:
             unpruned = Path(shutil.copytree(folder, Path(scratch) / "unpruned"))
             shutil.copy(PRETRAINED / "student/manifest.json", unpruned)
+            manifest.write(unpruned)
             hparams = self.hparams.model_copy(update={"epochs": settings.prune_epochs})
             training = dataclasses.replace(self, hparams=hparams, run=run)
             training._train_from(unpruned, folder, SCORED, partial(PrunedDistiller, share=settings.prune))

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from transformers import PreTrainedModel
 
+from decant.core import manifest
 from decant.dataset.modality import Encoder
 from decant.dataset.prepared import Prepared
 from decant.evaluation import linear_baseline
@@ -30,6 +31,10 @@ REQUIRED = ("teacher", "student")
 """Roles without which there is nothing to evaluate."""
 FORMATS: dict[str, ModelFormat] = {"student_onnx": "onnx", "student_int8": "int8"}
 """The student's files for ONNX Runtime, by role."""
+
+
+UNSERVED = (predictions.FILE, manifest.FILE)
+"""Files of a model directory that count for nothing in its size."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def load_models(prepared: Prepared, scoring: Scoring) -> ScoredModels:
 
 def megabytes(folders: Sequence[Path], model_format: ModelFormat | None = None) -> float:
     """Size of what a server needs of all folders: config, tokenizer, and weights or an ONNX file."""
-    files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name != predictions.FILE]
+    files = [f for folder in folders for f in folder.iterdir() if f.is_file() and f.name not in UNSERVED]
     if model_format:
         files = [f for f in files if f.suffix != ".safetensors"] + [f / model_format / ONNX_FILE for f in folders]
     return round(sum(f.stat().st_size for f in files) / 1e6, 3)

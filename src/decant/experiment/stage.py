@@ -5,13 +5,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from decant.core import valid_copies
 from decant.core.files import check_writable
 from decant.core.locks import exclusive
 from decant.core.processes import rank
-from decant.core.resume import STATE, state_dir
+from decant.core.resume import STAGE_LOCK, state_dir
 from decant.core.stage import keep_freed_memory, pin_threads, stage_process
 from decant.experiment.experiment import Experiment
 from decant.experiment.inputs import StageInputs
+from decant.experiment.verification import verify_inputs
 from decant.tracking import runs
 from decant.tracking.runs import Run
 
@@ -25,6 +27,9 @@ def run_stage(name: str, main: Callable[[Experiment, Run], None]) -> None:
         inputs = StageInputs(name)
         experiment = Experiment.load(sys.argv[1:])
         check_writable(Path("data") / name)
+        if rank() == 0:
+            valid_copies.save()
+            verify_inputs(name)
         pin_threads(experiment.trainer.threads)
         if name != "evaluate":  # it measures latency, with memory as a server has it
             keep_freed_memory()
@@ -39,4 +44,4 @@ def working_folder(name: str) -> AbstractContextManager[object]:
     Raises:
         UserError: another stage runs here.
     """
-    return nullcontext() if rank() else exclusive(STATE / "stage.lock", f"{name} cannot start: a stage is running here")
+    return nullcontext() if rank() else exclusive(STAGE_LOCK, f"{name} cannot start: a stage is running here")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, PreTrainedModel
 
+from decant.core import manifest
 from decant.dataset.modality import Encoder, Modality, Row
 from decant.models import mlp_head
 from decant.models.damage import reading_model_directory
@@ -45,7 +46,11 @@ def with_head(auto: Any, folder: Path, head: Head, **config: Any) -> PreTrainedM
     """The backbone of `folder` under a new head, initialised from the global seed; prints what was loaded.
 
     `config`: entries of the network's configuration.
+
+    Raises:
+        UserError: a file is not as the manifest lists it.
     """
+    manifest.verify(folder)
     register(folder)
     if head.custom:
         return mlp_head.with_mlp_head(folder, head.hidden, head.one_logit, **config)
@@ -63,7 +68,13 @@ def with_head(auto: Any, folder: Path, head: Head, **config: Any) -> PreTrainedM
 
 
 def load(folder: Path, modality: Modality) -> tuple[PreTrainedModel, Encoder]:
-    """The network, in eval mode, and the encoder of a trained model directory."""
+    """The network, in eval mode, and the encoder of a trained model directory.
+
+    Raises:
+        UserError: a file is damaged, or not as the manifest lists it.
+        FileNotFoundError: a file is missing.
+    """
+    manifest.verify(folder)
     with reading_model_directory(folder):
         register(folder)
         network = modality.auto_model().from_pretrained(folder, dtype=torch.float32, use_safetensors=True)

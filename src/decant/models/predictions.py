@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.hashing import sha256
 from decant.dataset.prepared import Prepared
@@ -78,10 +79,11 @@ def verify(folder: Path, split: str, digest: str) -> int:
 
     Raises:
         OSError: the folder has no predictions.
-        UserError: the predictions are damaged or lack the split; or they belong to a table with another digest, or to
-            another model or preprocessing than the folder holds now.
+        UserError: the predictions are damaged, not as the manifest lists them, or lack the split; or they belong to a
+            table with another digest, or to another model or preprocessing than the folder holds now.
     """
     file = folder / FILE
+    manifest.verify_file(file)
     with file.open("rb") as opened:  # pyarrow's own error does not name the file
         try:
             metadata = json.loads((pq.read_schema(opened).metadata or {}).get(b"decant", b"{}"))

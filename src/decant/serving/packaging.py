@@ -14,6 +14,7 @@ import pandas as pd
 from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types.schema import AnyType, ColSpec, Schema
 
+from decant.core import manifest
 from decant.serving.model_formats import ONNX_FILE, exported_formats
 
 OUTPUT_EXAMPLES: dict[str | None, dict[str, list[Any]]] = {
@@ -25,7 +26,8 @@ OUTPUT_EXAMPLES: dict[str | None, dict[str, list[Any]]] = {
 """Example output of a served model by the `problem_type` in its config.json."""
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = (
-    *("__init__.py", "core/__init__.py", "core/errors.py", "core/redaction.py"),
+    *("__init__.py", "core/__init__.py"),
+    *(f"core/{name}.py" for name in ("errors", "hashing", "manifest", "redaction")),
     *(f"serving/{name}.py" for name in ("__init__", "model_formats", "pixels", "predictor", "preprocessing")),
 )
 """The files of decant that `pyfunc.py` imports."""
@@ -87,12 +89,20 @@ def model_signature(examples: list[Any], output: dict[str, list[Any]]) -> ModelS
 
 
 def copy_model(folder: Path, target: Path) -> None:
-    """Copy the files of a model directory that a server needs: the preferred ONNX file, else the weights."""
+    """Copy the files of a model directory that a server needs: the preferred ONNX file, else the weights.
+
+    The copy has a manifest of its own.
+
+    Raises:
+        UserError: a file is not as the manifest of `folder` lists it.
+    """
     formats = exported_formats(folder)
-    excluded = {"predictions.parquet"} | ({"model.safetensors"} if formats else set())
+    manifest.verify(folder, inner=formats[0] if formats else "")
+    excluded = {"predictions.parquet", manifest.FILE} | ({"model.safetensors"} if formats else set())
     copy_files(folder, target, sorted(f.name for f in folder.iterdir() if f.is_file() and f.name not in excluded))
     for name in formats[:1]:
         copy_files(folder / name, target / name, [ONNX_FILE])
+    manifest.write(target)
 
 
 def copy_files(folder: Path, target: Path, names: Iterable[str]) -> None:

@@ -1,7 +1,7 @@
 """Predictions of a model directory for raw inputs: the shared part, and the predictor that runs ONNX Runtime.
 
 This module and the modules that it imports use the standard library, NumPy, ONNX Runtime, tokenizers, Pillow and
-`decant.core.errors` only: a logged model ships them in place of the training code.
+`decant.core.errors` and `manifest` only: a logged model ships them in place of the training code.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.serving.model_formats import ModelFormat, onnx_file
 from decant.serving.preprocessing import Arrays, ImagePreprocessor, Preprocessor, TextPreprocessor, read_json
@@ -19,6 +20,8 @@ BATCH_SIZE = 32
 """Inputs per forward pass."""
 Forward = Callable[[Arrays], np.ndarray]
 """A forward pass: from the inputs of a network, by name, to its logits (B, C)."""
+UNREAD = ("model.safetensors", "predictions.parquet")
+"""Files of a model directory that predictions with ONNX Runtime do not read."""
 UNNAMED_LABELS = {"0": "LABEL_0", "1": "LABEL_1"}
 """transformers does not write its default, two classes without names, to config.json."""
 
@@ -115,11 +118,12 @@ class OnnxPredictor(Predictor):
         threads: per forward pass; default: one per core.
 
     Raises:
-        UserError: the folder lacks the files, or they cannot be read.
+        UserError: the folder lacks the files, or they cannot be read, or are not as the manifest lists them.
     """
 
     def __init__(self, folder: Path, model_format: ModelFormat | None = None, threads: int | None = None) -> None:
         file = onnx_file(folder, model_format)
+        manifest.verify(folder, UNREAD, file.parent.name)
         session = create_session(file, threads)
         input_names = [i.name for i in session.get_inputs()]
         config = read_json(folder / "config.json")

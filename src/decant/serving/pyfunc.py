@@ -15,6 +15,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.types.type_hints import TypeFromExample
 
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.serving.model_formats import exported_formats
 from decant.serving.predictor import OnnxPredictor, Predictor
@@ -47,6 +48,7 @@ def torch_predictor(folder: Path) -> Predictor:
     import torch  # optional: not installed where only ONNX files are served
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, AutoTokenizer
 
+    manifest.verify(folder)
     module = json.loads((folder / "config.json").read_text("utf-8")).get("architecture_module", "")
     if module.startswith(("decant.backbone.", "decant.models.")):
         import_module(module)  # registers an architecture that transformers does not know

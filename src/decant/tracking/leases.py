@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
 
 import mlflow
+from mlflow.entities import Run
 
 from decant.core import processes
 from decant.tracking import run_ids, store
@@ -28,9 +29,13 @@ def tags() -> dict[str, str]:
 
 def close_dead() -> None:
     """Mark runs as KILLED whose process ended without closing them."""
-    for run in store.find("attributes.status = 'RUNNING'"):
-        if _is_dead(run.data.tags):
-            mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+    for run in dead_runs():
+        mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+
+
+def dead_runs() -> list[Run]:
+    """Runs whose process ended without closing them."""
+    return [run for run in store.find("attributes.status = 'RUNNING'") if _is_dead(run.data.tags)]
 
 
 class Renewal:

@@ -16,6 +16,7 @@ import pandas as pd
 from decant.core import resume
 from decant.core.hashing import digest
 from decant.core.processes import dvc_process, process_id, rank
+from decant.core.redaction import redacted
 from decant.tracking import events, invocations, leases, outbox, outputs, provenance, run_ids
 from decant.tracking.encoding import flatten
 from decant.tracking.store import PARENT_TAG

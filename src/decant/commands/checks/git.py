@@ -1,0 +1,59 @@
+"""What killed experiments left in git: worktrees, a detached HEAD, stashed edits."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from decant.commands.checks.finding import HEAL, Finding
+from decant.core.locks import is_free
+from decant.workspace.git import Git
+from decant.workspace.worktree import EXPERIMENTS
+
+DVC_STASH = re.compile(r"WIP on \(no branch\)")
+"""The title of a stash that was made while HEAD was detached, as DVC does."""
+
+
+def check_worktrees() -> Iterator[Finding]:
+    """Worktrees of experiments that nobody runs."""
+    for folder in sorted(EXPERIMENTS.glob("*/")):
+        if not is_free(folder.with_name(f"{folder.name}.lock")):
+            continue
+        if any(folder.rglob(".state/**/*.ckpt")):
+            remedy = f"the same command resumes its training; or give it up: git worktree remove --force {folder}"
+            yield Finding(f"{folder} is the worktree of an interrupted experiment", remedy)
+        else:
+            yield Finding(f"{folder} is a worktree that no experiment uses", HEAL, partial(remove_worktree, folder))
+
+
+def remove_worktree(folder: Path) -> str:
+    """Remove the worktree of an experiment; its finished stages are in DVC's cache."""
+    git = Git(Path())
+    if not git.succeeds("worktree", "remove", "--force", "--force", str(folder)):
+        shutil.rmtree(folder)
+    git("worktree", "prune")
+    return f"the worktree {folder} is removed"
+
+
+def check_head() -> Iterator[Finding]:
+    """A HEAD without a branch, as a killed DVC leaves it."""
+    git = Git(Path())
+    if git.succeeds("symbolic-ref", "--quiet", "HEAD") or not git.succeeds("rev-parse", "--verify", "HEAD"):
+        return
+    previous = git("rev-parse", "--abbrev-ref", "@{-1}").strip() if git.succeeds("rev-parse", "@{-1}") else ""
+    branches = git("for-each-ref", "--contains", "HEAD", "--format=%(refname:short)", "refs/heads").split()
+    branch = previous or next(iter(branches), "")
+    if branch:
+        yield Finding("git's HEAD is on no branch, as a killed DVC leaves it", f"git switch {branch}")
+
+
+def check_stash() -> Iterator[Finding]:
+    """Edits that DVC stashed, and was killed before it restored them."""
+    for line in Git(Path())("stash", "list").splitlines():
+        if DVC_STASH.search(line):
+            name = line.partition(":")[0]
+            yield Finding(
+                f"git's {line} may hold edits that a killed DVC stashed",
+                f"look at them (git stash show -p {name}), then git stash apply {name} or git stash drop {name}",
+            )
