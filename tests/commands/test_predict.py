@@ -187,7 +187,7 @@ def test_images_come_from_files_folders_lists_and_tables(images: Path, tmp_path:
         ("t.txt", "a\n", ["absent.txt", "gone.csv"],
          "there is no file absent.txt; give the path of one, or - for the standard input\n"
          "decant: there is no file gone.csv"),
-        ("t.txt", "a\n", ["."], ". cannot be read: Is a directory"),
+        ("t.txt", "a\n", ["."], ". is a folder, expected a regular file"),
     ],
 )  # fmt: skip
 def test_a_bad_row_file_or_option_is_named(

@@ -21,8 +21,10 @@ from transformers import (
 from decant.backbone.image import Image
 from decant.core.errors import UserError
 from decant.preparation.decode import decode
+from decant.serving.image_preprocessing import ImagePreprocessor, open_rgb
+from decant.serving.pixels import center_square
 from decant.serving.predictor import OnnxPredictor, Predictor, sigmoid
-from decant.serving.preprocessing import BadInput, ImagePreprocessor, center_square, open_rgb
+from decant.serving.preprocessing import BadInput
 
 TEXTS = [
     "wheres my parcel",
@@ -50,8 +52,9 @@ def test_nothing_of_the_training_code_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     libraries, ours = done.stdout.splitlines()[:2]
     assert libraries == ""
-    served = ("serving", "serving.model_formats", "serving.pixels", "serving.predictor", "serving.preprocessing")
-    assert ours.split() == ["decant", "decant.core", "decant.core.errors", *(f"decant.{name}" for name in served)]
+    names = ("image_preprocessing", "limits", "model_formats", "pixels", "predictor", "preprocessing", "settings")
+    served = ("decant.serving", *(f"decant.serving.{name}" for name in (*names, "text_preprocessing")))
+    assert ours.split() == ["decant", "decant.core", "decant.core.errors", *served]
 
 
 def test_tokens_are_those_of_the_tokenizer_in_transformers(texts: Path) -> None:

@@ -26,7 +26,11 @@ OUTPUT_EXAMPLES: dict[str | None, dict[str, list[Any]]] = {
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = (
     *("__init__.py", "core/__init__.py", "core/errors.py"),
-    *(f"serving/{name}.py" for name in ("__init__", "model_formats", "pixels", "predictor", "preprocessing")),
+    *(
+        f"serving/{name}.py"
+        for name in ("__init__", "image_preprocessing", "limits", "model_formats", "opening", "pixels")
+    ),
+    *(f"serving/{name}.py" for name in ("predictor", "preprocessing", "settings", "text_preprocessing")),
 )
 """The files of decant that `pyfunc.py` imports."""
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")
