@@ -20,7 +20,7 @@ from decant.serving.pixels import (
     check_image,
     to_rgb,
 )
-from decant.serving.preprocessing import Arrays, BadInput, Preprocessor, describe
+from decant.serving.preprocessing import Arrays, BadInput, Check, Preprocessor, describe, no_check
 from decant.serving.settings import check_settings, is_number, is_whole, read_json
 
 MAX_SIDE = 4096
@@ -36,7 +36,7 @@ class ImagePreprocessor(Preprocessor):
         mean, std = (np.array(settings[k], np.float32)[:, None, None] for k in ("image_mean", "image_std"))
         self.scale, self.shift = np.float32(settings["rescale_factor"]) / std, mean / std
 
-    def encode(self, inputs: Sequence[Any]) -> list[tuple[int, Any]]:
+    def encode(self, inputs: Sequence[Any], check: Check = no_check) -> list[tuple[int, Any]]:
         """Inputs with their positions; `collate` decodes them, because pixels take much memory."""
         return list(enumerate(inputs))
 

@@ -15,7 +15,7 @@ import onnxruntime
 from decant.core.errors import UserError
 from decant.serving.image_preprocessing import ImagePreprocessor
 from decant.serving.model_formats import ModelFormat, onnx_file
-from decant.serving.preprocessing import Arrays, Preprocessor
+from decant.serving.preprocessing import Arrays, Check, Preprocessor, no_check
 from decant.serving.settings import read_config
 from decant.serving.text_preprocessing import TextPreprocessor
 
@@ -55,27 +55,25 @@ class Predictor:
         names = self.config["id2label"]
         self.labels = [names[str(i)] for i in range(len(names))]
 
-    def __call__(
-        self, inputs: Sequence[Any], batch_size: int = BATCH_SIZE, before_batch: Callable[[], None] = lambda: None
-    ) -> np.ndarray:
+    def __call__(self, inputs: Sequence[Any], batch_size: int = BATCH_SIZE, check: Check = no_check) -> np.ndarray:
         """Logits (N, C), float32, of raw inputs in their order; inputs of similar length share a batch.
 
         Args:
             inputs: texts; pairs of texts as (a, b) or {"text": a, "text_pair": b}; Pillow images, or the bytes of image
                 files, plain or in base64.
             batch_size: inputs per forward pass; always 1 for texts with the int8 format.
-            before_batch: called before each forward pass; what it raises ends the call.
+            check: called between the steps of the call; what it raises ends it.
 
         Raises:
             BadInput: the first input that is none of these.
             UserError: the network has other outputs than config.json says, or returns NaN.
         """
         batch_size = 1 if self.one_by_one else batch_size
-        items = self.preprocessor.encode(inputs)
+        items = self.preprocessor.encode(inputs, check)
         order = self.preprocessor.batch_order(items)
         logits = np.empty((len(items), len(self.labels)), np.float32)
         for start in range(0, len(items), batch_size):
-            before_batch()
+            check()
             batch = order[start : start + batch_size]
             logits[batch] = self._checked(
                 self.forward(self.preprocessor.collate([items[i] for i in batch])), len(batch)
@@ -93,6 +91,11 @@ class Predictor:
             raise UserError(f"the network of {self.folder} returns values that are not finite; {AGAIN}")
         return logits
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether predictions are classes, not numbers."""
+        return self.config.get("problem_type") != "regression"
+
     def records(self, logits: np.ndarray, top_k: int = 0) -> list[dict[str, Any]]:
         """A readable prediction for each row of logits (N, C).
 
@@ -103,12 +106,11 @@ class Predictor:
         Raises:
             UserError: `top_k` is negative, or given for a regression.
         """
-        problem_type = self.config.get("problem_type")
-        if top_k < 0 or (top_k and problem_type == "regression"):
+        if top_k < 0 or (top_k and not self.has_classes):
             raise UserError(f"top_k is {top_k}, expected {'0: a number has no classes' if top_k > 0 else '0 or more'}")
-        if problem_type == "regression":
+        if not self.has_classes:
             return [{"score": score} for score in logits[:, 0].tolist()]
-        multi_label = problem_type == "multi_label_classification"
+        multi_label = self.config.get("problem_type") == "multi_label_classification"
         scores = sigmoid(logits) if multi_label else softmax(logits)
         records = self._multi_label_records(scores) if multi_label else self._single_label_records(scores)
         if top_k:

@@ -4,7 +4,7 @@ Shipped with every logged model; may import only what `predictor.py` may import.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,8 @@ from decant.core.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 """The inputs of a network by name."""
+Check = Callable[[], None]
+"""Raises an error to end a call that takes too long."""
 MAX_NAMES = 10
 """Keys of a mapping that a message names."""
 
@@ -27,12 +29,16 @@ class BadInput(UserError):
         super().__init__(f"inputs[{position}] is {reason}")
 
 
+def no_check() -> None:
+    """Never ends a call."""
+
+
 class Preprocessor(ABC):
     """Turns raw inputs of one modality into the arrays of a network."""
 
     @abstractmethod
-    def encode(self, inputs: Sequence[Any]) -> list[Any]:
-        """Check each input and turn it into an item that `collate` takes.
+    def encode(self, inputs: Sequence[Any], check: Check = no_check) -> list[Any]:
+        """Check each input and turn it into an item that `collate` takes; calls `check` for each.
 
         Raises:
             BadInput: the first bad input.

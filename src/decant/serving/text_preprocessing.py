@@ -1,6 +1,6 @@
 """From raw texts to token ids, by the tokenizer of a model directory."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from tokenizers import Encoding, Tokenizer
 
 from decant.core.errors import UserError
 from decant.serving.limits import MAX_TOKENIZED
-from decant.serving.preprocessing import Arrays, BadInput, Preprocessor, describe
+from decant.serving.preprocessing import Arrays, BadInput, Check, Preprocessor, describe, no_check
 from decant.serving.settings import EXPECTED_FOLDER, check_settings, is_whole, read_json
 
 EXPECTED_TEXTS = {1: "a text", 2: 'a pair of texts, {"text": ..., "text_pair": ...}'}
@@ -53,10 +53,13 @@ class TextPreprocessor(Preprocessor):
             (len(token.content) for token in self.tokenizer.get_added_tokens_decoder().values()), default=0
         )
 
-    def encode(self, inputs: Sequence[Any]) -> list[Tokens]:
+    def encode(self, inputs: Sequence[Any], check: Check = no_check) -> list[Tokens]:
         """The tokens of every input."""
-        texts = [self._texts(i, value) for i, value in enumerate(inputs)]
-        return [Tokens(np.array(e.ids, np.int64), np.array(e.type_ids, np.int64)) for e in self._encodings(texts)]
+        items = []
+        for encoding in self._encodings(self._texts(i, value) for i, value in enumerate(inputs)):
+            check()
+            items.append(Tokens(np.array(encoding.ids, np.int64), np.array(encoding.type_ids, np.int64)))
+        return items
 
     def batch_order(self, items: Sequence[Tokens]) -> list[int]:
         """Ascending length."""
@@ -114,7 +117,7 @@ class TextPreprocessor(Preprocessor):
             return False
         return max(kept) < max(words) and max(end for _, end in encoding.offsets) <= len(start) - self.margin
 
-    def _encodings(self, texts: Sequence[Texts]) -> Iterator[Encoding]:
+    def _encodings(self, texts: Iterable[Texts]) -> Iterator[Encoding]:
         """Tokenizes `MAX_TOKENIZED` characters at a time: an encoding holds also the tokens that are cut off."""
         part: list[Texts] = []
         room = MAX_TOKENIZED
