@@ -53,7 +53,10 @@ def test_nothing_of_the_training_code_is_imported() -> None:
     libraries, ours = done.stdout.splitlines()[:2]
     assert libraries == ""
     names = ("image_preprocessing", "limits", "model_formats", "pixels", "predictor", "preprocessing", "settings")
-    served = ("decant.serving", *(f"decant.serving.{name}" for name in (*names, "text_preprocessing")))
+    served = (
+        "decant.serving",
+        *(f"decant.serving.{name}" for name in (*names, "text_preprocessing", "token_template")),
+    )
     assert ours.split() == ["decant", "decant.core", "decant.core.errors", *served]
 
 

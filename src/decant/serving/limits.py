@@ -46,11 +46,11 @@ def parse_json(text: str) -> Any:
     except RecursionError:
         raise BadJson(too_deep) from None
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
-            return value
-    raise BadJson(too_deep)
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent) if isinstance(child, dict | list)]
+    if level:
+        raise BadJson(too_deep)
+    return value
 
 
 def _children(value: Any) -> Iterable[Any]:

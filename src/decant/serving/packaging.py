@@ -30,7 +30,10 @@ SHIPPED = (
         f"serving/{name}.py"
         for name in ("__init__", "image_preprocessing", "limits", "model_formats", "opening", "pixels")
     ),
-    *(f"serving/{name}.py" for name in ("predictor", "preprocessing", "settings", "text_preprocessing")),
+    *(
+        f"serving/{name}.py"
+        for name in ("predictor", "preprocessing", "settings", "text_preprocessing", "token_template")
+    ),
 )
 """The files of decant that `pyfunc.py` imports."""
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decant.core.errors import UserError
-from decant.serving.limits import check_columns, open_regular
+from decant.serving.limits import MAX_IMAGE_BYTES, MAX_ROW_BYTES, check_columns, open_regular
 from decant.serving.rows import Row
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1024
 BATCH_BYTES = 16 * 2**20
 """Of rows that become Python objects at once; a larger batch is divided."""
+ROW_BYTES = MAX_IMAGE_BYTES + MAX_ROW_BYTES
+"""Of the values of a row."""
+READ_BYTES = 2**20
+"""Of the file at a time, instead of all bytes that a column has in a row group."""
 MEMORY = 2**30
 """Bytes that decoding a batch may take: a page of some bytes can hold gigabytes."""
 
@@ -33,7 +37,7 @@ def read_parquet(name: str) -> Iterator[Row]:
     pa.set_memory_pool(pa.system_memory_pool())  # mimalloc and its threads hold tens of MB more, growing with the rows
     with open_regular(name) as file:
         with decoding(name):
-            table = pq.ParquetFile(file)
+            table = pq.ParquetFile(file, buffer_size=READ_BYTES)
         check_columns(name, table.schema_arrow.names)
         size = Path(name).stat().st_size // max(table.metadata.num_rows, 1)
         batches = table.iter_batches(BATCH_ROWS, use_threads=False)
@@ -50,6 +54,8 @@ def read_parquet(name: str) -> Iterator[Row]:
 
 def batch_rows(batch: "pa.RecordBatch", name: str, line: int) -> Iterator[dict[str, Any]]:
     """The rows of a batch that starts at a line; in halves if it is large, or if a row cannot be converted."""
+    if batch.num_rows == 1 and batch.nbytes > ROW_BYTES:
+        raise UserError(f"{name}, line {line}: a row of {batch.nbytes:,} bytes, expected at most {ROW_BYTES:,}")
     values = None
     try:
         if batch.num_rows == 1 or batch.nbytes <= BATCH_BYTES:

@@ -1,16 +1,18 @@
 """From raw texts to token ids, by the tokenizer of a model directory."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from decant.core.errors import UserError
 from decant.serving.limits import MAX_TOKENIZED
 from decant.serving.preprocessing import Arrays, BadInput, Check, Preprocessor, describe, no_check
 from decant.serving.settings import EXPECTED_FOLDER, check_settings, is_whole, read_json
+from decant.serving.token_template import Tokens, TokenTemplate
 
 EXPECTED_TEXTS = {1: "a text", 2: 'a pair of texts, {"text": ..., "text_pair": ...}'}
 """What an input should be, by its number of texts."""
@@ -18,16 +20,6 @@ FIRST_WINDOW = 32
 """Characters of a long text that are tokenized first, for each token that is kept: most texts have 4 to 6."""
 NO_LIMIT = 2**31
 """transformers writes 1e30 as the length of a tokenizer that keeps all tokens."""
-Texts = str | tuple[str, str]
-
-
-class Tokens(NamedTuple):
-    """An input as token ids."""
-
-    ids: np.ndarray
-    """(T,)"""
-    types: np.ndarray
-    """(T,): 0 in the first text of a pair, 1 in the second."""
 
 
 class TextPreprocessor(Preprocessor):
@@ -47,18 +39,18 @@ class TextPreprocessor(Preprocessor):
         pad = pad.get("content") if isinstance(pad, dict) else pad
         check_settings(file, settings, pad_token=(pad is None or isinstance(pad, str), "a token"))
         self.tokenizer = load_tokenizer(folder / "tokenizer.json")
-        set_truncation(self.tokenizer, file, settings)
+        max_length, self.side = truncation(self.tokenizer, file, settings)
+        self.templates = [TokenTemplate(self.tokenizer, texts, max_length, self.side) for texts in (1, 2)]
         self.pad = self.tokenizer.token_to_id(pad or "") or 0
-        self.margin = 1 + max(
-            (len(token.content) for token in self.tokenizer.get_added_tokens_decoder().values()), default=0
-        )
+        added_tokens = self.tokenizer.get_added_tokens_decoder().values()
+        self.margin = 1 + max((len(token.content) for token in added_tokens), default=0)
 
     def encode(self, inputs: Sequence[Any], check: Check = no_check) -> list[Tokens]:
         """The tokens of every input."""
         items = []
-        for encoding in self._encodings(self._texts(i, value) for i, value in enumerate(inputs)):
+        for texts in self._token_ids(self._texts(i, value) for i, value in enumerate(inputs)):
             check()
-            items.append(Tokens(np.array(encoding.ids, np.int64), np.array(encoding.type_ids, np.int64)))
+            items.append(self.templates[len(texts) - 1].fill(texts))
         return items
 
     def batch_order(self, items: Sequence[Tokens]) -> list[int]:
@@ -77,7 +69,7 @@ class TextPreprocessor(Preprocessor):
             types[mask] = np.concatenate([item.types for item in items])
         return arrays
 
-    def _texts(self, position: int, value: Any) -> Texts:
+    def _texts(self, position: int, value: Any) -> tuple[str, ...]:
         """The checked texts of an input; a long one without the part that no kept token comes from."""
         texts = (value,) if isinstance(value, str) else text_pair(value)
         if texts is None or not all(isinstance(t, str) for t in texts) or len(texts) not in self.texts_per_input:
@@ -85,50 +77,56 @@ class TextPreprocessor(Preprocessor):
             raise BadInput(position, f"{describe(value)}, expected {expected}")
         if not all(map(is_valid_unicode, texts)):
             raise BadInput(position, "a text with half of a surrogate pair, expected Unicode characters")
-        # of pairs, the longer text loses more tokens: their whole lengths matter
+        # of a pair, the longer text loses more tokens: their whole lengths matter
         texts = texts if len(texts) == 2 else (self._shortened(texts[0]),)
         if (length := max(map(len, texts))) > MAX_TOKENIZED:
             expected = f"expected at most {MAX_TOKENIZED:,} before the last token that the network reads"
             raise BadInput(position, f"a text of {length:,} characters, {expected}")
-        return texts[0] if len(texts) == 1 else (texts[0], texts[1])
+        return texts
 
     def _shortened(self, text: str) -> str:
         """A start of the text with the same first tokens; the text itself if there is none in `MAX_TOKENIZED`."""
-        truncation = self.tokenizer.truncation
-        if truncation is None or truncation["direction"] != "right":
+        room = self.templates[0].room
+        if room is None or self.side != "right":
             return text
-        length = FIRST_WINDOW * truncation["max_length"]
+        length = FIRST_WINDOW * (room + self.margin)
         while length < min(len(text), MAX_TOKENIZED):
-            if self._holds_all_kept_tokens(text[:length]):
+            if self._has_final_tokens(text[:length], room):
                 return text[:length]
             length *= 4
         start = text[:MAX_TOKENIZED]
-        return start if len(text) > MAX_TOKENIZED and self._holds_all_kept_tokens(start) else text
+        return start if len(text) > MAX_TOKENIZED and self._has_final_tokens(start, room) else text
 
-    def _holds_all_kept_tokens(self, start: str) -> bool:
-        """Whether no character after the start of a text can change the tokens that are kept.
+    def _has_final_tokens(self, start: str, count: int) -> bool:
+        """Whether nothing after the start of a text can change its first `count` tokens.
 
         It could change those of the last word, and those of an added token, such as [SEP], that is cut in two.
         """
-        encoding = self.tokenizer.encode(start)
-        words = [word for rest in encoding.overflowing for word in rest.word_ids if word is not None]
-        kept = [word for word in encoding.word_ids if word is not None]
-        if not words or not kept:
+        encoding = self.tokenizer.encode(start, add_special_tokens=False)
+        if len(encoding) <= count:
             return False
-        return max(kept) < max(words) and max(end for _, end in encoding.offsets) <= len(start) - self.margin
+        last_word, end = encoding.word_ids[count - 1], max(end for _, end in encoding.offsets[:count])
+        return last_word != encoding.word_ids[-1] and end <= len(start) - self.margin
 
-    def _encodings(self, texts: Iterable[Texts]) -> Iterator[Encoding]:
-        """Tokenizes `MAX_TOKENIZED` characters at a time: an encoding holds also the tokens that are cut off."""
-        part: list[Texts] = []
-        room = MAX_TOKENIZED
-        for text in texts:
-            length = len(text) if isinstance(text, str) else sum(map(len, text))
-            if part and length > room:
-                yield from self.tokenizer.encode_batch_fast(part)
-                part, room = [], MAX_TOKENIZED
-            part.append(text)
-            room -= length
-        yield from self.tokenizer.encode_batch_fast(part)
+    def _token_ids(self, inputs: Iterable[tuple[str, ...]]) -> Iterator[list[list[int]]]:
+        """The token ids of the texts of each input."""
+        for part in parts(inputs, MAX_TOKENIZED):
+            encodings = iter(self.tokenizer.encode_batch_fast(list(chain(*part)), add_special_tokens=False))
+            yield from ([next(encodings).ids for _ in texts] for texts in part)
+
+
+def parts(inputs: Iterable[tuple[str, ...]], characters: int) -> Iterator[list[tuple[str, ...]]]:
+    """The texts of inputs in parts that end once they have so many characters."""
+    part: list[tuple[str, ...]] = []
+    room = characters
+    for texts in inputs:
+        part.append(texts)
+        room -= sum(map(len, texts))
+        if room <= 0:
+            yield part
+            part, room = [], characters
+    if part:
+        yield part
 
 
 def load_tokenizer(file: Path) -> Tokenizer:
@@ -146,22 +144,22 @@ def load_tokenizer(file: Path) -> Tokenizer:
     return tokenizer
 
 
-def set_truncation(tokenizer: Tokenizer, file: Path, settings: Mapping[str, Any]) -> None:
-    """Truncate as tokenizer_config.json says.
+def truncation(tokenizer: Tokenizer, file: Path, settings: Mapping[str, Any]) -> tuple[int | None, str]:
+    """The number of tokens that tokenizer_config.json keeps (None: all), and the side where a text is cut.
 
     Raises:
         UserError: a length that leaves no room for a token, an unknown side.
     """
     max_length, side = settings.get("model_max_length"), settings.get("truncation_side", "right")
-    room = tokenizer.num_special_tokens_to_add(is_pair=True)
+    special = tokenizer.num_special_tokens_to_add(is_pair=True)
+    valid = max_length is None or is_whole(max_length, special + 1, float("inf"))
     check_settings(
         file,
         settings,
-        model_max_length=(max_length is None or is_whole(max_length, room + 1, float("inf")), f"more than {room}"),
+        model_max_length=(valid, f"a whole number above {special}"),
         truncation_side=(side in ("left", "right"), "left or right"),
     )
-    if max_length is not None and max_length < NO_LIMIT:
-        tokenizer.enable_truncation(int(max_length), strategy="longest_first", direction=side)
+    return (int(max_length) if max_length is not None and max_length < NO_LIMIT else None), side
 
 
 def text_pair(value: Any) -> tuple[Any, ...] | None:
