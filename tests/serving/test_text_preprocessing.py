@@ -125,11 +125,12 @@ def test_truncation_is_that_of_the_tokenizer(name: str, side: str, request: pyte
     tokenizer = Tokenizer.from_str(request.getfixturevalue(name).tokenizer.to_str())
     preprocessor = with_tokenizer(TextPreprocessor(pairs, True, (1, 2)), tokenizer, side)
     lengths = (0, 1, 3, 4, 5, 6, 8, 9, 10, 20, 21)
+    expected = reference(tokenizer, side)
     given = ["a " * m for m in lengths] + [("a " * m, "b " * n) for m in lengths for n in lengths]
     for value, item in zip(given, preprocessor.encode(given), strict=True):
         texts = (value,) if isinstance(value, str) else value
-        expected = reference(tokenizer, side).encode(*texts)
-        assert (item.ids.tolist(), item.types.tolist()) == (expected.ids, expected.type_ids), value
+        encoding = expected.encode(*texts)
+        assert (item.ids.tolist(), item.types.tolist()) == (encoding.ids, encoding.type_ids), value
 
 
 def test_a_pair_of_long_texts_takes_no_longer_than_its_texts(pairs: Path) -> None:

@@ -5,6 +5,7 @@ Imports nothing of the training code, so that it starts at once.
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ def run(files: Sequence[str], options: Options) -> None:
     Raises:
         UserError: bad options, a bad model, a bad row.
     """
+    warnings.filterwarnings("ignore", message="Image size", module="PIL")  # too large images are refused by size
     output_format = options.output_format or writers.output_format(options.output)
     check_paths(files, options.model)
     predictor = open_predictor(options.model, options.model_format)
@@ -90,7 +92,7 @@ def predict_files(
     predictor: Predictor, files: Sequence[str], options: Options
 ) -> Iterator[tuple[Sequence[Row], Records]]:
     """Rows and their predictions, chunk by chunk; a chunk holds rows of one file."""
-    interactive = list(files) == ["-"] and sys.stdin.isatty()
+    interactive = list(files) == ["-"] and sys.stdin is not None and sys.stdin.isatty()
     # the answer to a typed line comes at once; the bytes of images are large
     size = 1 if interactive else options.batch_size if predictor.takes_images else CHUNK_SIZE
     for name in files:
@@ -187,7 +189,7 @@ def holds_bytes(value: Any) -> bool:
 @contextmanager
 def progress(names: Iterable[str]) -> Iterator[Advance]:
     """A progress bar of the bytes read, if the standard error is a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield lambda size: None
         return
     from rich.console import Console  # slow to import, and needed on a terminal only

@@ -111,11 +111,7 @@ def stdin_rows(images: bool) -> Iterator[Row]:
         raise UserError("the standard input is closed; give the path of a file")
     with open(sys.stdin.fileno(), "rb", closefd=False) as file:
         lines = Lines(file, "standard input")
-        try:
-            start = file.peek(1)
-        except OSError as error:
-            raise UserError(f"the standard input cannot be read: {error.strerror}") from error
-        starts_with_brace = start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
+        starts_with_brace = file.peek(1).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
         yield from json_rows(lines) if starts_with_brace else text_rows(lines, images)
 
 
