@@ -7,7 +7,7 @@ import pytest
 
 from decant.core.errors import UserError
 from decant.serving import limits
-from decant.serving.limits import MAX_DEPTH, BadJson, check_columns, open_regular, parse_json, read_image
+from decant.serving.limits import MAX_DEPTH, MAX_VALUES, BadJson, check_columns, open_regular, parse_json, read_image
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ from decant.serving.limits import MAX_DEPTH, BadJson, check_columns, open_regula
         ("[" * MAX_DEPTH + "]" * MAX_DEPTH, None),
         ('"' + "[" * 5000 + '"', "[" * 5000),
         ("-0", 0),
+        ('["' + ",[{" * MAX_VALUES + '", "\\"' + "," * MAX_VALUES + '"]', None),
     ],
 )
 def test_json_within_the_limits_is_read(text: str, value: object) -> None:
@@ -36,6 +37,9 @@ def test_json_within_the_limits_is_read(text: str, value: object) -> None:
         ('{"a":' * 100_000, f"nested more than {MAX_DEPTH} deep"),
         ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), f"nested more than {MAX_DEPTH} deep"),
         ("[" + "1" * 5000 + "]", "a number of 5,000 digits, expected at most 1,000"),
+        ("[" + "[]," * MAX_VALUES + "[]]", "more than 200,000 values"),
+        ('["\\\\",' + "0," * MAX_VALUES + "0]", "more than 200,000 values"),
+        ('["' + '\\"' * 1_000_000, "not JSON"),
         ('[{"a": 1, "b": {"c": 1, "c": 2}}]', "the key 'c' twice in an object"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from support.asgi import CSV, JSON, Answer, Ending, post, send, send_whole
 from support.model_directories import EXAMPLES
 
-from decant.serving.limits import MAX_DEPTH, MAX_TOKENIZED
+from decant.serving.limits import MAX_DEPTH, MAX_TOKENIZED, MAX_VALUES
 from decant.serving.opening import open_predictor
 from decant.serving.predictor import Predictor
 from decant.serving.request_body import MAX_INPUTS
@@ -118,8 +118,9 @@ BAD_REQUESTS: list[tuple[Any, int, str]] = [
         ({"inputs": ["a"], "params": {"top_k": value}}, 422, "expected a whole number of 0 or more")
         for value in (-1, "2", 1.5, True)
     ),
-    ({"inputs": ["a"] * (MAX_INPUTS + 1)}, 413, "1,025 inputs, expected at most 1,024"),
-    ({"inputs": ["x" * (MAX_TOKENIZED + 1)]}, 422, "a text of 1,000,001 characters"),
+    ({"inputs": ["a"] * (MAX_INPUTS + 1)}, 413, "more than 1,024 inputs; send several requests"),
+    ({"inputs": ["x" * (MAX_TOKENIZED + 1)]}, 422, "a text of 200,001 characters"),
+    (b'{"inputs": [' + b"[]," * MAX_VALUES + b"[]]}", 400, "the body: more than 200,000 values"),
     ({"dataframe_split": {"columns": ["a"]}}, 422, "expected an object of columns and data"),
     ({"dataframe_split": {"columns": 1, "data": []}}, 422, "columns is 1 (int), expected a list of names"),
     ({"dataframe_split": {"columns": ["a"], "data": 1}}, 422, "data is 1 (int), expected a list of rows"),
@@ -147,6 +148,7 @@ def test_a_bad_request_is_refused_in_a_sentence(body: Any, status: int, message:
         (b"text,text\na,1\n", 400, "the body, line 1: two columns are called 'text'"),
         (b'text\n"a\n', 400, "the body, line 2: unexpected end of data"),
         (b"text;n\na;1\n", 400, "the body looks separated by ';', expected ','"),
+        (b"text\n" + b"a\n" * 10**6, 413, "more than 1,024 inputs"),
         (b"text\na,b\n", 400, "the body, line 2: 2 fields, expected 1"),
         (b"text\n\xe9\n", 400, "the body is not UTF-8"),
     ],

@@ -5,6 +5,7 @@ Shipped with every logged model; imports the standard library and `decant.core.e
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable
 from typing import Any, BinaryIO
@@ -16,12 +17,18 @@ MAX_ROW_BYTES = 16 * 2**20
 MAX_COLUMNS = 10_000
 MAX_DEPTH = 32
 """Lists and objects inside each other, in JSON."""
+MAX_VALUES = 200_000
+"""In a JSON text: an empty list takes 3 bytes there, and 64 in Python."""
 MAX_DIGITS = 1000
 """Of a whole number in JSON."""
 MAX_IMAGE_BYTES = 64 * 2**20
 """Of an image file; its pixels have their own limit (see pixels.py)."""
-MAX_TOKENIZED = 1_000_000
-"""Characters of a text that are tokenized: it takes a second, and 130 MB."""
+MAX_TOKENIZED = 200_000
+"""Characters of a text that are tokenized: that takes half a second at most, and 30 MB."""
+JSON_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string in JSON, also one that does not end; possessive, so that it takes no memory and one pass."""
+MAX_SHOWN = 60
+"""Characters of a value that a message repeats."""
 FILE_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 """By the type in the mode of a file; the others are devices."""
 
@@ -34,8 +41,10 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text; NaN and Infinity, which JSON lacks and Python writes, are None.
 
     Raises:
-        BadJson: not JSON, the same key twice in an object, or more than `MAX_DEPTH` or `MAX_DIGITS`.
+        BadJson: not JSON, the same key twice in an object, or more than `MAX_DEPTH`, `MAX_VALUES` or `MAX_DIGITS`.
     """
+    if _value_count(text) > MAX_VALUES and _value_count(JSON_STRING.sub("", text)) > MAX_VALUES:
+        raise BadJson(f"more than {MAX_VALUES:,} values")
     too_deep = f"nested more than {MAX_DEPTH} deep"
     try:
         value = json.loads(text, parse_int=_integer, parse_constant=lambda _: None, object_pairs_hook=_object)
@@ -53,6 +62,17 @@ def parse_json(text: str) -> Any:
     return value
 
 
+def _value_count(text: str) -> int:
+    """The values in a JSON text, and the commas and brackets in its strings."""
+    return 1 + sum(map(text.count, ",[{"))
+
+
+def shown(value: Any) -> str:
+    """A value in a message, as Python writes it, at most `MAX_SHOWN` characters."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
 def _children(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
@@ -66,7 +86,7 @@ def _integer(digits: str) -> int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise BadJson(f"the key {repeated([name for name, _ in pairs])!r} twice in an object")
+        raise BadJson(f"the key {shown(repeated([name for name, _ in pairs]))} twice in an object")
     return values
 
 
@@ -89,7 +109,7 @@ def check_columns(location: str, names: list[str]) -> None:
     if len(names) > MAX_COLUMNS:
         raise UserError(f"{location}: {len(names):,} columns, expected at most {MAX_COLUMNS:,}")
     if (name := repeated(names)) is not None:
-        raise UserError(f"{location}: two columns are called {name!r}; rename one")
+        raise UserError(f"{location}: two columns are called {shown(name)}; rename one")
 
 
 def open_regular(name: str) -> BinaryIO:

@@ -5,10 +5,11 @@ Works on bytes alone; `server.py` speaks HTTP.
 
 import io
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, NamedTuple
 
 from decant.core.errors import UserError, suggestion
-from decant.serving.limits import BadJson, parse_json
+from decant.serving.limits import MAX_SHOWN, BadJson, parse_json, shown
 from decant.serving.preprocessing import describe
 from decant.serving.readers import Lines, csv_rows
 
@@ -47,7 +48,7 @@ def parse_request(content_type: str | None, body: bytes) -> Request:
         raise BadRequest(400, f"{BODY} is not UTF-8: byte {error.start} begins no character") from error
     request = parse(text)
     if len(request.inputs) > MAX_INPUTS:
-        raise BadRequest(413, f"{len(request.inputs):,} inputs, expected at most {MAX_INPUTS:,}; send several requests")
+        raise BadRequest(413, f"more than {MAX_INPUTS:,} inputs; send several requests")
     return request
 
 
@@ -56,11 +57,11 @@ def parser(content_type: str | None) -> Callable[[str], Request]:
     name, _, options = (content_type or "").partition(";")
     parse = PARSERS.get(name.strip().lower())
     if parse is None:
-        found = f"Content-Type is {content_type[:100]!r}" if content_type else "there is no Content-Type"
+        found = f"Content-Type is {shown(content_type)}" if content_type else "there is no Content-Type"
         raise BadRequest(415, f"{found}, expected {' or '.join(PARSERS)}")
     options = options.replace('"', "").replace(" ", "").lower()
     if options not in ("", "charset=utf-8"):
-        raise BadRequest(415, f"Content-Type has the options {options[:100]!r}, expected charset=utf-8 or none")
+        raise BadRequest(415, f"Content-Type has the options {shown(options)}, expected charset=utf-8 or none")
     return parse
 
 
@@ -83,7 +84,7 @@ def parse_json_request(text: str) -> Request:
 def parse_csv_request(text: str) -> Request:
     """CSV with a header."""
     try:
-        rows = list(csv_rows(Lines(io.BytesIO(text.encode()), BODY), ","))
+        rows = list(islice(csv_rows(Lines(io.BytesIO(text.encode()), BODY), ","), MAX_INPUTS + 1))
     except UserError as error:
         raise BadRequest(400, str(error)) from error
     return Request(record_inputs([row.values for row in rows]), 0)
@@ -99,7 +100,9 @@ def parse_params(params: Any) -> int:
         raise BadRequest(422, f"params is {describe(params)}, expected an object")
     for name in params or {}:
         if name != "top_k":
-            raise BadRequest(422, f"there is no parameter {name[:100]!r}{suggestion(name[:100], ['top_k'])}; use top_k")
+            raise BadRequest(
+                422, f"there is no parameter {shown(name)}{suggestion(name[:MAX_SHOWN], ['top_k'])}; use top_k"
+            )
     top_k = (params or {}).get("top_k")
     if top_k is None:
         return 0
@@ -149,6 +152,6 @@ def record_inputs(content: Any) -> list[Any]:
 def check_names(names: list[str]) -> None:
     """Refuse columns that no input is read from: which of them is meant would be a guess."""
     if len(names) != 1 and sorted(names) != PAIR_COLUMNS:
-        shown = ", ".join(repr(name[:60]) for name in names[:10]) + (", ..." if len(names) > 10 else "")
+        shown = ", ".join(shown(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
         expected = f"one column, or {' and '.join(PAIR_COLUMNS)} for a pair"
         raise BadRequest(422, f"the columns are {shown or 'none'}, expected {expected}")
