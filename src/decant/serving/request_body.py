@@ -152,6 +152,6 @@ def record_inputs(content: Any) -> list[Any]:
 def check_names(names: list[str]) -> None:
     """Refuse columns that no input is read from: which of them is meant would be a guess."""
     if len(names) != 1 and sorted(names) != PAIR_COLUMNS:
-        shown = ", ".join(shown(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
+        listed = ", ".join(shown(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
         expected = f"one column, or {' and '.join(PAIR_COLUMNS)} for a pair"
-        raise BadRequest(422, f"the columns are {shown or 'none'}, expected {expected}")
+        raise BadRequest(422, f"the columns are {listed or 'none'}, expected {expected}")
