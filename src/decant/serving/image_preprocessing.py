@@ -65,9 +65,8 @@ def read_settings(file: Path) -> dict[str, Any]:
         UserError: the file is missing or damaged.
     """
     settings = read_json(file)
-    size, crop, mean, std, factor = map(
-        settings.get, ("stored_size", "crop_size", "image_mean", "image_std", "rescale_factor")
-    )
+    names = ("stored_size", "crop_size", "image_mean", "image_std", "rescale_factor")
+    size, crop, mean, std, factor = (settings.get(name) for name in names)
     valid_crop = isinstance(crop, dict) and is_whole(crop.get("height"), 1, MAX_SIDE)
     check_settings(
         file,
@@ -75,7 +74,7 @@ def read_settings(file: Path) -> dict[str, Any]:
         stored_size=(is_whole(size, 1, MAX_SIDE), f"1 to {MAX_SIDE} pixels"),
         crop_size=(valid_crop, f"a height of 1 to {MAX_SIDE} pixels"),
         image_mean=(is_color(mean), "three numbers"),
-        image_std=(is_color(std) and all(value > 0 for value in std), "three numbers above 0"),
+        image_std=(is_color(std) and min(std) > 0, "three numbers above 0"),
         rescale_factor=(is_number(factor) and factor > 0, "a number above 0"),
     )
     return settings

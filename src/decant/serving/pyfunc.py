@@ -37,10 +37,21 @@ class ServedModel(mlflow.pyfunc.PythonModel):
 
 
 def input_list(model_input: Any) -> list[Any]:
-    """Inputs one by one; pairs of texts as {"text": a, "text_pair": b}."""
-    if isinstance(model_input, pd.DataFrame):  # for single texts and images MLflow passes the first column only
-        return model_input.to_dict("records") if "text_pair" in model_input else list(model_input.iloc[:, 0])
-    return list(model_input)
+    """Inputs one by one; pairs of texts as {"text": a, "text_pair": b}.
+
+    MLflow has passed over columns and parameters that the signature lacks, and elements of a list after the first.
+
+    Raises:
+        UserError: a table of several columns that are no pair.
+    """
+    if not isinstance(model_input, pd.DataFrame):
+        return list(model_input)
+    if "text_pair" in model_input:
+        return model_input.to_dict("records")
+    if len(model_input.columns) != 1:
+        names = ", ".join(map(str, model_input.columns))
+        raise UserError(f"the columns are {names}, expected one column, or text and text_pair for a pair")
+    return list(model_input.iloc[:, 0])
 
 
 mlflow.models.set_model(ServedModel())

@@ -50,7 +50,7 @@ class TokenTemplate:
     """
 
     def __init__(self, tokenizer: Tokenizer, texts: int, max_length: int | None, side: str) -> None:
-        probe = tokenizer.encode(*[PROBE] * texts)
+        probe = tokenizer.encode(PROBE, PROBE if texts == 2 else None)
         tokens = zip(probe.sequence_ids, probe.ids, probe.type_ids, strict=True)
         self.segments = []
         for (text, kind), part in groupby(tokens, key=lambda token: (token[0], token[2])):
