@@ -66,7 +66,8 @@ def read_settings(file: Path) -> dict[str, Any]:
     """
     settings = read_json(file)
     names = ("stored_size", "crop_size", "image_mean", "image_std", "rescale_factor")
-    size, crop, mean, std, factor = (settings.get(name) for name in names)
+    values: list[Any] = [settings.get(name) for name in names]
+    size, crop, mean, std, factor = values
     valid_crop = isinstance(crop, dict) and is_whole(crop.get("height"), 1, MAX_SIDE)
     check_settings(
         file,
