@@ -17,7 +17,7 @@ from decant import cli
 from decant.commands import deliver, experiment, predict, verify
 from decant.serving.predictor import BATCH_SIZE
 
-COMMANDS = ("predict", "experiment", "compare", "verify", "deliver", "doctor", "config")
+COMMANDS = ("predict", "serve", "experiment", "compare", "verify", "deliver", "doctor", "config")
 SLOW = ("torch", "transformers", "mlflow", "lightning", "pytorch_lightning", "numpy", "onnxruntime", "hydra", "rich")
 
 

@@ -104,6 +104,27 @@ def predict(
 
 
 @app.command()
+def serve(
+    model: Annotated[
+        str, typer.Option(help="Model directory, or the address of a model in MLflow: runs:/<id>/student.")
+    ] = "data/distill",
+    model_format: Annotated[
+        ModelFormat | None,
+        typer.Option(help="Exported format to run.", show_default="int8 if the model directory holds it"),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen to; the server has no passwords.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen to; 0: any free one.")] = 5001,
+) -> None:
+    """Serve predictions over HTTP, in the request format of MLflow.
+
+    Answers GET /ping and POST /invocations. Each request has limits: bytes, inputs, seconds and more.
+    """
+    from decant.commands.serve import run
+
+    run(model, model_format, host, port)
+
+
+@app.command()
 def experiment(
     experiment: Annotated[
         str | None,

@@ -6,11 +6,15 @@ import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,7 +22,8 @@ from support.commands import Done, run_here
 from support.model_directories import picture
 from support.paths import ROOT
 
-from decant.serving.predictor import OnnxPredictor
+from decant.serving.limits import MAX_ROW_BYTES
+from decant.serving.predictor import OnnxPredictor, Predictor
 
 COMMAND = [sys.executable, "-m", "decant.cli", "predict"]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -173,6 +178,14 @@ def test_images_come_from_files_folders_lists_and_tables(images: Path, tmp_path:
         ("t.csv", "text,n\na,1\nb\n", [], "t.csv, line 3: 1 fields, expected 2 as in the header"),
         ("t.csv", 'text,n\na,1\n"b,2\n', [], "t.csv, line 3: unexpected end of data"),
         ("t.jsonl", '{"text": "a"}\n\n{"text"\n', [], "t.jsonl, line 3: not JSON"),
+        ("t.jsonl", '{"text": "a"}\n{"text": "b", "n": ' + "[" * 100_000, [],
+         "t.jsonl, line 2: nested more than 32 deep"),
+        ("t.jsonl", '{"text": "a", "n": ' + "1" * 5000 + "}\n", [], "t.jsonl, line 1: a number of 5,000 digits"),
+        ("t.jsonl", '{"text": "a", "text": "b"}\n', [], "t.jsonl, line 1: the key 'text' twice in an object"),
+        ("t.csv", "text,n,text\na,1,b\n", [], "t.csv, line 1: two columns are called 'text'; rename one"),
+        ("t.txt", "a\n" + "x" * (MAX_ROW_BYTES + 1), [], "t.txt, line 2: more than 16,777,216 bytes in a row"),
+        ("t.csv", 'text\n"' + ("x" * 1023 + "\n") * 16_384, [], "t.csv, line 16385: more than 16,777,216 bytes"),
+        ("t.csv", "a," * 10_000 + "z\n", [], "t.csv, line 1: 10,001 columns, expected at most 10,000"),
         ("t.jsonl", '{"text": "a"}\n[1]\n', [], "t.jsonl, line 2: list, expected an object or a text"),
         ("t.jsonl", '{"text": "a"}\n{"texts": "a"}\n', [],
          "t.jsonl, line 2: no column 'text', which the first row has"),
@@ -187,7 +200,7 @@ def test_images_come_from_files_folders_lists_and_tables(images: Path, tmp_path:
         ("t.txt", "a\n", ["absent.txt", "gone.csv"],
          "there is no file absent.txt; give the path of one, or - for the standard input\n"
          "decant: there is no file gone.csv"),
-        ("t.txt", "a\n", ["."], ". cannot be read: Is a directory"),
+        ("t.txt", "a\n", ["."], ". is a folder, expected a regular file"),
     ],
 )  # fmt: skip
 def test_a_bad_row_file_or_option_is_named(
@@ -197,6 +210,110 @@ def test_a_bad_row_file_or_option_is_named(
     done = predict(texts, name, *words, cwd=tmp_path)
     assert done.code == 2
     assert done.err.startswith(f"decant: {message}"), done.err
+
+
+def test_numbers_that_json_lacks_are_null(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "n": NaN, "m": 1e999, "list": [-Infinity, 1.5]}\n')
+    pd.DataFrame({"text": ["a"], "n": [float("nan")], "m": [float("inf")]}).to_parquet(tmp_path / "a.parquet")
+    done = predict(texts, "a.jsonl", "a.parquet", cwd=tmp_path)
+    strict = [json.loads(line, parse_constant=pytest.fail) for line in done.out.splitlines()]
+    assert [(row["n"], row["m"]) for row in strict] == [(None, None)] * 2
+    assert strict[0]["list"] == [None, 1.5]
+
+
+def test_dates_and_categories_of_parquet_are_written(texts: Path, tmp_path: Path) -> None:
+    table = pd.DataFrame({"text": ["a"], "kind": pd.Categorical(["b"]), "day": [pd.Timestamp(2026, 1, 2)]})
+    table["days"] = [[pd.Timestamp(2026, 1, 2)]]
+    table.to_parquet(tmp_path / "t.parquet")
+    (row,) = records(predict(texts, "t.parquet", cwd=tmp_path))
+    assert (row["kind"], row["day"]) == ("b", "2026-01-02 00:00:00")
+    done = predict(texts, "t.parquet", "--format", "csv", cwd=tmp_path)
+    assert (done.code, '""2026-01-02 00:00:00""' in done.out) == (0, True), done.err
+
+
+def test_what_is_no_regular_file_is_refused_at_once(texts: Path, images: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.txt")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "list.txt").write_text("fifo.txt\n")
+    (tmp_path / "zeros.jsonl").write_text('{"file": "/dev/zero"}\n')
+    (tmp_path / "null.jsonl").write_text('{"file": "a\\u0000b"}\n')
+    start = time.monotonic()
+    for model, name, message in (
+        (texts, "fifo.txt", "fifo.txt is a pipe, expected a regular file; the standard input (-) takes"),
+        (texts, "zero.csv", "zero.csv is a device, expected a regular file"),
+        (texts, "loop", "there is no file loop"),
+        (texts, "x" * 5000, "there is no file xxx"),
+        (images, "list.txt", "list.txt, line 1: fifo.txt is a pipe, expected a regular file"),
+        (images, "zeros.jsonl", "zeros.jsonl, line 1: /dev/zero is a device, expected a regular file"),
+        (images, "null.jsonl", "null.jsonl, line 1: a\0b cannot be read: embedded null byte"),
+    ):
+        done = predict(model, name, cwd=tmp_path)
+        assert done.code == 2
+        assert done.err.startswith(f"decant: {message}"), done.err
+    assert time.monotonic() - start < 10
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims this size."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("side", [8001, 10_000, 30_000, 2**31 - 1])
+def test_an_image_of_too_many_pixels_is_refused_from_its_header(side: int, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(bomb(side, side))
+    done = predict(images, "a.png", cwd=tmp_path)
+    assert (done.code, done.err) == (2, "decant: a.png: an image with more than 64000000 pixels\n")
+
+
+def test_inputs_are_held_in_memory_by_their_bytes(texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decant.commands.predict.CHUNK_BYTES", 10)
+    calls = []
+    monkeypatch.setattr(Predictor, "__call__", counted(Predictor.__call__, calls))
+    assert [row["text"] for row in records(predict(texts, cwd=tmp_path, stdin=b"a b c d e f\na\nb\n"))] == [
+        "a b c d e f", "a", "b",
+    ]  # fmt: skip
+    assert calls == [1, 2]
+
+
+def counted(function: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:
+    """A function that also counts the inputs of each call."""
+
+    def call(self: Any, inputs: list[Any], *arguments: Any) -> Any:
+        calls.append(len(inputs))
+        return function(self, inputs, *arguments)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("/dev/full", "/dev/full cannot be written: No space left on device"),
+        ("x" * 5000, "xxx"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_named(output: str, message: str, texts: Path, tmp_path: Path) -> None:
+    done = predict(texts, "--output", output, "--format", "csv", cwd=tmp_path, stdin=b"a\n")
+    assert done.code == 2
+    assert done.err.startswith(f"decant: {message}"), done.err
+
+
+def test_a_standard_input_or_output_that_cannot_be_used_is_named(texts: Path, tmp_path: Path) -> None:
+    for redirection, message in (
+        ("<&-", "the standard input is closed; give the path of a file"),
+        (">&- <<<a", "the standard output is closed; give the name of a file"),
+        (">/dev/full <<<a", "the standard output cannot be written: No space left on device"),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f'"$@" {redirection}', "bash", *COMMAND, "--model", str(texts)],
+            env=ENV, cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr.startswith(f"decant: {message}")) == (2, True), (redirection, done.stderr)
 
 
 def test_bytes_that_are_not_utf_8_are_named_by_line(texts: Path, tmp_path: Path) -> None:

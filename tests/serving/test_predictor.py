@@ -21,8 +21,10 @@ from transformers import (
 from decant.backbone.image import Image
 from decant.core.errors import UserError
 from decant.preparation.decode import decode
+from decant.serving.image_preprocessing import ImagePreprocessor, open_rgb
+from decant.serving.pixels import center_square
 from decant.serving.predictor import OnnxPredictor, Predictor, sigmoid
-from decant.serving.preprocessing import BadInput, ImagePreprocessor, center_square, open_rgb
+from decant.serving.preprocessing import BadInput
 
 TEXTS = [
     "wheres my parcel",
@@ -50,9 +52,13 @@ def test_nothing_of_the_training_code_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     libraries, ours = done.stdout.splitlines()[:2]
     assert libraries == ""
-    core = ("", ".errors", ".hashing", ".manifest")
-    serving = ("", ".model_formats", ".pixels", ".predictor", ".preprocessing")
-    assert ours.split() == ["decant", *(f"decant.core{m}" for m in core), *(f"decant.serving{m}" for m in serving)]
+    core = ("", ".errors", ".hashing", ".manifest", ".redaction")
+    names = ("image_preprocessing", "limits", "model_formats", "pixels", "predictor", "preprocessing", "settings")
+    served = (
+        "decant.serving",
+        *(f"decant.serving.{name}" for name in (*names, "text_preprocessing", "token_template")),
+    )
+    assert ours.split() == ["decant", *(f"decant.core{module}" for module in core), *served]
 
 
 def test_tokens_are_those_of_the_tokenizer_in_transformers(texts: Path) -> None:

@@ -76,7 +76,8 @@ def test_a_table_of_pairs_is_predicted_row_by_row(model_folders: dict[str, Path]
 
 
 def test_bad_inputs_and_parameters_have_the_status_of_a_bad_request(model_folders: dict[str, Path]) -> None:
-    for given, params in (([None], {}), (["a"], {"top_k": -1})):
+    table = pd.DataFrame({"text": ["a"], "id": ["b"]})
+    for given, params in (([None], {}), (["a"], {"top_k": -1}), (table, {}), ([["a", "b"]], {})):
         with pytest.raises(MlflowException) as caught:
             load_server(model_folders["texts"]).predict(None, given, params)
         assert caught.value.get_http_status_code() == 400

@@ -7,7 +7,8 @@ import pytest
 from support.model_directories import picture
 
 from decant.core.errors import UserError
-from decant.serving.readers import Row, read_rows
+from decant.serving.readers import read_rows
+from decant.serving.rows import Row
 
 
 def rows(file: Path, content: str | bytes, images: bool = False) -> list[Row]:
@@ -42,7 +43,7 @@ def test_json_lines_are_objects_or_texts_and_empty_lines_are_passed_over(tmp_pat
 
 
 def test_parquet_is_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("decant.serving.readers.PARQUET_BATCH", 2)
+    monkeypatch.setattr("decant.serving.parquet.BATCH_ROWS", 2)
     pd.DataFrame({"text": list("abcde")}).to_parquet(tmp_path / "t.parquet")
     assert [row.values["text"] for row in read_rows(str(tmp_path / "t.parquet"), images=False)] == list("abcde")
 

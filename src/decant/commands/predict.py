@@ -3,24 +3,31 @@
 Imports nothing of the training code, so that it starts at once.
 """
 
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from decant.core.errors import UserError, suggestion
 from decant.serving import writers
+from decant.serving.limits import read_image
 from decant.serving.model_formats import ModelFormat
-from decant.serving.predictor import OnnxPredictor, Predictor
+from decant.serving.opening import open_predictor
+from decant.serving.predictor import Predictor
 from decant.serving.preprocessing import BadInput
-from decant.serving.readers import FILE_COLUMN, Row, read_rows
+from decant.serving.readers import FILE_COLUMN, read_rows
+from decant.serving.rows import Row
 from decant.serving.writers import OutputFormat
 
 CHUNK_SIZE = 4096
 """Texts in memory at a time: texts of similar length in a chunk share a batch."""
+CHUNK_BYTES = 64 * 2**20
+"""Of the inputs and rows in memory at a time; the last of a chunk may be larger."""
 USUAL_COLUMNS = [["text", "text_pair"], ["text"]]
 USUAL_IMAGE_COLUMNS = [[FILE_COLUMN], ["image"]]
 """The columns that are read if `--column` is not given; the first that the table has."""
@@ -48,9 +55,10 @@ def run(files: Sequence[str], options: Options) -> None:
     Raises:
         UserError: bad options, a bad model, a bad row.
     """
+    warnings.filterwarnings("ignore", message="Image size", module="PIL")  # too large images are refused by size
     output_format = options.output_format or writers.output_format(options.output)
     check_paths(files, options.model)
-    predictor = OnnxPredictor(options.model, options.model_format)
+    predictor = open_predictor(options.model, options.model_format)
     with writers.open_output(options.output) as output, progress(files) as advance:
         write = writers.row_writer(output, output_format)
         for chunk, records in predict_files(predictor, files, options):
@@ -69,7 +77,7 @@ def check_paths(files: Sequence[str], model: Path) -> None:
     problems = [
         f"there is no file {name}; give the path of one, or - for the standard input"
         for name in files
-        if name != "-" and not Path(name).exists()
+        if name != "-" and not os.path.exists(name)  # noqa: PTH110 - Path.exists raises on a name that is too long
     ]
     if problems:
         raise UserError(problems)
@@ -84,7 +92,7 @@ def predict_files(
     predictor: Predictor, files: Sequence[str], options: Options
 ) -> Iterator[tuple[Sequence[Row], Records]]:
     """Rows and their predictions, chunk by chunk; a chunk holds rows of one file."""
-    interactive = list(files) == ["-"] and sys.stdin.isatty()
+    interactive = list(files) == ["-"] and sys.stdin is not None and sys.stdin.isatty()
     # the answer to a typed line comes at once; the bytes of images are large
     size = 1 if interactive else options.batch_size if predictor.takes_images else CHUNK_SIZE
     for name in files:
@@ -92,22 +100,35 @@ def predict_files(
         if (first := next(rows, None)) is None:
             continue
         columns = input_columns(first, options.columns, predictor.takes_images)
-        rows = chain([first], rows)
-        while chunk := list(islice(rows, size)):
-            yield chunk, predict_chunk(predictor, chunk, columns, options)
+        for chunk in chunks(chain([first], rows), size, columns, predictor.takes_images):
+            yield [row for row, _ in chunk], predict_chunk(predictor, chunk, options)
 
 
-def predict_chunk(predictor: Predictor, chunk: Sequence[Row], columns: Sequence[str], options: Options) -> Records:
-    """The predictions for rows.
+def chunks(rows: Iterable[Row], size: int, columns: Sequence[str], images: bool) -> Iterator[list[tuple[Row, Any]]]:
+    """Rows with their inputs: up to `size` at a time, fewer if they are large."""
+    chunk: list[tuple[Row, Any]] = []
+    length = 0
+    for row in rows:
+        value = row_input(row, columns, images)
+        chunk.append((row, value))
+        length += max(row.size, len(value) if isinstance(value, str | bytes) else 0)
+        if len(chunk) == size or length >= CHUNK_BYTES:
+            yield chunk
+            chunk, length = [], 0
+    if chunk:
+        yield chunk
+
+
+def predict_chunk(predictor: Predictor, chunk: Sequence[tuple[Row, Any]], options: Options) -> Records:
+    """The predictions for rows with their inputs.
 
     Raises:
         UserError: a bad row, by file and line.
     """
-    inputs = [row_input(row, columns, predictor.takes_images) for row in chunk]
     try:
-        logits = predictor(inputs, options.batch_size)
+        logits = predictor([value for _, value in chunk], options.batch_size)
     except BadInput as error:
-        raise UserError(f"{chunk[error.position].location()}: {error.reason}") from error
+        raise UserError(f"{chunk[error.position][0].location()}: {error.reason}") from error
     return predictor.records(logits, options.top_k)
 
 
@@ -149,9 +170,9 @@ def image_content(row: Row, value: Any) -> Any:
     if isinstance(value, dict):  # the image feature of Hugging Face datasets
         value = value.get("bytes") or value.get("path")
     try:
-        return Path(value).read_bytes() if isinstance(value, str) else value
-    except OSError as error:
-        raise UserError(f"{row.location()}: {value} cannot be read: {error.strerror}") from error
+        return read_image(value) if isinstance(value, str) else value
+    except UserError as error:
+        raise UserError(f"{row.location()}: {error}") from error
 
 
 def merge(row: Row, record: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +189,7 @@ def holds_bytes(value: Any) -> bool:
 @contextmanager
 def progress(names: Iterable[str]) -> Iterator[Advance]:
     """A progress bar of the bytes read, if the standard error is a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield lambda size: None
         return
     from rich.console import Console  # slow to import, and needed on a terminal only

@@ -28,7 +28,14 @@ PACKAGE = Path(__file__).parents[1]
 SHIPPED = (
     *("__init__.py", "core/__init__.py"),
     *(f"core/{name}.py" for name in ("errors", "hashing", "manifest", "redaction")),
-    *(f"serving/{name}.py" for name in ("__init__", "model_formats", "pixels", "predictor", "preprocessing")),
+    *(
+        f"serving/{name}.py"
+        for name in ("__init__", "image_preprocessing", "limits", "model_formats", "opening", "pixels")
+    ),
+    *(
+        f"serving/{name}.py"
+        for name in ("predictor", "preprocessing", "settings", "text_preprocessing", "token_template")
+    ),
 )
 """The files of decant that `pyfunc.py` imports."""
 REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizers")

@@ -4,22 +4,16 @@ MLflow copies this file into the logged model and runs it there, beside copies o
 directory with ONNX files needs no other code of decant, and no PyTorch.
 """
 
-import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.types.type_hints import TypeFromExample
 
-from decant.core import manifest
 from decant.core.errors import UserError
-from decant.serving.model_formats import exported_formats
-from decant.serving.predictor import OnnxPredictor, Predictor
-from decant.serving.preprocessing import Arrays
+from decant.serving.opening import open_predictor
 
 
 class ServedModel(mlflow.pyfunc.PythonModel):
@@ -27,8 +21,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Load the network and its tokenizer or image processor from the artifacts."""
-        folder = Path(context.artifacts["model"])
-        self.predictor = OnnxPredictor(folder) if exported_formats(folder) else torch_predictor(folder)
+        self.predictor = open_predictor(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: TypeFromExample, params: Any = None) -> pd.DataFrame:
         """One row per input, see `Predictor.records`; `params` may hold its `top_k`.
@@ -43,31 +36,22 @@ class ServedModel(mlflow.pyfunc.PythonModel):
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
-def torch_predictor(folder: Path) -> Predictor:
-    """A predictor for a model directory without ONNX files, such as a teacher or a control."""
-    import torch  # optional: not installed where only ONNX files are served
-    from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification, AutoTokenizer
-
-    manifest.verify(folder)
-    module = json.loads((folder / "config.json").read_text("utf-8")).get("architecture_module", "")
-    if module.startswith(("decant.backbone.", "decant.models.")):
-        import_module(module)  # registers an architecture that transformers does not know
-    images = (folder / "preprocessor_config.json").exists()
-    auto_class = AutoModelForImageClassification if images else AutoModelForSequenceClassification
-    network = auto_class.from_pretrained(folder, dtype=torch.float32, use_safetensors=True).eval()
-
-    @torch.inference_mode()
-    def forward(arrays: Arrays) -> np.ndarray:
-        return network(**{k: torch.from_numpy(v) for k, v in arrays.items()}).logits.numpy()
-
-    return Predictor(folder, forward, () if images else AutoTokenizer.from_pretrained(folder).model_input_names)
-
-
 def input_list(model_input: Any) -> list[Any]:
-    """Inputs one by one; pairs of texts as {"text": a, "text_pair": b}."""
-    if isinstance(model_input, pd.DataFrame):  # for single texts and images MLflow passes the first column only
-        return model_input.to_dict("records") if "text_pair" in model_input else list(model_input.iloc[:, 0])
-    return list(model_input)
+    """Inputs one by one; pairs of texts as {"text": a, "text_pair": b}.
+
+    MLflow has passed over columns and parameters that the signature lacks, and elements of a list after the first.
+
+    Raises:
+        UserError: a table of several columns that are no pair.
+    """
+    if not isinstance(model_input, pd.DataFrame):
+        return list(model_input)
+    if "text_pair" in model_input:
+        return model_input.to_dict("records")
+    if len(model_input.columns) != 1:
+        names = ", ".join(map(str, model_input.columns))
+        raise UserError(f"the columns are {names}, expected one column, or text and text_pair for a pair")
+    return list(model_input.iloc[:, 0])
 
 
 mlflow.models.set_model(ServedModel())

@@ -5,38 +5,21 @@ Imports nothing of the training code: `decant predict` should start at once.
 
 import codecs
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from decant.core.errors import UserError
+from decant.serving.limits import MAX_ROW_BYTES, BadJson, check_columns, open_regular, parse_json
+from decant.serving.parquet import read_parquet
+from decant.serving.rows import Row
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 """The files in a folder that are read as images."""
 TEXT_COLUMN, FILE_COLUMN = "text", "file"
 """The column of a line of plain text, and of an image file."""
-PARQUET_BATCH = 1024
-"""Rows of a Parquet file in memory."""
-
-
-class Row(NamedTuple):
-    """One row of a file."""
-
-    values: dict[str, Any]
-    source: str
-    """The file, for messages."""
-    line: int
-    """From 1; 0: the row is the whole file."""
-    size: int
-    """The bytes of the file that the row took."""
-
-    def location(self) -> str:
-        """File and line, at the start of a message."""
-        return f"{self.source}, line {self.line}" if self.line else self.source
 
 
 def read_rows(name: str, images: bool) -> Iterator[Row]:
@@ -60,10 +43,9 @@ def read_rows(name: str, images: bool) -> Iterator[Row]:
     elif read := READERS.get(path.suffix.lower()):
         yield from read(name)
     elif images and path.suffix.lower() != ".txt":
-        with open_binary(name):
-            yield Row({FILE_COLUMN: name}, name, 0, path.stat().st_size)
+        yield Row({FILE_COLUMN: name}, name, 0, path.stat().st_size)
     else:
-        with open_binary(name) as file:
+        with open_regular(name) as file:
             yield from text_rows(Lines(file, name), images)
 
 
@@ -85,37 +67,36 @@ class Lines:
         self.number = self.size = 0
 
     def __iter__(self) -> Iterator[str]:
-        for content in self.file:
+        while content := self._read():
             self.number += 1
             self.size += len(content)
+            if self.size > MAX_ROW_BYTES:
+                raise UserError(
+                    f"{self.location()}: more than {MAX_ROW_BYTES:,} bytes in a row; are line ends missing?"
+                )
             try:
                 yield content.decode("utf-8-sig" if self.number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise UserError(f"{self.location()}: not UTF-8; convert it: iconv -f WINDOWS-1252 -t UTF-8") from error
 
+    def _read(self) -> bytes:
+        try:
+            return self.file.readline(MAX_ROW_BYTES + 1)
+        except OSError as error:
+            raise UserError(f"{self.name} cannot be read: {error.strerror}") from error
+
     def location(self) -> str:
         """File and number of the last line, at the start of a message."""
         return f"{self.name}, line {self.number}"
+
+    def skip(self) -> None:
+        """Pass over the lines since the last row."""
+        self.size = 0
 
     def row(self, values: dict[str, Any]) -> Row:
         """The row that ends with the last line."""
         size, self.size = self.size, 0
         return Row(values, self.name, self.number, size)
-
-
-@contextmanager
-def open_binary(name: str) -> Iterator[BinaryIO]:
-    """Open a file for reading.
-
-    Raises:
-        UserError: it cannot be opened.
-    """
-    try:
-        file = Path(name).open("rb")  # noqa: SIM115 - an OSError of the caller's block is not one of opening
-    except OSError as error:
-        raise UserError(f"{name} cannot be read: {error.strerror}") from error
-    with file:
-        yield file
 
 
 def text_rows(lines: Lines, images: bool = False) -> Iterator[Row]:
@@ -126,6 +107,8 @@ def text_rows(lines: Lines, images: bool = False) -> Iterator[Row]:
 
 def stdin_rows(images: bool) -> Iterator[Row]:
     """The standard input: JSON lines if it starts with a brace, else lines of text."""
+    if sys.stdin is None:
+        raise UserError("the standard input is closed; give the path of a file")
     with open(sys.stdin.fileno(), "rb", closefd=False) as file:
         lines = Lines(file, "standard input")
         starts_with_brace = file.peek(1).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"{"
@@ -136,38 +119,49 @@ def json_rows(lines: Lines) -> Iterator[Row]:
     """JSON lines of objects or texts."""
     for line in lines:
         if not line.strip():
+            lines.skip()
             continue
         try:
-            values = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{lines.location()}: not JSON ({error})") from error
+            values = parse_json(line)
+        except BadJson as error:
+            raise UserError(f"{lines.location()}: {error}") from error
         if not isinstance(values, dict | str):
             raise UserError(f"{lines.location()}: {type(values).__name__}, expected an object or a text")
-        yield lines.row(values if isinstance(values, dict) else {TEXT_COLUMN: values})
+        values = values if isinstance(values, dict) else {TEXT_COLUMN: values}
+        check_columns(lines.location(), list(values))
+        yield lines.row(values)
 
 
 def read_json_lines(name: str) -> Iterator[Row]:
     """A file of JSON lines."""
-    with open_binary(name) as file:
+    with open_regular(name) as file:
         yield from json_rows(Lines(file, name))
 
 
 def read_csv(name: str, delimiter: str) -> Iterator[Row]:
     """A CSV or TSV file with a header."""
-    csv.field_size_limit(2**31 - 1)  # a text may be longer than the module's limit of 128 kB
-    with open_binary(name) as file:
-        lines = Lines(file, name)
-        table = csv.reader(lines, delimiter=delimiter, strict=True)
-        try:
-            header = next(table, [])
-            check_delimiter(name, header, delimiter)
-            for fields in filter(None, table):
-                if len(fields) != len(header):
-                    expected = f"expected {len(header)} as in the header"
-                    raise UserError(f"{lines.location()}: {len(fields)} fields, {expected}")
-                yield lines.row(dict(zip(header, fields, strict=True)))
-        except csv.Error as error:
-            raise UserError(f"{lines.location()}: {error}") from error
+    with open_regular(name) as file:
+        yield from csv_rows(Lines(file, name), delimiter)
+
+
+def csv_rows(lines: Lines, delimiter: str) -> Iterator[Row]:
+    """Lines of CSV or TSV with a header; a row is a record, which may take several lines."""
+    csv.field_size_limit(MAX_ROW_BYTES)  # a text may be longer than the module's limit of 128 kB
+    table = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        header = next(table, [])
+        check_delimiter(lines.name, header, delimiter)
+        check_columns(lines.location(), header)
+        for fields in table:
+            if not fields:
+                lines.skip()
+                continue
+            if len(fields) != len(header):
+                expected = f"expected {len(header)} as in the header"
+                raise UserError(f"{lines.location()}: {len(fields)} fields, {expected}")
+            yield lines.row(dict(zip(header, fields, strict=True)))
+    except csv.Error as error:
+        raise UserError(f"{lines.location()}: {error}") from error
 
 
 def check_delimiter(name: str, header: list[str], delimiter: str) -> None:
@@ -178,24 +172,6 @@ def check_delimiter(name: str, header: list[str], delimiter: str) -> None:
     """
     if len(header) == 1 and (used := next((d for d in ";\t|" if d in header[0]), "")):
         raise UserError(f"{name} looks separated by {used!r}, expected {delimiter!r}; save it so")
-
-
-def read_parquet(name: str) -> Iterator[Row]:
-    """A Parquet file, `PARQUET_BATCH` rows at a time; rows count as lines, from 1."""
-    import pyarrow as pa  # slow to import, and needed for Parquet only
-    import pyarrow.parquet as pq
-
-    pa.set_memory_pool(pa.system_memory_pool())  # mimalloc and its threads hold tens of MB more, growing with the rows
-    with open_binary(name) as file:
-        try:
-            table = pq.ParquetFile(file)
-            bytes_per_row = Path(name).stat().st_size // max(table.metadata.num_rows, 1)
-            line = 0
-            for batch in table.iter_batches(PARQUET_BATCH, use_threads=False):
-                for line, values in enumerate(batch.to_pylist(), line + 1):  # noqa: B020 - continues the count
-                    yield Row(values, name, line, bytes_per_row)
-        except (pa.ArrowException, UnicodeDecodeError) as error:
-            raise UserError(f"{name} cannot be read as Parquet: {error}; get it again") from error
 
 
 READERS: dict[str, Callable[[str], Iterator[Row]]] = {

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ OutputFormat = Literal["csv", "jsonl"]
 OUTPUT_FORMATS: tuple[OutputFormat, ...] = get_args(OutputFormat)
 TABLE_SUFFIXES = (".parquet", ".tsv")
 """Suffixes of tables that `readers.py` reads and this module does not write."""
+TEXT_OPTIONS: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+"""Of the output: "backslashreplace" writes half of a surrogate pair, which JSON can carry, as JSON writes it."""
 WriteRow = Callable[[dict[str, Any]], object]
 
 
@@ -37,7 +40,24 @@ def row_writer(file: TextIO, output_format: OutputFormat) -> WriteRow:
 
 def json_lines_writer(file: TextIO) -> WriteRow:
     """One JSON object per line."""
-    return lambda values: file.write(json.dumps(values, ensure_ascii=False, default=str) + "\n")
+    return lambda values: file.write(to_json(values) + "\n")
+
+
+def to_json(value: Any) -> str:
+    """JSON on one line; null for numbers that JSON lacks (NaN, infinity), text for what it has no type for."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:
+        return json.dumps(finite(value), ensure_ascii=False, allow_nan=False, default=str)
+
+
+def finite(value: Any) -> Any:
+    """A copy with None in place of each number that is not finite."""
+    if isinstance(value, dict):
+        return {name: finite(child) for name, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def csv_writer(file: TextIO) -> WriteRow:
@@ -48,7 +68,7 @@ def csv_writer(file: TextIO) -> WriteRow:
         if not writer.fieldnames:
             writer.fieldnames = list(values)
             writer.writeheader()
-        cells = {k: json.dumps(v, ensure_ascii=False) if isinstance(v, list | dict) else v for k, v in values.items()}
+        cells = {k: to_json(v) if isinstance(v, list | dict) else v for k, v in values.items()}
         try:
             writer.writerow(cells)
         except ValueError as error:
@@ -62,21 +82,38 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
     """Open the output, by default the standard output; a file appears under its name once it is complete.
 
     Raises:
-        UserError: the path is a folder, or in a folder that does not exist.
+        UserError: the path is a folder, or in a folder that does not exist; it cannot be written.
     """
-    # "backslashreplace" writes half of a surrogate pair, which JSON can carry, as JSON writes it
-    options: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
-    if path is None or (path.exists() and not (path.is_file() or path.is_dir())):  # a pipe or device
-        with open(path or sys.stdout.fileno(), "w", closefd=path is not None, **options) as file:
+    try:
+        with standard_output() if path is None else named_output(path) as file:
             yield file
-        return
+    except OSError as error:  # reading, in between, has worded its own errors
+        raise UserError(f"{path or 'the standard output'} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """The standard output, as UTF-8."""
+    if sys.stdout is None:
+        raise UserError("the standard output is closed; give the name of a file: --output NAME")
+    with open(sys.stdout.fileno(), "w", closefd=False, **TEXT_OPTIONS) as file:
+        yield file
+
+
+@contextmanager
+def named_output(path: Path) -> Iterator[TextIO]:
+    """A new file beside the path, which takes its name at the end; a pipe or device is written to at once."""
     if path.is_dir():
         raise UserError(f"{path} is a folder; give --output the name of a file")
     if not path.absolute().parent.is_dir():
         raise UserError(f"there is no folder {path.parent} for the output; make it first")
+    if path.exists() and not path.is_file():
+        with path.open("w", **TEXT_OPTIONS) as file:
+            yield file
+        return
     partial_file = path.with_name(f"{path.name}.part")
     try:
-        with partial_file.open("w", **options) as file:
+        with partial_file.open("w", **TEXT_OPTIONS) as file:
             yield file
         partial_file.replace(path)
     finally:
