@@ -26,7 +26,7 @@ def read_json_lines(file: io.BytesIO) -> pd.DataFrame:
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_unique)
+        row = json.loads(line.strip().decode("utf-8-sig"), object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:

@@ -81,9 +81,8 @@ def expanded_size(name: str, column: pa.ChunkedArray) -> int:
     total = 0
     for chunk in column.chunks:
         sizes = pc.binary_length(chunk.dictionary)
-        if (
-            len(sizes) and (longest := pc.max(sizes).as_py() or 0) > 4 * limit
-        ):  # UTF-8 takes up to four bytes a character
+        longest = pc.max(sizes).as_py() or 0
+        if longest > limit:
             raise ValueError(f"a cell of the column {name!r} has {longest:,} bytes, expected at most {limit:,}")
         total += pc.sum(pc.take(sizes, chunk.indices)).as_py() or 0
     return total
