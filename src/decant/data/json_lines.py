@@ -18,10 +18,9 @@ def read_json_lines(file: io.BytesIO) -> pd.DataFrame:
         ValueError: by the number of the line.
     """
     rows = [_row(number, line) for number, line in enumerate(file, 1) if line.strip()]
-    frame = pd.DataFrame(rows)
-    if len(frame.columns) > MAX_COLUMNS:
-        raise ValueError(f"it has {len(frame.columns):,} keys, expected at most {MAX_COLUMNS:,}")
-    return frame
+    if (keys := len(set().union(*rows))) > MAX_COLUMNS:
+        raise ValueError(f"it has {keys:,} keys, expected at most {MAX_COLUMNS:,}")
+    return pd.DataFrame(rows)
 
 
 def _row(number: int, line: bytes) -> dict[str, Any]:
