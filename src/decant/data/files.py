@@ -35,7 +35,7 @@ def fetch(path: str) -> bytes:
 def _read_local(path: str) -> bytes:
     try:
         return read_file(Path(path.removeprefix("file://")).expanduser())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, RuntimeError) as error:  # RuntimeError: the home folder of nobody
         raise UserError(
             f"no file {path}; put it there, name another in conf/data/, or set the variable that stands there "
             "(DECANT_DATA=<folder>)"

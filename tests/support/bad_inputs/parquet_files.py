@@ -74,7 +74,7 @@ PARQUET_FILES = [
     Bad("times of no zone", ON_PARQUET, "the column 'intent'", "correct it", {PARQUET: arrow(intent=pa.array([0] * 40, pa.timestamp("us", "Nowhere/At_All")))}),
     Bad("a time for each row as labels", ON_PARQUET, "one row of '2001-09-09 01:46:40'", "add rows or remove the class", {PARQUET: arrow(intent=pa.array([10**15 + i * 10**12 for i in N], pa.timestamp("us")))}),
     Bad("labels of bytes that are no text", ON_PARQUET, "t.parquet: the column of 'target' holds bytes", "expected text or numbers", {PARQUET: arrow(intent=pa.array([b"\xff\xfe"] * 40))}),
-    Bad("texts that are not UTF-8", ON_PARQUET, "the column 'text': ", "a whole Parquet file", {PARQUET: WHOLE.replace(b"message 7", b"mess\xff\xff\xff\xff7")}),
+    Bad("texts that are not UTF-8", ON_PARQUET, "the column 'text': ", "a whole Parquet file", {PARQUET: arrow_table(pq.read_table(io.BytesIO(WHOLE)), compression="none").replace(b"message 7", b"mess\xff\xff\xff\xff7")}),
     Bad("labels that are all missing", ON_PARQUET, "train has no labelled rows", "expected some", {PARQUET: arrow(intent=pa.nulls(40))}),
     Bad("texts that are all missing", ON_PARQUET, "train has 40 rows with an empty input", "empty: drop", {PARQUET: arrow(text=pa.nulls(40, "string"))}),
     Bad("mappings as texts", ON_PARQUET, "t.parquet holds dict as input", "name another column with input:", {PARQUET: arrow(text=[{"a": i} for i in N])}),

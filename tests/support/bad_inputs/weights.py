@@ -44,7 +44,7 @@ LOADED = [
     Bad("tokenizer without end", LOAD, "tokenizer in data/raw/weights cannot be read", "get it again", {f"{WEIGHTS}/tokenizer.json": '{"a": ' + "[" * 100_000}),
     Bad("tokenizer that is a list", LOAD, "tokenizer in data/raw/weights cannot be read", "get it again", {f"{WEIGHTS}/tokenizer.json": "[]"}),
     Bad("path of weights that is a file", f"{LOAD} teacher.path={MINE}", "no config.json in data/raw/mine.csv", "put it there", {MINE: GOOD}),
-    Bad("layers in words", f"{LOAD} '+teacher.layers=[first]'", "layers is ['first']", "expected"),
+    Bad("layers in words", f"{LOAD} '+teacher.layers=[first]'", "layers is ['first']", "expected list[int]"),
     Bad("no layers", f"{LOAD} '+teacher.layers=[]'", "layers is []", "expected"),
     Bad("a layer below zero", f"{LOAD} '+teacher.layers=[-1]'", "layers is [-1]", "from 0 to 1"),
 ]  # fmt: skip

@@ -61,11 +61,10 @@ YAML_FILES = [
     Bad("a reference that is not closed", "prepare", "params.yaml does not parse", "correct it", params("seed: ${use.\n")),
     Bad("a reference to itself", "prepare seed='${seed}'", "the config does not compose", "Correct it in conf/"),
     Bad("a reference to nothing", "prepare seed='${nowhere}'", "'nowhere' not found", "Correct it in conf/"),
-    Bad("a reference to an unknown resolver", "prepare seed='${now:x}'", "the config does not compose", "Correct it in conf/"),
+    Bad("a reference to an unknown resolver", "prepare seed='${nowhere:x}'", "the config does not compose", "Correct it in conf/"),
     Bad("files that a component names", HERE, "conf/data/mine.yaml names other files in defaults:", "copy their values", piece("defaults: [toy]\n")),
     Bad("a component twice the same key", HERE, "found duplicate key input", "Correct it in conf/", piece("input: other\n")),
-    Bad("a component that is a word", HERE, "conf/data/mine.yaml", "Correct it in conf/", {PIECE: "hello\n"}),
-    Bad("a component that is a number", HERE, "conf/data/mine.yaml", "Correct it in conf/", {PIECE: "3\n"}),
+    Bad("a component that is a word", HERE, "conf/data/mine.yaml has no _target_", "expected keys", {PIECE: "hello\n"}),
     Bad("an experiment that is a list", "cli experiment --experiment part", "part.yaml is a list", "expected keys with values", {"conf/experiment/part.yaml": "- seed\n"}),
     Bad("an experiment with an unknown section", "cli experiment --experiment part", "part.yaml has the key 'distil.epochs'", "did you mean", {"conf/experiment/part.yaml": "distil: {epochs: 1}\n"}),
 ]  # fmt: skip
