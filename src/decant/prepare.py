@@ -10,7 +10,7 @@ from decant.core.files import read_json, replacing, write_json
 from decant.dataset.prepared import PREPARED, SOURCE, check_batch_sizes
 from decant.experiment.experiment import Experiment
 from decant.experiment.stage import run_stage
-from decant.preparation import splits, text_augmentation
+from decant.preparation import similar_labels, splits, text_augmentation
 from decant.preparation.cleaning import check_tables, drop_withheld
 from decant.preparation.prepared_files import write_prepared
 from decant.preparation.source_tables import SourceTables, load_tables
@@ -78,8 +78,9 @@ def source_tables(experiment: Experiment, target: Tables) -> SourceTables:
 
 
 def log_splits(target: SourceTables, encoded: Tables, run: Run) -> None:
-    """Log each split as a data set of the run, and print its size."""
-    facts = read_json(OUT / "card.json")["splits"]
+    """Log each split as a data set of the run; print its size, and what to look at in its labels."""
+    card = read_json(OUT / "card.json")
+    facts = card["splits"]
     for split, frame in encoded.items():
         inputs = list(target.modality.display(target.tables[split]))
         frame = frame.assign(input=inputs, target=frame["target"].astype(str))
@@ -87,6 +88,8 @@ def log_splits(target: SourceTables, encoded: Tables, run: Run) -> None:
         print(f"{split}: {len(frame)} rows")
         if inconsistent := facts[split]["duplicates_with_different_labels"]:
             print(f"{split}: {inconsistent} inputs occur with different labels; look through them")
+    for group in card.get("similar_labels", []):
+        print(similar_labels.warning(group, facts["train"]["classes"]))
     run.log_artifact(OUT / "card.json")
 
 

@@ -1,10 +1,13 @@
 """Any file gives valid splits or a sentence; DECANT_FUZZ=<examples> tries other ones each time, more of them."""
 
 import os
+import resource
 import secrets
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +17,11 @@ import pandas as pd
 import pytest
 from hypothesis import strategies as st
 from support.archive_strategies import BYTES, archives
+from support.mutation_strategies import DOCUMENTS, IMAGES, JSON, TABLES, mutated
 from support.table_strategies import ENDINGS, Case, cases
 
 from decant import prepare
+from decant.config.compose import parse_yaml
 from decant.config.schema import Prepare
 from decant.core.errors import UserError
 from decant.core.files import read_json
@@ -24,6 +29,7 @@ from decant.data.archive import read_archive
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
 from decant.dataset.prepared import Prepared, read_prepared
+from decant.preparation.decode import BadImage, decode
 from decant.preparation.prepared_files import write_prepared
 from decant.task.classify import Classify
 from decant.task.multilabel import MultiLabel
@@ -60,6 +66,15 @@ def tried(share: float) -> Callable[[Callable[..., None]], Callable[..., None]]:
 def _told() -> Iterator[None]:
     yield
     print("\n", dict(sorted(ENDED.items())))
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Whatever the input: less than 30 seconds, and less than 4 GB more than before."""
+    start, peak = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert time.monotonic() - start < 30
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 4 << 20  # KiB
 
 
 def refused(error: UserError, what: str) -> None:
@@ -153,3 +168,44 @@ def test_any_archive_gives_names_inside_or_a_sentence(content: bytes) -> None:
         assert isinstance(data, bytes)
         assert not PureWindowsPath(name).anchor  # knows both kinds of separators, and drives
         assert ".." not in PureWindowsPath(name).parts
+
+
+@tried(0.4)
+@hypothesis.given(st.sampled_from(TABLES).flatmap(lambda table: st.tuples(st.just(table[0]), mutated(table[1]))))
+def test_any_damaged_table_gives_splits_or_a_sentence(table: tuple[str, bytes]) -> None:
+    ending, content = table
+    case = Case({f"train.{ending}": content}, {"input": "text", "target": "intent"}, Classify(), SETTINGS, 0)
+    with tempfile.TemporaryDirectory() as folder, bounded():
+        written(case, Path(folder), f"damaged {ending}")
+
+
+@tried(0.4)
+@hypothesis.given(st.sampled_from(IMAGES).flatmap(mutated))
+def test_any_damaged_image_gives_pixels_or_a_reason(content: bytes) -> None:
+    with bounded():
+        try:
+            assert decode(content, 8).shape == (8, 8, 3)
+        except BadImage as error:
+            assert str(error)
+
+
+@tried(0.4)
+@hypothesis.given(st.sampled_from(DOCUMENTS).flatmap(mutated))
+def test_any_damaged_yaml_gives_values_or_a_sentence(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder, bounded():
+        (Path(folder) / "a.yaml").write_bytes(content)
+        try:
+            assert isinstance(parse_yaml(Path(folder) / "a.yaml"), dict)
+        except UserError as error:
+            refused(error, "yaml")
+
+
+@tried(0.4)
+@hypothesis.given(mutated(JSON))
+def test_any_damaged_json_gives_values_or_a_sentence(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder, bounded():
+        (Path(folder) / "a.json").write_bytes(content)
+        try:
+            read_json(Path(folder) / "a.json")
+        except UserError as error:
+            refused(error, "json")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from decant.preparation.decode import BadImage, decode, decode_all
+from decant.preparation.decode import MAX_SCANS, BadImage, decode, decode_all, jpeg_scans
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 12, 3), dtype=np.uint8)
 GREY = NOISE[..., 0]
@@ -228,3 +228,24 @@ def test_warning_filters_and_threads_are_left_as_they_were() -> None:
     decode_all([FULL] * 20 + [header(10_000, 10_000)], map(str, range(21)), 12)
     assert warnings.filters == before
     assert threading.active_count() == threads
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
+    content = packed(Image.fromarray(NOISE), "JPEG", progressive=True)
+    first = content.index(b"\xff\xda")
+    second = content.index(b"\xff\xda", first + 2)
+    assert 1 < jpeg_scans(content) < MAX_SCANS
+    with pytest.raises(BadImage, match="more than 100 scans"):
+        decode(content[:second] + content[first:second] * MAX_SCANS + content[second:], 4)
+
+
+def test_scans_are_counted_in_pixels_alone() -> None:
+    marks = b"\xff\xda" * 200  # in a comment, and after the end, as phones append a film
+    content = packed(Image.fromarray(NOISE), "JPEG")
+    comment = b"\xff\xfe" + (len(marks) + 2).to_bytes(2) + marks
+    assert jpeg_scans(content[:2] + comment + content[2:] + marks) == 1
+
+
+def test_an_image_with_a_very_long_side_is_refused_at_once() -> None:
+    with pytest.raises(BadImage, match="a side of more than 65535 pixels"):
+        decode(packed(Image.new("RGB", (65536, 1)), "PPM"), 4)

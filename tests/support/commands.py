@@ -60,7 +60,8 @@ def run_here(arguments: Sequence[str], cwd: Path, env: Mapping[str, str] | None 
     """
     module, *words = arguments
     with contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(io.TextIOWrapper(tempfile.TemporaryFile(), "utf-8")) for _ in range(3)]  # noqa: SIM115
+        files = [tempfile.TemporaryFile() for _ in range(3)]  # noqa: SIM115
+        streams = [stack.enter_context(io.TextIOWrapper(file, "utf-8", "backslashreplace")) for file in files]
         streams[0].buffer.write(stdin)
         streams[0].buffer.seek(0)
         patch = stack.enter_context(pytest.MonkeyPatch.context())

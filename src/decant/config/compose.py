@@ -1,19 +1,20 @@
 """Composes params.yaml and conf/ into the config of an experiment: plain values, before any component is built."""
 
+import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from decant.config.environment import declared_variable
 from decant.config.schema import SECTIONS
 from decant.config.validation import credential_problems, key_problems
+from decant.config.yaml_limits import REMEDY, read_yaml
 from decant.core.errors import UserError, suggestion
+from decant.core.reading import parsing
 
 Values = dict[str, Any]
 ROLES = {
@@ -55,6 +56,7 @@ def composed(overrides: Sequence[str] = (), root: Path | None = None) -> Values:
         raise UserError(problems)
     use, value_overrides = split_overrides(params["use"], overrides)
     check_use(use, root)
+    check_files(use, root)
     groups = [f"{role if role == kind else f'{kind}@{role}'}={use[role]}" for role, kind in ROLES.items()]
     names = [f"use.{role}={name}" for role, name in use.items()]
     config = _compose(root, [*groups, *names, *value_overrides])
@@ -72,7 +74,7 @@ def _compose(root: Path, overrides: Sequence[str]) -> Values:
     try:
         with initialize_config_dir(str(root / "conf"), version_base="1.3"):
             config = OmegaConf.to_container(compose("config", [searchpath, *overrides]), resolve=True)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except Exception as error:  # besides Hydra's and OmegaConf's, those of int() and of recursion
         if refused := _refused_variable(error):
             raise UserError(f"{getattr(error, 'full_key', 'conf/config.yaml')}: {refused}") from error
         raise UserError(f"the config does not compose: {error}\nCorrect it in conf/, or on the command line") from error
@@ -85,18 +87,18 @@ def _refused_variable(error: BaseException | None) -> UserError | None:
     return error if error is None or isinstance(error, UserError) else _refused_variable(error.__context__)
 
 
-def parse_yaml(file: Path) -> Values:
-    """The keys and values of a yaml file.
+def parse_yaml(file: Path, name: str | None = None) -> Values:
+    """The keys and values of a yaml file; `name`: the file in messages, where it is not that of `file` alone.
 
     Raises:
         UserError: it does not parse, or is no mapping.
     """
-    try:
-        content = OmegaConf.load(file)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{file.name} does not parse: {error}; correct it, or take it from git again") from error
+    name = name or file.name
+    text = read_yaml(file, name)
+    with parsing(f"{name} does not parse", REMEDY):
+        content = OmegaConf.load(io.StringIO(text))
     if not isinstance(content, DictConfig):
-        raise UserError(f"{file.name} is a list, expected keys with values; correct it, or take it from git again")
+        raise UserError(f"{name} is a list, expected keys with values; {REMEDY}")
     values = OmegaConf.to_container(content)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
@@ -173,3 +175,17 @@ def check_use(use: Mapping[str, Any], root: Path) -> None:
             )
     if problems:
         raise UserError(problems)
+
+
+def check_files(use: Mapping[str, Any], root: Path) -> None:
+    """Check the yaml files that Hydra is about to open.
+
+    Raises:
+        UserError: one is too large or deep, or names further files in `defaults`, which DVC would not watch.
+    """
+    components = {f"conf/{kind}/{use[role]}.yaml" for role, kind in ROLES.items()}
+    trainers = {f"conf/trainer/{file.name}" for file in (root / "conf/trainer").glob("*.yaml")}
+    for name in sorted({"conf/config.yaml"} | components | trainers):
+        text = read_yaml(root / name, name)
+        if name != "conf/config.yaml" and re.search(r"^[\"']?defaults[\"']?\s*:", text, re.MULTILINE):
+            raise UserError(f"{name} names other files in defaults:, whose changes DVC would miss; copy their values")

@@ -88,7 +88,7 @@ def read_json(file: Path) -> Any:
     """
     try:
         return json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{file} is damaged, no JSON ({error}); get it again, or, if a stage made it, run: dvc repro"
         ) from error

@@ -3,17 +3,29 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from decant.core.errors import UserError
+from decant.core.reading import parsing
 from decant.data.formats import separator_advice
+from decant.data.limits import MAX_CELL, MAX_IMAGE_BYTES, MAX_LABELS
+
+PLAIN = (str, bytes, bool, int, float, np.generic, list, dict, np.ndarray)
+"""Types of cells that stay as they are."""
+BOUNDS: list[tuple[Any, str, int]] = [
+    (str, "characters", MAX_CELL),
+    (bytes, "bytes", MAX_IMAGE_BYTES),
+    ((list, np.ndarray), "values", MAX_LABELS),
+]
+"""How large a cell of each type may be."""
 
 
 def select_columns(path: str, frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
-    """The columns `names` of `frame`, each once.
+    """The columns `names` of `frame`, each once, with the types that JSON has, and bytes.
 
     Raises:
-        UserError: a column does not exist, or its name is there twice.
+        UserError: a column does not exist, or its name is there twice; a cell is too large, or has no text form.
     """
     if missing := [c for c in names if c not in frame]:
         raise UserError(
@@ -22,7 +34,38 @@ def select_columns(path: str, frame: pd.DataFrame, names: Iterable[str]) -> pd.D
         )
     if duplicates := [c for c in names if c in frame.attrs.get("duplicate_names", [])]:
         raise UserError(f"{path}: two columns are called {duplicates[0]!r}; expected one: rename the other")
-    return frame[list(dict.fromkeys(names))]
+    return pd.DataFrame({name: plain_cells(path, frame[name]) for name in dict.fromkeys(names)}, frame.index)
+
+
+def plain_cells(path: str, column: "pd.Series") -> "pd.Series":
+    """A column of texts, bytes, numbers, lists and mappings: other cells, such as dates, as text.
+
+    Raises:
+        UserError: a cell is too large, or has no text form.
+    """
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    require_bounded(path, column)
+    if isinstance(column.dtype, pd.StringDtype):
+        return column
+    with parsing(f"{path}: the column of {column.name!r} has no text form", "expected text or numbers: correct it"):
+        cells = [cell if isinstance(cell, PLAIN) or pd.isna(cell) else str(cell) for cell in column]
+    return pd.Series(cells, column.index, dtype=object)
+
+
+def require_bounded(path: str, column: "pd.Series") -> None:
+    """Refuse cells that are too large: cleaning takes many times their size.
+
+    Raises:
+        UserError: with the first of them, by its row (of a CSV file from 1, after the header) and column.
+    """
+    for row, cell in zip(column.index, column, strict=True):
+        kind, limit = next(((name, most) for types, name, most in BOUNDS if isinstance(cell, types)), ("", 0))
+        if kind and len(cell) > limit:
+            raise UserError(
+                f"{path}, row {row + 1}, column {column.name!r}: a cell of {len(cell):,} {kind}, expected at most "
+                f"{limit:,}; shorten it, or remove the row"
+            )
 
 
 def as_text(path: str, column: "pd.Series") -> "pd.Series[str]":

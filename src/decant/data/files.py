@@ -7,29 +7,39 @@ from urllib.error import URLError
 import fsspec  # type: ignore[import-untyped]
 
 from decant.core.errors import UserError
+from decant.core.reading import read_file, read_stream
 
 
 def fetch(path: str) -> bytes:
     """The bytes at a path or URL.
 
     Raises:
-        UserError: there is no such file, or no network.
+        UserError: there is no such file, or no network; it is no regular file, or does not fit into memory.
     """
+    if not is_remote(path):
+        return _read_local(path)
     try:
         with fsspec.open(path) as file:
-            return bytes(file.read())
-    except FileNotFoundError as error:
-        if "://" in path:  # fsspec raises this for a server that does not answer, too
-            raise UserError(f"{path} cannot be fetched; check the address and the network") from error
+            return read_stream(path, file)
+    except FileNotFoundError as error:  # fsspec raises this for a server that does not answer, too
+        raise UserError(f"{path} cannot be fetched; check the address and the network") from error
+    except (OSError, URLError, ValueError, ImportError) as error:
+        raise UserError(f"{path} cannot be read: {error}; check the path or the network") from error
+    except UserError:
+        raise
+    except Exception as error:
+        # aiohttp's errors derive from Exception alone, and exist only with fsspec[http]
+        raise UserError(f"{path} cannot be fetched: {error}; check the network") from error
+
+
+def _read_local(path: str) -> bytes:
+    try:
+        return read_file(Path(path.removeprefix("file://")).expanduser())
+    except (FileNotFoundError, RuntimeError) as error:  # RuntimeError: the home folder of nobody
         raise UserError(
             f"no file {path}; put it there, name another in conf/data/, or set the variable that stands there "
             "(DECANT_DATA=<folder>)"
         ) from error
-    except (OSError, URLError, ValueError, ImportError) as error:
-        raise UserError(f"{path} cannot be read: {error}; check the path or the network") from error
-    except Exception as error:
-        # aiohttp's errors derive from Exception alone, and exist only with fsspec[http]
-        raise UserError(f"{path} cannot be fetched: {error}; check the network") from error
 
 
 def is_remote(path: str) -> bool:

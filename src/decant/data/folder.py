@@ -8,11 +8,13 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from decant.core.errors import UserError
+from decant.core.reading import read_file
 from decant.data import SPLITS, Source, count_files, with_row_ids
 from decant.data.archive import read_archive
 from decant.data.files import fetch, verify
 from decant.data.folder_layout import is_hidden, layout, top_folder
 from decant.data.images import input_column
+from decant.data.limits import MAX_IMAGE_BYTES
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -57,7 +59,7 @@ class Folder(Source):
             return list(files), files.__getitem__
         if self.sha256:
             raise UserError(f"{self.path} is a folder, but sha256: is of an archive; remove it, or give the archive")
-        return _walk(root), lambda name: (root / name).read_bytes()
+        return _walk(root), lambda name: read_file(root / name, MAX_IMAGE_BYTES)
 
     def _problems(self, files: pd.DataFrame) -> list[str]:
         is_image = files["row_id"].map(lambda name: PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES).astype(bool)
@@ -83,9 +85,21 @@ def _walk(root: Path) -> list[str]:
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}; check its permissions") from error
 
+    names: list[str] = []
+    ancestors: dict[Path, tuple[tuple[int, int], ...]] = {}
     # rglob would skip linked folders, and folders that cannot be read
-    folders = os.walk(root, onerror=refuse, followlinks=True)
-    return [(Path(folder) / name).relative_to(root).as_posix() for folder, _, names in folders for name in names]
+    for folder, _, files in os.walk(root, onerror=refuse, followlinks=True):
+        path = Path(folder)
+        ancestors[path] = (*ancestors.get(path.parent, ()), identity := _identity(path))
+        if identity in ancestors[path][:-1]:
+            raise UserError(f"{folder} is a link to a folder that it is in, and so without end; remove it")
+        names += [(path / name).relative_to(root).as_posix() for name in files]
+    return names
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _is_utf8(name: str) -> bool:

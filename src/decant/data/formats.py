@@ -9,10 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from decant.core.errors import UserError
+from decant.core.reading import parsing
+from decant.data.json_lines import read_json_lines
+from decant.data.limits import MAX_COLUMNS
+from decant.data.parquet import read_parquet
 
 
 def read_delimited(file: io.BytesIO, separator: str) -> pd.DataFrame:
@@ -25,27 +27,14 @@ def read_delimited(file: io.BytesIO, separator: str) -> pd.DataFrame:
     header = next(csv.reader(text, delimiter=separator), [])
     text.detach()
     file.seek(0)
+    if len(header) > MAX_COLUMNS:
+        raise ValueError(f"the header has {len(header):,} fields, expected at most {MAX_COLUMNS:,}")
     # text like "NA", "null" or "None" is text: only an empty cell is missing
     frame = pd.read_csv(file, dtype=str, sep=separator, keep_default_na=False, na_values=[""])
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError(f"the header has {len(header)} fields, and the rows have more")
     frame.attrs["duplicate_names"] = [name for name, count in Counter(header).items() if count > 1]
     return frame
-
-
-def read_parquet(file: io.BytesIO) -> pd.DataFrame:
-    """A Parquet file, validated: Arrow reads text that is not UTF-8, and fails only where it is used."""
-    pq.read_table(file).validate(full=True)
-    file.seek(0)
-    return pd.read_parquet(file)
-
-
-def read_json_lines(file: io.BytesIO) -> pd.DataFrame:
-    """A file with a JSON object on each line."""
-    try:
-        return pd.read_json(file, lines=True, dtype=False)
-    except (TypeError, AttributeError) as error:
-        raise ValueError("a line holds something else") from error
 
 
 READERS: dict[str, Callable[[io.BytesIO], pd.DataFrame]] = {
@@ -75,13 +64,9 @@ def parse(path: str, content: bytes) -> pd.DataFrame:
         raise UserError(f"{path}: unknown format {suffix!r}; known: {', '.join(READERS)}")
     if suffix != ".parquet":
         _require_text(path, content)
-    try:
+    remedy = f"expected {EXPECTED[suffix]}: correct it, or get it again"
+    with parsing(f"{path} does not parse as {suffix[1:]}", remedy):
         return READERS[suffix](io.BytesIO(content)).reset_index(drop=True)
-    except (ValueError, OSError, csv.Error, pa.ArrowException) as error:  # OSError: Arrow's, for damaged pages
-        reason = str(error).strip()
-        raise UserError(
-            f"{path} does not parse as {suffix[1:]}: {reason}; expected {EXPECTED[suffix]}: correct it, or get it again"
-        ) from error
 
 
 def _require_text(path: str, content: bytes) -> None:

@@ -9,8 +9,11 @@ import pandas as pd
 from datasets import ClassLabel, config, load_dataset
 
 from decant.core.errors import UserError
+from decant.core.reading import parsing, read_file
 from decant.data import Source, column_names, with_row_ids
+from decant.data.columns import select_columns
 from decant.data.images import input_column
+from decant.data.limits import MAX_IMAGE_BYTES
 from decant.data.row_digest import sha256_of_rows
 
 
@@ -75,7 +78,11 @@ class Hub(Source):
         names = column_names(self.input, self.target if split != "unlabelled" else None, self.row_id)
         if missing := [c for c in names if c not in rows.column_names]:
             raise UserError(f"{self.id} has no column {missing}; it has: {rows.column_names}")
-        frame = rows.to_pandas()[list(names)]
+        with parsing(
+            f"{self.id} ({name}) has values that cannot be read", "choose other columns with input: and target:"
+        ):
+            frame = rows.select_columns(list(names)).to_pandas()
+        frame = select_columns(self.id, frame, names)
         if self.target in frame:
             frame[self.target] = _class_names(frame[self.target], rows.features.get(self.target))
         if isinstance(self.input, str):
@@ -95,4 +102,4 @@ def _class_names(target: "pd.Series", feature: object) -> "pd.Series | list[Any]
 
 def _read_file(path: str) -> bytes:
     """The bytes of a file that came with the data set; a URL is not followed."""
-    return Path(path).read_bytes()
+    return read_file(Path(path), MAX_IMAGE_BYTES)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from decant.core.errors import UserError
+from decant.core.reading import memory_limit
 from decant.data import count_files
 
 
@@ -24,16 +25,22 @@ def input_column(cells: Iterable[Any], size: int | None, where: str, read: Calla
         return cells
     cells = [cell["bytes"] or cell.get("path") if _is_struct(cell) else cell for cell in cells]
     _require_images(cells, where, paths_allowed=read is not None)
-    contents, unreadable = [], []
+    contents, unreadable, budget = [], {}, memory_limit()
     for cell in cells:
         try:
             contents.append(read(cell) if isinstance(cell, str) and read else cell if isinstance(cell, bytes) else b"")
-        except (OSError, UserError):
-            unreadable.append(cell)
+            budget -= len(contents[-1])
+        except (OSError, UserError) as error:
+            unreadable[cell] = str(error)
+        if budget < 0:
+            raise UserError(
+                f"{where}: the images do not fit into memory; prepare reads all of them at once: give it fewer images, "
+                "or make them smaller"
+            )
     if unreadable:
         raise UserError(
-            f"{where}: {count_files(unreadable)} cannot be read; expected image files: put them there, or correct the "
-            "paths (those in a table start at its folder)"
+            f"{where}: {count_files([*unreadable])} cannot be read; expected image files: put them there, or correct "
+            f"the paths (those in a table start at its folder). The first: {next(iter(unreadable.values()))}"
         )
     return contents
 

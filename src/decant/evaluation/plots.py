@@ -1,5 +1,6 @@
 """The pictures of a result, and the tables behind them; equal metrics give equal bytes."""
 
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+from decant.evaluation.labels import for_picture
 from decant.evaluation.roles import CONTROLS, Metrics, Timings, titles
 from decant.task import Confusion, LabelScores, Picture, Scatter
 
@@ -18,6 +20,10 @@ BLUE = "#4c72b0"
 GREY = "#aaaaaa"
 MAX_LEGIBLE = 30
 """Classes of a confusion matrix, up to which its cells show counts."""
+MAX_NAMED = 200
+"""Labels up to which a picture names them: a thousand names take a minute, and are too small to read."""
+MAX_INCHES = 30.0
+"""Side of a confusion matrix: with 100 inches it would take gigabytes, and matplotlib refuses 65,536 pixels."""
 MARKERS = "vsDPoX*"
 """Of the models, in the order of the report."""
 
@@ -84,13 +90,14 @@ def confusion(picture: Confusion, folder: Path) -> None:
     names = {"actual": [labels[i] for i in picture.target], "predicted": [labels[i] for i in picture.predicted]}
     pd.DataFrame(names).to_csv(folder / "confusion.csv", index=False)
     counts = confusion_matrix(picture.target, picture.predicted, labels=list(range(len(labels))))
-    side = max(4.0, 0.3 * len(labels) + 2)
+    side = min(max(4.0, 0.3 * len(labels) + 2), MAX_INCHES)
     figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
     axes.imshow(counts, cmap="Blues")
     ticks = range(len(labels))
     size = 8 if len(labels) <= MAX_LEGIBLE else 4
-    axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
-    axes.set_yticks(ticks, labels, fontsize=size)
+    if len(labels) <= MAX_NAMED:
+        axes.set_xticks(ticks, shown := list(map(for_picture, labels)), rotation=90, fontsize=size)
+        axes.set_yticks(ticks, shown, fontsize=size)
     axes.set(xlabel="predicted", ylabel="actual", title="student")
     for i, j in np.argwhere(counts) if len(labels) <= MAX_LEGIBLE else []:
         shade = "white" if counts[i, j] > counts.max() / 2 else "black"
@@ -99,9 +106,9 @@ def confusion(picture: Confusion, folder: Path) -> None:
 
 
 def label_scores(picture: LabelScores, folder: Path) -> None:
-    """Write answers.png: a bar for the score of each label, in percent, the most frequent label first."""
-    order = np.argsort(-picture.support, kind="stable")
-    names = [f"{picture.labels[i]} ({picture.support[i]})" for i in order]
+    """Write answers.png: the score of each label in percent, from the most frequent to the 200th."""
+    order = np.argsort(-picture.support, kind="stable")[:MAX_NAMED]
+    names = [f"{for_picture(picture.labels[i])} ({picture.support[i]})" for i in order]
     figure, axes = plt.subplots(figsize=(7, 0.22 * len(names) + 1), layout="constrained")
     axes.barh(range(len(names)), 100 * picture.scores[order], color=BLUE)
     axes.set_yticks(range(len(names)), names, fontsize=8)
@@ -123,6 +130,8 @@ def scatter(picture: Scatter, folder: Path) -> None:
 
 def save(figure: Figure, file: Path) -> None:
     """Write a figure as PNG and close it."""
-    # without matplotlib's version in the file
-    figure.savefig(file, metadata={"Software": None}, dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # labels in scripts that its font lacks
+        # without matplotlib's version in the file
+        figure.savefig(file, metadata={"Software": None}, dpi=120)
     plt.close(figure)

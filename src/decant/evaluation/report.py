@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from decant.core.files import read_json, write_json
 from decant.evaluation import row_scores
+from decant.evaluation.labels import for_markdown
 from decant.evaluation.roles import EXPORTED, Metrics, Timings, comparison, titles
 from decant.evaluation.summary import RETAINED, members, sentences, speed
 from decant.tracking.runs import Run
@@ -70,7 +71,7 @@ def per_class(metrics: Metrics, labels: list[str]) -> pd.DataFrame:
     scores = {f"{r} F1": [metrics[r]["per_class"][label]["f1"] for label in labels] for r in titles(metrics)}
     student = metrics["student"]["per_class"]
     scores |= {f"student {k}": [student[label][k] for label in labels] for k in ("precision", "recall")}
-    return pd.DataFrame({"class": labels, **scores})
+    return pd.DataFrame({"class": list(map(for_markdown, labels)), **scores})
 
 
 # --- the terminal

@@ -91,10 +91,14 @@ def instantiated(values: Any, file: str) -> Any:
 
 
 def has_type(value: Any, annotation: Any) -> bool:
-    """Whether a value of a yaml has an annotated type; elements of lists and mappings are not looked at."""
+    """Whether a value of a yaml, and each element of a list or mapping, has an annotated type."""
     if isinstance(annotation, UnionType):
         return any(has_type(value, option) for option in get_args(annotation))
-    plain = get_origin(annotation) or annotation
+    plain, elements = get_origin(annotation) or annotation, get_args(annotation)
+    if elements and isinstance(value, list) and plain is list:
+        return all(has_type(item, elements[0]) for item in value)
+    if elements and isinstance(value, dict) and plain is dict:
+        return all(has_type(item, elements[1]) for item in value.values())
     if plain is Any or not isinstance(plain, type) or plain is inspect.Parameter.empty or isinstance(value, dict):
         return True
     return isinstance(value, float | int if plain is float else plain)

@@ -1,6 +1,7 @@
 """From the bytes of an image file to the square of pixels that a network reads."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,11 @@ from decant.serving.pixels import (
     to_rgb,
 )
 
+MAX_SCANS = 100
+"""Passes over the pixels of a progressive JPEG; encoders write about ten. Each takes up to a tenth of a second."""
+JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
+"""The start of a segment; within the pixels, 0xff is followed by one of the excluded bytes."""
+SCAN, END = b"\xda", b"\xd9"
 THREADS = 4
 """Pillow releases the interpreter lock while it decodes and resizes."""
 
@@ -65,6 +71,8 @@ def _decode(content: bytes, size: int) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
             check_image(image)
+            if image.format == "JPEG" and jpeg_scans(content) > MAX_SCANS:
+                raise BadImage(f"more than {MAX_SCANS} scans")
             image.draft(None, (REDUCING_GAP * size, REDUCING_GAP * size))
             ImageOps.exif_transpose(image, in_place=True)
             return np.array(center_square(to_rgb(image), size))
@@ -77,3 +85,12 @@ def _decode(content: bytes, size: int) -> np.ndarray:
     except Exception as error:
         # on damaged bytes the decoders raise a dozen unrelated classes
         raise BadImage(f"damaged ({type(error).__name__}: {error})") from error
+
+
+def jpeg_scans(content: bytes) -> int:
+    """The number of passes over the pixels in a JPEG file."""
+    scans, position = 0, 0
+    while (marker := JPEG_MARKER.search(content, position)) and marker[1] != END:
+        scans += marker[1] == SCAN
+        position = marker.end() + int.from_bytes(content[marker.end() : marker.end() + 2])
+    return scans

@@ -8,6 +8,7 @@ import pandas as pd
 from decant.core.files import write_json
 from decant.core.hashing import code_digest, sha256
 from decant.data import SPLITS
+from decant.preparation.similar_labels import similar_labels
 from decant.preparation.source_tables import SourceTables
 from decant.task import Target
 
@@ -39,6 +40,7 @@ def targets(frame: pd.DataFrame) -> "pd.Series[Any]":
 def card(tables: SourceTables, labels: list[str], splits: dict[str, Any]) -> dict[str, Any]:
     """What a person, and every later stage, needs to know about the data."""
     source = type(tables.source)
+    similar = similar_labels(labels)
     return {
         "labels": labels,
         "size": tables.source.size,
@@ -47,6 +49,7 @@ def card(tables: SourceTables, labels: list[str], splits: dict[str, Any]) -> dic
         "licence": tables.source.licence,
         "dropped": tables.dropped,
         "splits": splits,
+        **({"similar_labels": similar} if similar else {}),
     }
 
 

@@ -6,6 +6,8 @@ from PIL import Image
 IMAGE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 64_000_000
 """Larger images are refused from their header: a small file can claim to need all available memory."""
+MAX_SIDE = 65_535
+"""Pixels of a side, as JPEG has it: Pillow copies a row again with each 64 KiB of it that it reads."""
 REDUCING_GAP = 2
 """Pillow first reduces an image cheaply to this many times the requested size, then resamples it properly."""
 
@@ -15,13 +17,15 @@ class BadImage(ValueError):
 
 
 def check_image(image: Image.Image) -> None:
-    """Check the number of pixels and frames.
+    """Check the number of pixels, of a side and in all, and of frames.
 
     Raises:
-        BadImage: too many of either.
+        BadImage: too many of them.
     """
     if image.width * image.height > MAX_PIXELS:
         raise BadImage(f"more than {MAX_PIXELS} pixels")
+    if max(image.size) > MAX_SIDE:
+        raise BadImage(f"a side of more than {MAX_SIDE} pixels")
     # MPO is the JPEG of a phone with a second view behind it: the first image is the photo
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise BadImage("several frames or pages: which of them is meant would be a guess")

@@ -1,0 +1,45 @@
+"""Text in other encodings than UTF-8, and files that are no text."""
+
+from support.bad_inputs.builders import (
+    GOOD,
+    HERE,
+    JSONL,
+    MINE,
+    ON_JSONL,
+    ON_PARQUET,
+    PARQUET,
+    Bad,
+    json_lines,
+    messages,
+    picture,
+    table,
+    zipped,
+)
+
+LATIN = table("café,a", *messages(40))
+ENCODINGS = [
+    Bad("utf-16 without a mark", HERE, "mine.csv holds a NUL byte near line 1", "save it again, in UTF-8", {MINE: GOOD.encode("utf-16-le")}),
+    Bad("utf-16 of the other byte order", HERE, "mine.csv is not UTF-8", "iconv -f UTF-16", {MINE: b"\xfe\xff" + GOOD.encode("utf-16-be")}),
+    Bad("utf-32", HERE, "mine.csv is not UTF-8: byte 0xff near line 1", "iconv", {MINE: GOOD.encode("utf-32")}),
+    Bad("windows-1252 quotes", HERE, "byte 0x93 near line 2", "iconv -f WINDOWS-1252", {MINE: table("“x”,a").encode("cp1252")}),
+    Bad("shift-jis", HERE, "mine.csv is not UTF-8", "iconv", {MINE: table("日本語,a").encode("shift_jis")}),
+    Bad("gb18030", HERE, "mine.csv is not UTF-8", "iconv", {MINE: table("中文,a").encode("gb18030")}),
+    Bad("koi8-r", HERE, "mine.csv is not UTF-8", "iconv", {MINE: table("привет,a").encode("koi8-r")}),
+    Bad("latin-1 in the header", HERE, "byte 0xe9 near line 1", "iconv", {MINE: "tèxt,intént\n".encode("latin-1").replace(b"\xe8", b"e")}),
+    Bad("latin-1 in the last line", HERE, "byte 0xe9 near line 42", "iconv", {MINE: (GOOD + "café,a\n").encode("latin-1")}),
+    Bad("latin-1 between tabs", f"{HERE} data.train=data/raw/t.tsv", "t.tsv is not UTF-8: byte 0xe9 near line 2", "iconv", {"data/raw/t.tsv": LATIN.replace(",", "\t").encode("latin-1")}),
+    Bad("latin-1 in JSON lines", ON_JSONL, "t.jsonl is not UTF-8: byte 0xe9 near line 41", "iconv", {JSONL: json_lines('{"text": "café", "intent": "a"}').encode("latin-1")}),
+    Bad("utf-8 cut off in a character", HERE, "mine.csv is not UTF-8: byte 0xc3 near line 42", "iconv", {MINE: GOOD.encode() + b"caf\xc3"}),
+    Bad("utf-8 of two bytes too many", HERE, "byte 0xc0 near line 2", "iconv", {MINE: b"text,intent\n\xc0\xafx,a\n"}),
+    Bad("surrogates in utf-8", HERE, "byte 0xed near line 2", "iconv", {MINE: b"text,intent\n\xed\xa0\x80x,a\n"}),
+    Bad("nul bytes between tabs", f"{HERE} data.train=data/raw/t.tsv", "t.tsv holds a NUL byte near line 2", "save it again", {"data/raw/t.tsv": "text\tintent\na\0\tb\n"}),
+    Bad("nul bytes in JSON lines", ON_JSONL, "t.jsonl holds a NUL byte near line 1", "save it again", {JSONL: '{"text": "a\0"}\n'}),
+    Bad("file of zeros", HERE, "mine.csv holds a NUL byte near line 1", "save it again", {MINE: bytes(4096)}),
+    Bad("gzip called csv", HERE, "mine.csv is not UTF-8: byte 0x8b near line 1", "iconv", {MINE: b"\x1f\x8b\x08\x00\x00\x00"}),
+    Bad("spreadsheet called csv", HERE, "mine.csv is not UTF-8", "iconv", {MINE: zipped({"xl/workbook.xml": b"<x/>"})}),
+    Bad("image called csv", HERE, "mine.csv is not UTF-8: byte 0x89 near line 1", "iconv", {MINE: picture()}),
+    Bad("web page called csv", HERE, "mine.csv has no column 'text', 'intent'", "Name the columns", {MINE: "<!DOCTYPE html>\n<html>\n<p>Not found</p>\n</html>\n"}),
+    Bad("pointer of git lfs called csv", HERE, "mine.csv has no column 'text', 'intent'", "Name the columns", {MINE: "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"}),
+    Bad("pointer of git lfs called parquet", ON_PARQUET, "t.parquet does not parse as parquet", "a whole Parquet file", {PARQUET: "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"}),
+    Bad("program called csv", HERE, "mine.csv", "iconv", {MINE: b"\x7fELF\x02\x01\x01" + bytes(range(128, 200))}),
+]  # fmt: skip
