@@ -66,7 +66,6 @@ def test_a_stage_that_fails_leaves_no_run_running(workdir: Path, config: Any) ->
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("forks")
 def test_a_stage_that_was_killed_is_closed_by_the_next(workdir: Path, config: Any) -> None:
     script = (
         "import json, os, signal, sys\n"
