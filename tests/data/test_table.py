@@ -3,6 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from sklearn.utils import Bunch
+from support.experiments import component
 from support.paths import ROOT, SHARED_DATA
 
 from decant.core.errors import UserError
@@ -12,7 +13,6 @@ from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
-from decant.experiment.experiment import Experiment
 from decant.preparation.stored_inputs import stored_inputs
 
 WRITERS = {
@@ -180,7 +180,7 @@ def test_local_sets_are_read_and_their_digests_agree(
     if not (SHARED_DATA / "banking77").is_dir():
         pytest.skip(f"no data sets in {SHARED_DATA} (DECANT_DATA)")
     monkeypatch.setenv("DECANT_DATA", str(SHARED_DATA))
-    loaded = Experiment.load([f"use.data={name}"], ROOT).data.load()
+    loaded = component("data", name).load()
     assert (len(loaded["train"]), len(loaded["test"])) == rows
 
 
