@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.commands import run_fork, run_stage
+from support.commands import run_here, run_stage
 from support.paths import ROOT
 from support.tiny_project import BACKBONES, RecordedRun, write_prepared, write_teacher
 from support.training_jobs import teacher_job
@@ -176,7 +176,7 @@ def test_credentials_are_in_no_log_and_no_file(project: Path) -> None:
     source = "http://reader:pw-hg73hf82@127.0.0.1:9/rows.csv?x=1&token=${oc.env:SHOP_TOKEN}"
     yaml = f"_target_: decant.data.table.Table\ntrain: {source}\ninput: ${{oc.env:HF_TOKEN}}\ntarget: b\n"
     (project / "conf/data/mine.yaml").write_text(yaml)
-    done = run_fork(["prepare", "use.data=mine"], project, secrets)
+    done = run_here(["prepare", "use.data=mine"], project, secrets)
     assert done.code == 2, done.err
     files = [f.read_bytes() for f in project.rglob("*") if f.is_file() and f.name != "mine.yaml"]
     said = (done.out + done.err).encode()

@@ -9,8 +9,8 @@ import pytest
 GROUPS = {
     "clone": ("test_devices", "test_kill", "test_pipeline", "test_stop"),
     "what_re_runs": ("test_what_re_runs",),
-    "models": ("test_predict", "test_predictor", "test_pyfunc", "test_safety"),
-    "forks": ("test_bad_inputs", "test_limits", "test_prepare", "test_runs"),
+    "models": ("test_onnx", "test_predict", "test_predictor", "test_pyfunc", "test_safety"),
+    "forks": ("test_bad_inputs", "test_prepare", "test_runs"),
 }
 """Files whose tests share what takes long to build, and so a worker. They start first, in this order, the longest
 ahead, so that the workers end at about the same time. Each other file is a group of its own."""
