@@ -71,13 +71,14 @@ def test_a_loss_that_is_lost_stops_the_run_and_the_last_good_state_is_kept(
 ) -> None:
     with pytest.raises(UserError, match=figure) as caught:
         tuned(tiny, learner, "trainer.save_minutes=60")
-    said = str(caught.value)
-    assert "and was 1.1 in the first" in said
+    message = str(caught.value)
+    assert "and was 1.1 in the first" in message
     assert (
-        "lower fine_tune.lr (now 0.01) or fine_tune.clip (now 1) in params.yaml, which starts the training over" in said
+        "lower fine_tune.lr (now 0.01) or fine_tune.clip (now 1) in params.yaml, which starts the training over"
+        in message
     )
     (state_file,) = (tiny / ".state").rglob("*.ckpt")
-    assert f"the last good state is saved in {state_file}" in said
+    assert f"the last good state is saved in {state_file}" in message
     state = torch.load(state_file, weights_only=True)
     assert state["epoch"] == 0
     assert all(value.isfinite().all() for value in state["state_dict"].values())
@@ -175,11 +176,11 @@ def test_credentials_are_in_no_log_and_no_file(project: Path) -> None:
     shutil.copytree(ROOT / "conf", project / "conf")
     source = "http://reader:pw-hg73hf82@127.0.0.1:9/rows.csv?x=1&token=${oc.env:SHOP_TOKEN}"
     yaml = f"_target_: decant.data.table.Table\ntrain: {source}\ninput: ${{oc.env:HF_TOKEN}}\ntarget: b\n"
-    (project / "conf/data/mine.yaml").write_text(yaml)
-    done = run_here(["prepare", "use.data=mine"], project, secrets)
+    (project / "conf/data/shop.yaml").write_text(yaml)
+    done = run_here(["prepare", "use.data=shop"], project, secrets)
     assert done.code == 2, done.err
-    files = [f.read_bytes() for f in project.rglob("*") if f.is_file() and f.name != "mine.yaml"]
-    said = (done.out + done.err).encode()
-    assert b"127.0.0.1:9" in said
+    files = [f.read_bytes() for f in project.rglob("*") if f.is_file() and f.name != "shop.yaml"]
+    output = (done.out + done.err).encode()
+    assert b"127.0.0.1:9" in output
     for secret in (*secrets.values(), "pw-hg73hf82"):
-        assert not any(secret.encode() in content for content in [said, *files]), secret
+        assert not any(secret.encode() in content for content in [output, *files]), secret
