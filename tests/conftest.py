@@ -15,41 +15,26 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import mlflow
-import pandas as pd
 import pytest
-import torch
-from support.model_directories import EXAMPLES, image_model, text_model
 from support.paths import ROOT
-from support.stores import copy_store, empty_store
-from support.tiny_project import BACKBONES, write_prepared, write_teacher
-from support.watched_training import WatchedTraining
+from support.workers import built_once, group_scheduling, order_of
 
-from decant.tracking.runs import Run
-
-SHARED = ("clone", "model_folders")
-"""Fixtures that take long to make: all tests that use one run on one worker, whatever their file."""
-FIRST = ("clone", "forks", "what_re_runs")
-"""The groups that take longest, to be started first, so that the workers end at about the same time."""
+if TYPE_CHECKING:  # imported where they are used: the process that hands out the tests runs none, and starts at once
+    import pandas as pd
+    from support.watched_training import WatchedTraining
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Groups by file: with pytest 9.2, `--dist loadgroup` scatters the tests in silence (pytest-xdist issue 1386)."""
+    return group_scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` the tests of a file share a worker, and so its fixtures, unless they have a group."""
-    groups = {item: group_of(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: FIRST.index(groups[item]) if groups[item] in FIRST else len(FIRST))
-
-
-def group_of(item: pytest.Item) -> str:
-    """The group of a test: that of its mark, of a shared fixture, or of its file."""
-    mark = item.get_closest_marker("xdist_group")
-    if mark:
-        return str(mark.args[0])
-    shared = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
-    return shared[0] if shared else str(item.path)
+    """The groups that take longest first."""
+    items.sort(key=lambda item: order_of(item.path))
 
 
 @pytest.fixture
@@ -65,12 +50,16 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def empty_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store, to be copied: see support/stores.py."""
+    from support.stores import empty_store
+
     return empty_store(tmp_path_factory)
 
 
 @pytest.fixture
-def rows() -> pd.DataFrame:
+def rows() -> "pd.DataFrame":
     """Twelve messages of three classes."""
+    import pandas as pd
+
     words = ["alpha", "beta", "gamma", "delta"]
     return pd.DataFrame(
         [(f"{word} about {label}", label) for label in ("bills", "boxes", "beans") for word in words],
@@ -81,12 +70,15 @@ def rows() -> pd.DataFrame:
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """One thread per test process: networks as small as those of the tests lose by more, and so do busy neighbours."""
+    import torch
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def tiny_inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
     """What `prepare` and `pretrain_load` write for a training of seconds, by kind of rows and number of classes."""
+    from support.tiny_project import BACKBONES, write_prepared, write_teacher
 
     @cache
     def written(kind: str, classes: int) -> Path:
@@ -105,10 +97,11 @@ def tiny_inputs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int]
 @pytest.fixture
 def watched_training(
     tiny_inputs: Callable[[str, int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., WatchedTraining]:
+) -> "Callable[..., WatchedTraining]":
     """Starts a training in a folder of its own, with a teacher that is `pretrained` or not."""
+    from support.watched_training import WatchedTraining
 
-    def start(kind: str, classes: int = 3, pretrained: bool = True) -> WatchedTraining:
+    def start(kind: str, classes: int = 3, pretrained: bool = True) -> "WatchedTraining":
         monkeypatch.chdir(tmp_path)
         shutil.copytree(tiny_inputs(kind, classes), "data", symlinks=True)
         if not pretrained:
@@ -121,7 +114,9 @@ def watched_training(
 @pytest.fixture(scope="session")
 def model_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model directory for each kind of input, with predictions and a control as `distill` leaves them."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in EXAMPLES}
+    from support.model_directories import EXAMPLES, image_model, text_model
+
+    folders = {name: built_once(tmp_path_factory, name) for name in EXAMPLES}
     text_model(folders["texts"], int8=True)
     text_model(folders["pairs"], pairs=True, id2label={0: "score"}, problem_type="regression")
     image_model(folders["images"])
@@ -155,6 +150,12 @@ def logged_models(
     model_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path
 ) -> dict[str, Path]:
     """Each of them as MLflow stores it."""
+    import mlflow
+    from support.model_directories import EXAMPLES
+    from support.stores import copy_store
+
+    from decant.tracking.runs import Run
+
     folder = tmp_path_factory.mktemp("logged")
     uri = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(copy_store(empty_mlflow_store, folder))

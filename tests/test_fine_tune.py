@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
+from support.experiments import experiment_of
 from support.paths import ROOT
-from support.training_jobs import experiment
 
 from decant import distill, evaluate, fine_tune, prepare, pretrain_load
 from decant.core.errors import UserError
@@ -53,7 +53,7 @@ class RecordedRun(Run):
 
 
 def small(*overrides: str) -> Experiment:
-    return experiment(*SMALL, *overrides)
+    return experiment_of(*SMALL, *overrides)
 
 
 @pytest.fixture(scope="module")

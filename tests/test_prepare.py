@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.commands import Done, run_fork
-from support.source_corpus import TEXTS, pretraining
-from support.training_jobs import experiment
+from support.experiments import experiment_of
+from support.pretraining import TEXTS, pretraining
 
 from decant import prepare
 from decant.core.errors import UserError
@@ -19,7 +19,7 @@ def test_labels_taken_away_are_not_learned_from_the_source(project: Path, monkey
     monkeypatch.chdir(project)
     few = ["prepare.labels_per_class=4", "use.source=toy", "use.pretrain=supervised", "+data.leaks=drop"]
     few += [f"{section}.batch_size=4" for section in ("pretrain_load", "fine_tune", "distill")]
-    prepare.main(experiment("use.data=toy", *few, "+source.leaks=drop"), Run())
+    prepare.main(experiment_of("use.data=toy", *few, "+source.leaks=drop"), Run())
     target, source = read_prepared().frames, read_prepared(SOURCE).frames
     seen = {text for frame in source.values() for text in frame["input"]}
     assert seen <= set(target["train"]["input"])
@@ -27,7 +27,7 @@ def test_labels_taken_away_are_not_learned_from_the_source(project: Path, monkey
 
 
 def run_here(*overrides: str) -> None:
-    prepare.main(experiment("use.data=toy", *overrides), Run())
+    prepare.main(experiment_of("use.data=toy", *overrides), Run())
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from support.source_corpus import pretraining, write_backbone, write_small_bert
+from support.pretraining import pretraining, write_backbone, write_small_bert
 
 from decant import prepare, pretrain_load
 from decant.core.errors import UserError

@@ -95,7 +95,7 @@ def bert(dropout: float = 0.0) -> nn.Module:
 
 @dataclass
 class Training:
-    """A step as the learner makes it, with the cross-entropy as its whole loss."""
+    """A step as the learner takes it, with the cross-entropy as its only loss."""
 
     network: Any
 
@@ -119,7 +119,7 @@ def test_the_seed_alone_decides_what_is_drawn(name: str) -> None:
     for batch in batches(piece):
         once = run(piece, batch, seed=1)
         assert equal(once, run(piece, batch, seed=1))
-        assert equal(once, run(load(name), batch, seed=1))  # nothing is kept between batches
+        assert equal(once, run(load(name), batch, seed=1))  # no batch depends on the one before
         changes = type(piece).forward is not Augment.forward
         assert equal(once, run(piece, batch, seed=2)) != changes
 
@@ -281,7 +281,7 @@ def test_trivial_draws_for_each_image_alone() -> None:
     after = run(Trivial(1.0), batch, seed=0)["pixels"]
     assert len(after.unique(dim=0)) > 100
     same = (after == batch["pixels"]).flatten(1).all(1).float().mean()
-    assert 0.05 < same < 0.35  # identity is one of 14; the image has the whole range, so autocontrast is another
+    assert 0.05 < same < 0.35  # identity is one of 14; the image has the full range, so autocontrast is another
 
 
 @pytest.mark.parametrize("index", range(len(trivial_module.OPERATIONS)))

@@ -6,6 +6,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 import torch
+from support.experiments import component
 from support.paths import ROOT, SHARED_DATA
 from transformers import AutoModel, AutoTokenizer
 
@@ -16,7 +17,6 @@ from decant.backbone.siamese import Siamese
 from decant.core.errors import UserError
 from decant.dataset.modality.by_size import modality_of
 from decant.dataset.modality.text import Text
-from decant.experiment.experiment import Experiment
 from decant.models import directory, surgery
 from decant.models.directory import Head
 
@@ -51,7 +51,7 @@ def test_every_backbone_without_network_makes_a_model_directory(
         if not WEIGHTS.is_dir():
             pytest.skip(f"no {WEIGHTS}; set DECANT_DATA")
         monkeypatch.setenv("DECANT_WEIGHTS", str(WEIGHTS))
-    backbone = Experiment.load([f"use.student={name}"], ROOT).student
+    backbone = component("student", name)
     backbone.write(tmp_path)
     kind = modality_of(16 if isinstance(backbone, Image) else None)
     head = directory.with_head(kind.auto_model(), tmp_path, Head(), num_labels=3)

@@ -22,8 +22,6 @@ from decant.workspace import up_to_date
 from decant.workspace.snapshot import take_snapshot
 from decant.workspace.worktree import EXPERIMENTS
 
-pytestmark = pytest.mark.xdist_group("stub_project")
-
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path) -> Path:

@@ -89,6 +89,7 @@ def project(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path / "project"
 
 
+@pytest.mark.slow
 def test_equal_bytes_have_the_exit_code_0_and_the_clone_is_deleted(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +100,10 @@ def test_equal_bytes_have_the_exit_code_0_and_the_clone_is_deleted(
     assert not (project / verify.CLONE).exists()
 
 
-@pytest.mark.parametrize(("tolerance", "code", "words"), [(0.01, 3, "equal within tolerance"), (1e-6, 4, "different")])
+@pytest.mark.parametrize(
+    ("tolerance", "code", "words"),
+    [(0.01, 3, "equal within tolerance"), pytest.param(1e-6, 4, "different", marks=pytest.mark.slow)],
+)
 def test_a_difference_is_measured_and_the_change_of_the_environment_named(
     tolerance: float, code: int, words: str, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,26 +1,24 @@
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 from omegaconf import OmegaConf
+from support.experiments import COMPONENTS, NAMES, choices, config_of, yaml_values
 from support.paths import ROOT
 
-from decant.config.compose import PARAMS, ROLES, composed, experiment_overrides, flatten
+from decant.config.compose import PARAMS, ROLES, Values, composed, experiment_overrides, flatten
 from decant.core.errors import UserError
 
-COMPONENTS = [
-    (role, file.stem) for role, kind in ROLES.items() for file in sorted((ROOT / "conf" / kind).glob("*.yaml"))
-]
 TRAINERS = sorted(file.stem for file in (ROOT / "conf/trainer").glob("*.yaml"))
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "conf/experiment").glob("*.yaml"))
 
 
-def values(file: Path) -> dict:
-    """The content of a yaml file, with the values of variables in it."""
-    content = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
-    assert isinstance(content, dict)
-    return content
+@cache
+def with_components(number: int) -> Values:
+    """The config with component `number` in every role, composed once for all roles."""
+    return composed(choices(number), ROOT)
 
 
 # --- the config holds what the files say, and nothing else: that is why dvc.yaml names no file of decant.config
@@ -28,14 +26,14 @@ def values(file: Path) -> dict:
 
 @pytest.mark.parametrize(("role", "name"), COMPONENTS)
 def test_the_config_of_a_component_is_exactly_its_yaml(role: str, name: str) -> None:
-    config = composed([f"use.{role}={name}"], ROOT)
-    assert config[role] == values(ROOT / "conf" / ROLES[role] / f"{name}.yaml")
+    config = with_components(NAMES[role].index(name))
+    assert config[role] == yaml_values(ROOT / "conf" / ROLES[role] / f"{name}.yaml")
     assert config["use"][role] == name
 
 
 @pytest.mark.parametrize("name", TRAINERS)
 def test_the_config_of_a_trainer_is_exactly_its_yaml(name: str) -> None:
-    assert composed([f"trainer={name}"], ROOT)["trainer"] == values(ROOT / f"conf/trainer/{name}.yaml")
+    assert composed([f"trainer={name}"], ROOT)["trainer"] == yaml_values(ROOT / f"conf/trainer/{name}.yaml")
 
 
 def test_the_sections_are_exactly_those_of_params_yaml() -> None:
@@ -50,6 +48,12 @@ def test_an_override_changes_its_value_and_no_other() -> None:
     assert after["distill"].pop("lr") == 1e-4
     assert before["distill"].pop("lr") != 1e-4
     assert after == before
+
+
+def test_components_and_values_are_merged_as_tests_without_hydra_do() -> None:
+    values = ["distill.lr=1e-4", "distill.teachers={data/raw/a: '00'}", "fine_tune.top_k_logits=3", "seed=7"]
+    overrides = [*values, "use.loss=dkd", "use.task=multilabel", "trainer=cpu", "trainer.accumulate=2", "loss.alpha=3"]
+    assert composed([*overrides, "+source.leaks=drop"], ROOT) == config_of(*overrides, "+source.leaks=drop")
 
 
 def test_a_component_can_be_chosen_by_its_role_alone() -> None:

@@ -1,12 +1,8 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from support.commands import keep_process_settings
-from support.paths import ROOT
+from support.commands import keep_process_settings, run_python
 
 from decant.core import stage
 from decant.core.errors import UserError
@@ -107,25 +103,18 @@ def test_other_errors_are_not_explained() -> None:
         1 / 0  # noqa: B018
 
 
-def run_script(script: str, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **env}
-    return subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-def test_a_traceback_holds_no_credentials() -> None:
+def test_a_traceback_holds_no_credentials(tmp_path: Path) -> None:
     script = (
         "from decant.core import stage; stage.configure_libraries()\n"
         "raise ValueError('postgresql://me:hunter22@db and tok-98hgf7dk2')"
     )
-    done = run_script(script, SHOP_TOKEN="tok-98hgf7dk2")
+    done = run_python("-c", script, cwd=tmp_path, SHOP_TOKEN="tok-98hgf7dk2")
     assert "ValueError: postgresql://db and ***" in done.stderr
     assert "hunter22" not in done.stderr
 
 
 @pytest.mark.slow
-def test_a_stage_ends_with_dvc_even_if_a_library_swallows_the_signal() -> None:
+def test_a_stage_ends_with_dvc_even_if_a_library_swallows_the_signal(tmp_path: Path) -> None:
     script = (
         "import signal, subprocess, time, psutil; from decant.core import stage\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -134,6 +123,6 @@ def test_a_stage_ends_with_dvc_even_if_a_library_swallows_the_signal() -> None:
         "def busy(): time.sleep(600)\n"
         "busy()\n"
     )
-    done = run_script(script)
+    done = run_python("-c", script, cwd=tmp_path)
     assert done.returncode == 1
     assert "in busy" in done.stderr

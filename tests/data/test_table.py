@@ -3,6 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from sklearn.utils import Bunch
+from support.experiments import component
 from support.paths import ROOT, SHARED_DATA
 
 from decant.core.errors import UserError
@@ -12,7 +13,6 @@ from decant.data.hub import Hub
 from decant.data.newsgroups import Newsgroups
 from decant.data.table import Table
 from decant.dataset.modality.text import Text
-from decant.experiment.experiment import Experiment
 from decant.preparation.stored_inputs import stored_inputs
 
 WRITERS = {
@@ -26,10 +26,10 @@ WRITERS = {
 def test_a_row_keeps_its_id_whatever_rows_are_chosen(rows: pd.DataFrame, tmp_path: Path) -> None:
     file = tmp_path / "a.parquet"
     rows.sample(frac=1.0, random_state=0).to_parquet(file)  # with an index of its own
-    whole = Table(train=str(file), input="text", target="intent").load()["train"]
+    table = Table(train=str(file), input="text", target="intent").load()["train"]
     some = Table(train=str(file), input="text", target="intent", classes=["bills", "beans"]).load()["train"]
-    assert whole["row_id"].tolist() == [f"train-{i}" for i in range(len(rows))]
-    assert some.equals(whole[whole["target"] != "boxes"].reset_index(drop=True))
+    assert table["row_id"].tolist() == [f"train-{i}" for i in range(len(rows))]
+    assert some.equals(table[table["target"] != "boxes"].reset_index(drop=True))
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -99,8 +99,8 @@ def test_what_is_no_table_is_refused(ending: str, content: bytes, message: str, 
 def test_ids_of_any_type_are_text(tmp_path: Path) -> None:
     for ids in ([b"\xc9", b"x"], [1, 2], [None, "a"], [1.5, None]):
         pd.DataFrame({"text": ["a", "b"], "key": ids}).to_parquet(tmp_path / "a.parquet")
-        found = Table(unlabelled=str(tmp_path / "a.parquet"), input="text", row_id="key").load()["unlabelled"]
-        assert [type(cell) for cell in found["row_id"]] == [str, str]
+        table = Table(unlabelled=str(tmp_path / "a.parquet"), input="text", row_id="key").load()["unlabelled"]
+        assert [type(cell) for cell in table["row_id"]] == [str, str]
 
 
 def test_bytes_as_labels_are_refused(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_local_sets_are_read_and_their_digests_agree(
     if not (SHARED_DATA / "banking77").is_dir():
         pytest.skip(f"no data sets in {SHARED_DATA} (DECANT_DATA)")
     monkeypatch.setenv("DECANT_DATA", str(SHARED_DATA))
-    loaded = Experiment.load([f"use.data={name}"], ROOT).data.load()
+    loaded = component("data", name).load()
     assert (len(loaded["train"]), len(loaded["test"])) == rows
 
 

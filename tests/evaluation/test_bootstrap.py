@@ -33,24 +33,24 @@ def one_hot(predicted: np.ndarray) -> np.ndarray:
 
 
 def test_the_interval_agrees_with_scipy() -> None:
-    found = paired(one_hot(FIRST), one_hot(SECOND), TARGET, SETTINGS, 0)
+    comparison = paired(one_hot(FIRST), one_hot(SECOND), TARGET, SETTINGS, 0)
     difference = (FIRST == TARGET).astype(float) - (SECOND == TARGET)
     wanted = scipy.stats.bootstrap(
         (difference,), np.mean, method="percentile", n_resamples=4000, rng=1
     ).confidence_interval
-    assert found["difference"] == pytest.approx(difference.mean())
-    assert found["low"] == pytest.approx(wanted.low, abs=0.01)
-    assert found["high"] == pytest.approx(wanted.high, abs=0.01)
+    assert comparison["difference"] == pytest.approx(difference.mean())
+    assert comparison["low"] == pytest.approx(wanted.low, abs=0.01)
+    assert comparison["high"] == pytest.approx(wanted.high, abs=0.01)
 
 
 def test_a_model_against_itself_retains_all_and_differs_by_nothing() -> None:
-    found = paired(one_hot(FIRST), one_hot(FIRST), TARGET, SETTINGS, 0)
+    comparison = paired(one_hot(FIRST), one_hot(FIRST), TARGET, SETTINGS, 0)
     ones = dict.fromkeys(("retained", "retained_low", "retained_high"), 1.0)
-    assert found == {**ones, "difference": 0.0, "confidence": 0.95, "low": 0.0, "high": 0.0}
+    assert comparison == {**ones, "difference": 0.0, "confidence": 0.95, "low": 0.0, "high": 0.0}
 
 
 def test_the_interval_of_the_share_retained_is_that_of_the_ratio() -> None:
-    found = paired(one_hot(FIRST), one_hot(SECOND), TARGET, SETTINGS, 0)
+    comparison = paired(one_hot(FIRST), one_hot(SECOND), TARGET, SETTINGS, 0)
     right = [(x == TARGET).astype(float) for x in (FIRST, SECOND)]
 
     def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -59,9 +59,9 @@ def test_the_interval_of_the_share_retained_is_that_of_the_ratio() -> None:
     wanted = scipy.stats.bootstrap(
         right, ratio, paired=True, method="percentile", n_resamples=4000, rng=1
     ).confidence_interval
-    assert found["retained"] == pytest.approx(right[0].mean() / right[1].mean())
-    assert found["retained_low"] == pytest.approx(wanted.low, abs=0.015)
-    assert found["retained_high"] == pytest.approx(wanted.high, abs=0.015)
+    assert comparison["retained"] == pytest.approx(right[0].mean() / right[1].mean())
+    assert comparison["retained_low"] == pytest.approx(wanted.low, abs=0.015)
+    assert comparison["retained_high"] == pytest.approx(wanted.high, abs=0.015)
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -71,30 +71,30 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         draw = np.random.default_rng(seed)
         target = np.zeros(300, int)
         first, second = ((draw.random(300) > p).astype(int) for p in (0.8, 0.7))
-        found = paired(one_hot(first), one_hot(second), target, settings, seed)
-        covered += found["low"] <= 0.1 <= found["high"]
+        comparison = paired(one_hot(first), one_hot(second), target, settings, seed)
+        covered += comparison["low"] <= 0.1 <= comparison["high"]
     assert 80 <= covered <= 98
 
 
 def test_models_that_are_not_there_are_left_out() -> None:
     logits = {"student": one_hot(FIRST), "teacher": one_hot(SECOND)}
     samples = {role: sampled(v) for role, v in logits.items()}
-    found = bootstrap.compare(logits, samples, SCORING, SETTINGS)
-    assert set(found) == {"student_vs_teacher"}
-    assert found["student_vs_teacher"]["agreement"] == pytest.approx((FIRST == SECOND).mean())
+    comparisons = bootstrap.compare(logits, samples, SCORING, SETTINGS)
+    assert set(comparisons) == {"student_vs_teacher"}
+    assert comparisons["student_vs_teacher"]["agreement"] == pytest.approx((FIRST == SECOND).mean())
 
 
 def test_resamples_in_small_parts_are_those_of_one_large_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sampled(one_hot(FIRST)).resampled
+    resampled = sampled(one_hot(FIRST)).resampled
     monkeypatch.setattr(bootstrap, "MAX_DRAWN_ROWS", 3 * len(TARGET))
-    assert np.array_equal(whole, sampled(one_hot(FIRST)).resampled)
+    assert np.array_equal(resampled, sampled(one_hot(FIRST)).resampled)
 
 
 def test_the_interval_of_one_model_agrees_with_scipy() -> None:
-    found = bootstrap.confidence_interval(sampled(one_hot(FIRST)).resampled, SETTINGS.confidence)
+    interval = bootstrap.confidence_interval(sampled(one_hot(FIRST)).resampled, SETTINGS.confidence)
     right = (FIRST == TARGET).astype(float)
     wanted = scipy.stats.bootstrap((right,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
-    assert found == (pytest.approx(wanted.low, abs=0.01), pytest.approx(wanted.high, abs=0.01))
+    assert interval == (pytest.approx(wanted.low, abs=0.01), pytest.approx(wanted.high, abs=0.01))
 
 
 def gap_closed(student: float, alone: float, teacher: float) -> dict[str, Any]:
@@ -105,14 +105,14 @@ def gap_closed(student: float, alone: float, teacher: float) -> dict[str, Any]:
 
 
 def test_the_gap_that_is_closed_is_a_share_with_an_interval_around_it() -> None:
-    found = gap_closed(0.85, 0.8, 0.9)
-    assert found["closed"] == pytest.approx(0.5)
+    gap = gap_closed(0.85, 0.8, 0.9)
+    assert gap["closed"] == pytest.approx(0.5)
     # of the 100 rows that differ, about half: a binomial of 100 tries
-    assert found["low"] == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
-    assert found["high"] == pytest.approx(0.5 + 1.96 * 0.05, abs=0.02)
+    assert gap["low"] == pytest.approx(0.5 - 1.96 * 0.05, abs=0.02)
+    assert gap["high"] == pytest.approx(0.5 + 1.96 * 0.05, abs=0.02)
 
 
 def test_a_teacher_that_is_not_surely_better_leaves_no_gap() -> None:
-    found = gap_closed(0.8, 0.8, 0.802)
-    assert found == {"closed": None, "low": None, "high": None, "gap": "cannot tell"}
+    gap = gap_closed(0.8, 0.8, 0.802)
+    assert gap == {"closed": None, "low": None, "high": None, "gap": "cannot tell"}
     assert gap_closed(0.8, 0.9, 0.8)["gap"] == "none"

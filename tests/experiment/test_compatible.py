@@ -1,10 +1,10 @@
 import pytest
+from support.experiments import experiment_of
 from support.paths import ROOT
 
 from decant.config.compose import experiment_overrides
 from decant.core.errors import UserError
 from decant.experiment.compatible import check_compatible
-from decant.experiment.experiment import Experiment
 
 IMAGES = ["use.data=digits", *(f"use.{role}=resnet_tiny" for role in ("teacher", "student", "scratch"))]
 PAIRS = ["use.data=stsb", "use.task=regress"]
@@ -92,7 +92,7 @@ CASES = [
 def test_parts_that_do_not_go_together_are_refused_and_others_are_not(
     overrides: list[str], message: str | None
 ) -> None:
-    loaded = Experiment.load(overrides, ROOT)
+    loaded = experiment_of(*overrides)
     if message is None:
         check_compatible(loaded)
     else:
@@ -104,10 +104,10 @@ def test_parts_that_do_not_go_together_are_refused_and_others_are_not(
 def test_all_problems_are_raised_together() -> None:
     overrides = ["use.augment=flip", "use.adapt=mlp_head", "use.task=regress", "fine_tune.label_smoothing=0.1"]
     with pytest.raises(UserError) as caught:
-        check_compatible(Experiment.load(overrides, ROOT))
+        check_compatible(experiment_of(*overrides))
     assert len(caught.value.problems) == 4
 
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/experiment").glob("*.yaml")))
 def test_the_components_of_every_experiment_go_together(name: str) -> None:
-    check_compatible(Experiment.load(experiment_overrides(name, ROOT), ROOT))
+    check_compatible(experiment_of(*experiment_overrides(name, ROOT)))

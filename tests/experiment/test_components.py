@@ -1,25 +1,30 @@
+from functools import cache
 from pathlib import Path
 from types import NoneType
+from typing import Any
 
 import pytest
-from support.paths import ROOT
+from support.experiments import COMPONENTS, NAMES, choices, config_of
 
-from decant.config.compose import ROLES, composed
+from decant.config.compose import ROLES
 from decant.core.errors import UserError
 from decant.data import Source
 from decant.experiment.components import INTERFACES, build, build_components, has_type, type_name
 from decant.loss import Loss
 from decant.loss.kd import KD
 
-COMPONENTS = [
-    (role, file.stem) for role, kind in ROLES.items() for file in sorted((ROOT / "conf" / kind).glob("*.yaml"))
-]
 KD_VALUES = {"_target_": "decant.loss.kd.KD", "temperature": 2.0, "hard_weight": 0.5, "standardise": False}
+
+
+@cache
+def built(number: int) -> tuple[dict[str, Any], list[str]]:
+    """Component `number` in every role, built once for all roles."""
+    return build_components(config_of(*choices(number)))
 
 
 @pytest.mark.parametrize(("role", "name"), COMPONENTS)
 def test_every_component_can_be_built_in_every_role(role: str, name: str) -> None:
-    components, problems = build_components(composed([f"use.{role}={name}"], ROOT))
+    components, problems = built(NAMES[role].index(name))
     assert problems == []
     assert isinstance(components[role], INTERFACES[ROLES[role]])
 
@@ -55,7 +60,7 @@ def test_a_component_of_another_kind_is_refused() -> None:
 
 
 def test_the_problems_of_all_components_are_gathered() -> None:
-    config = composed(["loss.temperature=-1", "+data.leaks=ignore"], ROOT)
+    config = config_of("loss.temperature=-1", "data.leaks=ignore")
     components, problems = build_components(config)
     assert [problem.partition(":")[0] for problem in problems] == ["conf/data/support.yaml", "conf/loss/kd.yaml"]
     assert components.keys() == ROLES.keys() - {"data", "loss"}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import expit, log_expit, log_softmax, softmax
+from support.experiments import component, experiment_of
 from support.paths import ROOT
 
 from decant.core.errors import UserError
-from decant.experiment.experiment import Experiment
 from decant.loss import Loss, Output, weight_at
 from decant.loss.attention import Attention
 from decant.loss.checks import check_weights, uniform_layer_pairs
@@ -73,7 +73,7 @@ def double(tensor: torch.Tensor) -> np.ndarray:
 def bound(name: str, student: Output, teacher: Output) -> Loss:
     """The loss of conf/loss/<name>.yaml, ready for two networks."""
     torch.manual_seed(0)
-    loss = Experiment.load([f"use.loss={name}"], ROOT).loss
+    loss = component("loss", name)
     loss.bind(student, teacher, aligned=True)
     return loss
 
@@ -366,7 +366,7 @@ def test_a_temperature_that_trains_nonsense_is_refused(kind: Callable[[float], L
 @pytest.mark.parametrize("name", [n for n in NAMES if "\ntemperature:" in (ROOT / f"conf/loss/{n}.yaml").read_text()])
 def test_every_temperature_of_a_configuration_is_checked(name: str) -> None:
     with pytest.raises(UserError, match="temperature"):
-        Experiment.load([f"use.loss={name}", "loss.temperature=0"], ROOT)
+        experiment_of(f"use.loss={name}", "loss.temperature=0")
 
 
 @pytest.mark.parametrize("name", TAUGHT)

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from support.clones import copy_clone, environment, make_clone
 from support.commands import run_fork
+from support.workers import built_once
 
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path) -> Path:
     """A clone in which `decant experiment` has run a small experiment."""
-    folder = make_clone(tmp_path_factory.mktemp("clone"), empty_mlflow_store)
+    folder = make_clone(built_once(tmp_path_factory, "clone"), empty_mlflow_store)
     done = run_fork(["cli", "experiment"], folder, environment(folder), tmp_path_factory.mktemp("logs"))
     assert done.code == 0, done
     return folder

@@ -1,9 +1,7 @@
 """What a stage runs out of, or into: a loss that is no number, memory, disk; it is told, and nothing good is lost."""
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,13 +71,14 @@ def test_a_loss_that_is_lost_stops_the_run_and_the_last_good_state_is_kept(
 ) -> None:
     with pytest.raises(UserError, match=figure) as caught:
         tuned(tiny, learner, "trainer.save_minutes=60")
-    said = str(caught.value)
-    assert "and was 1.1 in the first" in said
+    message = str(caught.value)
+    assert "and was 1.1 in the first" in message
     assert (
-        "lower fine_tune.lr (now 0.01) or fine_tune.clip (now 1) in params.yaml, which starts the training over" in said
+        "lower fine_tune.lr (now 0.01) or fine_tune.clip (now 1) in params.yaml, which starts the training over"
+        in message
     )
     (state_file,) = (tiny / ".state").rglob("*.ckpt")
-    assert f"the last good state is saved in {state_file}" in said
+    assert f"the last good state is saved in {state_file}" in message
     state = torch.load(state_file, weights_only=True)
     assert state["epoch"] == 0
     assert all(value.isfinite().all() for value in state["state_dict"].values())
@@ -169,14 +168,3 @@ def test_a_full_disk_is_named_costs_no_earlier_output_and_the_stage_runs_when_th
     done = run_stage("fine_tune", *words, "fine_tune.lr=1e-3", cwd=project, TMPDIR=str(small_disk))
     assert done.returncode == 0, done.stderr
     assert digest(project / "data") != before
-
-
-def test_a_traceback_holds_no_credentials() -> None:
-    script = (
-        "from decant.core import stage; stage.configure_libraries()\n"
-        "raise ValueError('postgresql://me:hunter22@db and tok-98hgf7dk2')"
-    )
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "SHOP_TOKEN": "tok-98hgf7dk2"}
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
-    assert "ValueError: postgresql://db and ***" in done.stderr
-    assert "hunter22" not in done.stderr

@@ -11,6 +11,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
 from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
+from support.experiments import component
 from support.hub import hub_with_digests
 from support.paths import ROOT, SHARED_DATA
 from transformers import (
@@ -91,7 +92,7 @@ def finished(bare: Path, made: Path, **head: object) -> Path:
 def siamese(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What pretrain-load writes."""
     made = tmp_path_factory.mktemp("siamese")
-    backbone = Experiment.load(["use.teacher=minilm_siamese"], ROOT).teacher
+    backbone = component("teacher", "minilm_siamese")
     pretrain_load.write_backbone(backbone, made)
     return made
 
@@ -281,7 +282,7 @@ def test_a_server_gives_one_class_with_its_probability(tmp_path: Path, bare: Pat
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "conf/task").glob("*.yaml")))
 def test_the_signature_names_what_the_server_gives(name: str, tmp_path: Path, bare: Path) -> None:
-    task = Experiment.load([f"use.task={name}"], ROOT).task
+    task = component("task", name)
     labels = ["score"] if name == "regress" else ["a", "b"]
     network = task.objective.build_network(bare, labels, AutoModelForSequenceClassification, Head())
     directory.save(network, Text().encoder(bare).processor, tmp_path)
@@ -388,7 +389,7 @@ def test_local_sets_are_read_and_their_digests_agree(
     if not (SHARED_DATA / "stsb").is_dir():
         pytest.skip(f"no data sets in {SHARED_DATA} (DECANT_DATA)")
     monkeypatch.setenv("DECANT_DATA", str(SHARED_DATA))
-    loaded = Experiment.load([f"use.data={name}"], ROOT).data.load()
+    loaded = component("data", name).load()
     assert [len(f) for f in loaded.values()] == rows
     assert list(loaded["train"].columns) == [*columns, "row_id"]
 

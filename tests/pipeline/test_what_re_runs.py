@@ -14,7 +14,6 @@ from support.paths import ROOT
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("what_re_runs"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of libraries of DVC
 ]
 STUB = ROOT / "tests/support/stub_stage.py"

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import pytest
-import torch
-from support.pretraining import MINILM, SMALL_BERT, write_backbone
-from transformers import AutoConfig, AutoModel
+from support.pretraining import write_backbone, write_small_bert
 
 from decant.backbone.huggingface import HuggingFace
 
@@ -20,11 +18,7 @@ def project_dir(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model directory of a small BERT with weights and a pooler."""
-    folder = tmp_path_factory.mktemp("weights")
-    HuggingFace(package=MINILM, pretrained=False, config=SMALL_BERT).write(folder)
-    torch.manual_seed(3)
-    AutoModel.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
-    return folder
+    return write_small_bert(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture

@@ -166,13 +166,13 @@ def _command(
     runpy.run_module(f"decant.{module}", run_name="__main__", alter_sys=True)
 
 
+def run_python(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """`python <arguments>` in `cwd`, in a new process, on the code of this checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **env}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
 def run_stage(name: str, *overrides: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """`python -m decant.<name>` in `cwd`, in a new process, on the code of this checkout."""
-    return subprocess.run(
-        [sys.executable, "-m", f"decant.{name}", *overrides],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", **env},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """`python -m decant.<name>`, likewise."""
+    return run_python("-m", f"decant.{name}", *overrides, cwd=cwd, **env)

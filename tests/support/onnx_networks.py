@@ -44,9 +44,9 @@ SHAPE = {
 }
 PLAIN = {"vocab_size": 200, "dim": 32, "n_layers": 1, "n_heads": 4, "hidden_dim": 64, "initializer_range": 0.2}
 RESIDUAL = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
-PATCHES = {**SHAPE, "image_size": SIDE, "patch_size": 8}
+PATCHES = {**SHAPE, "num_hidden_layers": 1, "image_size": SIDE, "patch_size": 8}
 STAGES = {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2, "layer_scale_init_value": 0.5}
-BODY = BertConfig(**SHAPE).to_dict()
+BODY = BertConfig(**SHAPE | {"num_hidden_layers": 1}).to_dict()
 
 
 def averaging() -> PreTrainedModel:

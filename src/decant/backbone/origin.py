@@ -1,7 +1,9 @@
 """Where a backbone's files come from: the hub, a Python package or a folder."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,6 +104,12 @@ class Origin(Backbone):
         if self.hub:
             return f"hub {self.hub}@{self.revision}"
         if self.package:
-            distribution = packages_distributions()[self.package][0]
+            distribution = distributions()[self.package][0]
             return f"package {distribution}=={version(distribution)}"
         return "local directory"
+
+
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    """The distributions that each installed package comes from; the lookup reads a file of each, so once is enough."""
+    return packages_distributions()
