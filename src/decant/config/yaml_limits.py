@@ -51,7 +51,7 @@ def node_problem(events: Iterable[yaml.Event]) -> str:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in (anchor for anchor, _ in open_nodes):
                 return f"has the alias *{event.anchor} inside &{event.anchor}, and so no end"
-            total += sizes.get(event.anchor, 1)
+            total += sizes.get(str(event.anchor), 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, total))
             total += 1

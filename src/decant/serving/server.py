@@ -25,7 +25,8 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from decant.core.errors import UserError, redacted
+from decant.core.errors import UserError
+from decant.core.redaction import redacted
 from decant.serving.limits import MAX_ROW_BYTES, shown
 from decant.serving.predictor import Predictor
 from decant.serving.preprocessing import BadInput
