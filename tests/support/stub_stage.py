@@ -71,6 +71,7 @@ def evaluate() -> None:
     inputs = [tree(f"data/{name}") for name in ("prepare", "fine_tune", "distill")]
     for output in ("metrics.json", "plots", "rows.parquet"):
         write(f"data/evaluate/{output}", values, inputs)
+    Path("data/evaluate/report.md").write_text("# Test results\n\n| model |\n\n## Differences\n")
 
 
 if __name__ == "__main__":

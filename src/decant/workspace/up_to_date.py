@@ -20,8 +20,10 @@ def remember(root: Path, snapshot: Snapshot) -> None:
 
 
 def is_up_to_date(root: Path) -> bool:
-    """Whether neither inputs nor outputs changed since `remember`."""
-    return (root / FILE).exists() and (root / FILE).read_text() == _digest(root, take_snapshot(root))
+    """Whether there is a report, and neither inputs nor outputs changed since `remember`."""
+    if not (root / FILE).exists() or not (root / REPORT).exists():
+        return False
+    return (root / FILE).read_text() == _digest(root, take_snapshot(root))
 
 
 def table(root: Path) -> str:
