@@ -148,7 +148,7 @@ def stage_processes(pipeline: int, stage: str) -> Iterator[psutil.Process]:
     """The processes of a stage that a DVC process started."""
     for process in psutil.Process(pipeline).children(recursive=True):
         arguments = argv(process)
-        if f"decant.{stage}" in arguments and Path(arguments[0]).name.startswith("python"):
+        if arguments[1:4] == ["-m", "decant", stage]:
             yield process
 
 

@@ -1,6 +1,6 @@
 """Train the student with its teacher's help, and as a control the same student alone; export files to serve it with.
 
-python -m decant.distill [distill.epochs=1 use.loss=none trainer=cpu]
+python -m decant distill [distill.epochs=1 use.loss=none trainer=cpu]
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Score teacher, student, baselines and controls on test: quality with intervals, cost, and paired comparisons.
 
-python -m decant.evaluate [evaluate.resamples=10000]
+python -m decant evaluate [evaluate.resamples=10000]
 """
 
 import numpy as np

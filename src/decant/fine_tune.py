@@ -2,7 +2,7 @@
 
 With `fine_tune.folds` or `fine_tune.seeds` above 1 the teacher is an ensemble, one model for each fold or seed.
 
-python -m decant.fine_tune [fine_tune.epochs=1 trainer=cpu]
+python -m decant fine_tune [fine_tune.epochs=1 trainer=cpu]
 """
 
 import dataclasses

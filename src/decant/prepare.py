@@ -1,6 +1,6 @@
 """Read the data source, refuse data that would spoil an experiment, make missing splits, write Parquet and a card.
 
-python -m decant.prepare [use.data=mine]
+python -m decant prepare [use.data=mine]
 """
 
 import pandas as pd

@@ -2,7 +2,7 @@
 
 Where the teacher's weights cannot be fetched, `use.pretrain` trains them on the source data.
 
-python -m decant.pretrain_load [use.teacher=distilbert]
+python -m decant pretrain_load [use.teacher=distilbert]
 """
 
 from importlib import import_module

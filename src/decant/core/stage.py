@@ -47,6 +47,8 @@ def stage_process(name: str) -> Iterator[None]:
     """
     configure_libraries()
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # during the imports, see __main__.py
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if is_orphaned():
         sys.exit("decant: DVC, which started this stage, is gone; run: dvc repro")
     if parent_process := psutil.Process(os.getppid()) if rank() else dvc_process():
