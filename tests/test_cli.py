@@ -67,7 +67,7 @@ def test_every_command_is_listed_and_every_option_explained() -> None:
         ("decant pre", ["predict"]),
         ("decant predict --mo", ["--model", "--model-format"]),
         ("decant predict --model-format o", ["onnx"]),
-        ("decant experiment --s", ["--seeds"]),
+        ("decant experiment --s", ["--set-param", "--seeds"]),
     ],
 )
 def test_the_shell_completes_commands_options_and_values_without_slow_imports(words: str, wanted: list[str]) -> None:

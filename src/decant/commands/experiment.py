@@ -82,6 +82,7 @@ def run_all(root: Path, options: Options) -> int:
 
 def run_once(root: Path, values: Sequence[str], options: Options) -> int:
     """Run one experiment with overrides of params.yaml, and show its result; the exit code is DVC's."""
+    check_compatible(Experiment.load(params_overrides(values), root))  # before anything is written
     with worktree.opened(root, worktree_name(options.experiment, values)) as place:
         snapshot = take_snapshot(root)
         place.synchronize(snapshot)
@@ -120,19 +121,22 @@ def set_values(project: Path, overrides: Sequence[str]) -> None:
     Raises:
         UserError: a bad config.
     """
-    named = [(file or "params.yaml", override) for file, override in map(split_file, overrides)]
-    for file in dict.fromkeys(file for file, _ in named if file != "params.yaml"):
+    named = [split_file(override) for override in overrides]
+    for file in dict.fromkeys(file for file, _ in named):
         write_values(project / file, [override for name, override in named if name == file])
-    params = [override for name, override in named if name == "params.yaml"]
-    check_compatible(Experiment.load(params, project))
-    write_values(project / "params.yaml", params)
+    check_compatible(Experiment.load([], project))
+
+
+def params_overrides(overrides: Sequence[str]) -> list[str]:
+    """The overrides of params.yaml among all."""
+    return [override for file, override in map(split_file, overrides) if file == "params.yaml"]
 
 
 def split_file(override: str) -> tuple[str, str]:
-    """File and rest of an override: "conf/loss/kd.yaml:temperature=2" names one, "distill.epochs=8" does not."""
+    """File and rest of an override: "conf/loss/kd.yaml:temperature=2" names one, "distill.epochs=8" is of params.yaml."""
     key, equals, value = override.partition("=")
     file, _, name = key.rpartition(":")
-    return file, f"{name}{equals}{value}"
+    return file or "params.yaml", f"{name}{equals}{value}"
 
 
 def write_values(file: Path, overrides: Sequence[str]) -> None:
