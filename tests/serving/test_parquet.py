@@ -75,6 +75,7 @@ def test_a_damaged_page_is_an_error_of_the_file(compression: str, tmp_path: Path
         list(read_parquet(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store_schema", [True, False])
 def test_a_small_file_cannot_take_all_memory(store_schema: bool, tmp_path: Path) -> None:
     """Its 2 kB are 1000 rows of 4 MB; without a limit they take 4 GB."""
