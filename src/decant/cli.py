@@ -95,7 +95,8 @@ def predict(
 ) -> None:
     """Predict labels for texts or images in files.
 
-    Writes every row with its columns and the prediction of a finished model. Needs neither PyTorch nor MLflow.
+    Writes every row with its columns and the prediction of a finished model. Needs neither PyTorch nor MLflow, unless
+    the model has no ONNX files.
     """
     end_with_reader()
     from decant.commands.predict import Options, run

@@ -303,6 +303,7 @@ def test_an_output_that_cannot_be_written_is_named(output: str, message: str, te
     assert done.err.startswith(f"decant: {message}"), done.err
 
 
+@pytest.mark.slow
 def test_a_standard_input_or_output_that_cannot_be_used_is_named(texts: Path, tmp_path: Path) -> None:
     for redirection, message in (
         ("<&-", "the standard input is closed; give the path of a file"),

@@ -60,6 +60,7 @@ def post(address: str, body: bytes, content_type: str = "application/json") -> t
             return error.code, json.load(error)
 
 
+@pytest.mark.slow
 def test_a_server_starts_without_training_code_answers_and_ends_at_ctrl_c(texts: Path) -> None:
     with served(texts) as (process, address):
         status, answer = post(address, b'{"inputs": ["a"]}')

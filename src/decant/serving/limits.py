@@ -27,7 +27,7 @@ MAX_TOKENIZED = 200_000
 """Characters of a text that are tokenized: that takes half a second at most, and 30 MB."""
 JSON_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """A string in JSON, also one that does not end; possessive, so that it takes no memory and one pass."""
-MAX_SHOWN = 60
+MAX_REPR = 60
 """Characters of a value that a message repeats."""
 FILE_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 """By the type in the mode of a file; the others are devices."""
@@ -67,10 +67,10 @@ def _value_count(text: str) -> int:
     return 1 + sum(map(text.count, ",[{"))
 
 
-def shown(value: Any) -> str:
-    """A value in a message, as Python writes it, at most `MAX_SHOWN` characters."""
+def short_repr(value: Any) -> str:
+    """A value in a message, as Python writes it, at most `MAX_REPR` characters."""
     text = repr(value)
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+    return text if len(text) <= MAX_REPR else text[: MAX_REPR - 3] + "..."
 
 
 def _children(value: Any) -> Iterable[Any]:
@@ -86,7 +86,7 @@ def _integer(digits: str) -> int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise BadJson(f"the key {shown(repeated([name for name, _ in pairs]))} twice in an object")
+        raise BadJson(f"the key {short_repr(repeated([name for name, _ in pairs]))} twice in an object")
     return values
 
 
@@ -109,7 +109,7 @@ def check_columns(location: str, names: list[str]) -> None:
     if len(names) > MAX_COLUMNS:
         raise UserError(f"{location}: {len(names):,} columns, expected at most {MAX_COLUMNS:,}")
     if (name := repeated(names)) is not None:
-        raise UserError(f"{location}: two columns are called {shown(name)}; rename one")
+        raise UserError(f"{location}: two columns are called {short_repr(name)}; rename one")
 
 
 def open_regular(name: str) -> BinaryIO:

@@ -1,5 +1,6 @@
 """Reads Parquet files in bounded memory, whatever their pages claim to hold; not shipped with a model."""
 
+import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -21,8 +22,11 @@ ROW_BYTES = MAX_IMAGE_BYTES + MAX_ROW_BYTES
 """Of the values of a row."""
 READ_BYTES = 2**20
 """Of the file at a time, instead of all bytes that a column has in a row group."""
-MEMORY = 2**30
-"""Bytes that decoding a batch may take: a page of some bytes can hold gigabytes."""
+MEMORY = 2 * 2**30
+"""Bytes of address space that decoding a batch may take: a page of some bytes can hold gigabytes.
+
+Where pyarrow was imported before, its default allocator may reserve one of them.
+"""
 
 
 def read_parquet(name: str) -> Iterator[Row]:
@@ -31,10 +35,10 @@ def read_parquet(name: str) -> Iterator[Row]:
     Raises:
         UserError: a damaged file, two columns of one name, a value that Python cannot hold, too much memory.
     """
-    import pyarrow as pa  # slow to import, and needed for Parquet only
-    import pyarrow.parquet as pq
+    # the default allocator, mimalloc, reserves 1 GiB at once, and holds tens of MB more, growing with the rows
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # read at the import
+    import pyarrow.parquet as pq  # slow to import, and needed for Parquet only
 
-    pa.set_memory_pool(pa.system_memory_pool())  # mimalloc and its threads hold tens of MB more, growing with the rows
     with open_regular(name) as file:
         with decoding(name):
             table = pq.ParquetFile(file, buffer_size=READ_BYTES)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from decant.core.errors import UserError
-from decant.serving.limits import shown
+from decant.serving.limits import short_repr
 
 Arrays = dict[str, np.ndarray]
 """The inputs of a network by name."""
@@ -57,8 +57,8 @@ class Preprocessor(ABC):
 def describe(value: Any) -> str:
     """A bad input in a message: short, and never the bytes of a file."""
     if isinstance(value, Mapping):
-        names = [f"{shown(k)} ({type(v).__name__})" for k, v in islice(value.items(), MAX_NAMES)]
+        names = [f"{short_repr(k)} ({type(v).__name__})" for k, v in islice(value.items(), MAX_NAMES)]
         return f"a mapping of {', '.join(names) or 'nothing'}{', ...' if len(value) > MAX_NAMES else ''}"
     if isinstance(value, bytes | Image.Image):
         return "bytes" if isinstance(value, bytes) else "an image"
-    return f"{shown(value)} ({type(value).__name__})"
+    return f"{short_repr(value)} ({type(value).__name__})"

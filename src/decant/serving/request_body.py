@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from decant.core.errors import UserError, suggestion
-from decant.serving.limits import MAX_SHOWN, BadJson, parse_json, shown
+from decant.serving.limits import MAX_REPR, BadJson, parse_json, short_repr
 from decant.serving.preprocessing import describe
 from decant.serving.readers import Lines, csv_rows
 
@@ -57,11 +57,11 @@ def parser(content_type: str | None) -> Callable[[str], Request]:
     name, _, options = (content_type or "").partition(";")
     parse = PARSERS.get(name.strip().lower())
     if parse is None:
-        found = f"Content-Type is {shown(content_type)}" if content_type else "there is no Content-Type"
+        found = f"Content-Type is {short_repr(content_type)}" if content_type else "there is no Content-Type"
         raise BadRequest(415, f"{found}, expected {' or '.join(PARSERS)}")
     options = options.replace('"', "").replace(" ", "").lower()
     if options not in ("", "charset=utf-8"):
-        raise BadRequest(415, f"Content-Type has the options {shown(options)}, expected charset=utf-8 or none")
+        raise BadRequest(415, f"Content-Type has the options {short_repr(options)}, expected charset=utf-8 or none")
     return parse
 
 
@@ -101,7 +101,7 @@ def parse_params(params: Any) -> int:
     for name in params or {}:
         if name != "top_k":
             raise BadRequest(
-                422, f"there is no parameter {shown(name)}{suggestion(name[:MAX_SHOWN], ['top_k'])}; use top_k"
+                422, f"there is no parameter {short_repr(name)}{suggestion(name[:MAX_REPR], ['top_k'])}; use top_k"
             )
     top_k = (params or {}).get("top_k")
     if top_k is None:
@@ -152,6 +152,6 @@ def record_inputs(content: Any) -> list[Any]:
 def check_names(names: list[str]) -> None:
     """Refuse columns that no input is read from: which of them is meant would be a guess."""
     if len(names) != 1 and sorted(names) != PAIR_COLUMNS:
-        listed = ", ".join(shown(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
+        listed = ", ".join(short_repr(name) for name in names[:10]) + (", ..." if len(names) > 10 else "")
         expected = f"one column, or {' and '.join(PAIR_COLUMNS)} for a pair"
         raise BadRequest(422, f"the columns are {listed or 'none'}, expected {expected}")

@@ -27,7 +27,7 @@ from starlette.routing import Route
 
 from decant.core.errors import UserError
 from decant.core.redaction import redacted
-from decant.serving.limits import MAX_ROW_BYTES, shown
+from decant.serving.limits import MAX_ROW_BYTES, short_repr
 from decant.serving.predictor import Predictor
 from decant.serving.preprocessing import BadInput
 from decant.serving.request_body import BadRequest, parse_request
@@ -90,7 +90,7 @@ class Server:
             BadRequest: it is compressed, too large, too slow, or its end does not come.
         """
         if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
-            raise BadRequest(415, f"Content-Encoding is {shown(encoding)}, expected a body without compression")
+            raise BadRequest(415, f"Content-Encoding is {short_repr(encoding)}, expected a body without compression")
         length = request.headers.get("content-length", "")
         if length.isdecimal() and (len(length) > 18 or int(length) > self.limits.body_bytes):
             raise self.too_large()

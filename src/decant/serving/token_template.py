@@ -65,8 +65,8 @@ class TokenTemplate:
     def fill(self, texts: Sequence[list[int]]) -> Tokens:
         """The tokens of an input from the token ids of its texts."""
         lengths = [len(ids) for ids in texts]
-        kept = lengths if self.room is None else kept_lengths(lengths, self.room)
-        cut = [ids[:n] if self.side == "right" else ids[len(ids) - n :] for ids, n in zip(texts, kept, strict=True)]
+        counts = lengths if self.room is None else truncated_lengths(lengths, self.room)
+        cut = [ids[:n] if self.side == "right" else ids[len(ids) - n :] for ids, n in zip(texts, counts, strict=True)]
         parts = [
             (segment.ids if segment.text is None else cut[segment.text], segment.type) for segment in self.segments
         ]
@@ -75,7 +75,7 @@ class TokenTemplate:
         return Tokens(np.concatenate(ids), np.concatenate(types))
 
 
-def kept_lengths(lengths: Sequence[int], room: int) -> list[int]:
+def truncated_lengths(lengths: Sequence[int], room: int) -> list[int]:
     """How many tokens of each text are kept by the strategy `longest_first`, with `room` for all."""
     if sum(lengths) <= room:
         return list(lengths)
