@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.experiments import experiment_of
 from support.paths import ROOT
 from support.tiny_project import RecordedRun
 
@@ -43,7 +44,7 @@ SMALL = [
 
 
 def small(*overrides: str) -> Experiment:
-    return Experiment.load([*SMALL, *overrides])
+    return experiment_of(*SMALL, *overrides)
 
 
 def small_training(*overrides: str, run: Run | None = None) -> StudentTraining:
@@ -88,14 +89,21 @@ def accuracy(folder: Path) -> float:
     return Classify().scoring.score(predictions.read_split(folder, "test", prepared), target)
 
 
+@pytest.fixture(scope="module")
+def untrained(outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """The accuracy of the student before training, which no loss changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(outputs)
+        return train_student(tmp_path_factory.mktemp("untrained"), "distill.epochs=1", "distill.lr=1e-12")
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_lifts_its_student_over_the_same_student_untrained(
-    loss: str, workspace: Path, tmp_path: Path
+    loss: str, workspace: Path, untrained: float, tmp_path: Path
 ) -> None:
     before = digest(TEACHER)
     run = RecordedRun()
     with_loss = train_student(tmp_path / "a", f"use.loss={loss}", run=run)
-    untrained = train_student(tmp_path / "b", f"use.loss={loss}", "distill.epochs=1", "distill.lr=1e-12")
     assert with_loss > untrained + 0.2, (with_loss, untrained)
     assert digest(TEACHER) == before
     terms = small(f"use.loss={loss}").loss.weights(0.0)

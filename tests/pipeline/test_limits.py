@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.commands import run_stage
+from support.commands import run_fork
 from support.paths import ROOT
 from support.tiny_project import BACKBONES, RecordedRun, write_prepared, write_teacher
 from support.training_jobs import teacher_job
@@ -144,27 +144,30 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_named_costs_no_earlier_output_and_the_stage_runs_when_there_is_room(small_disk: Path) -> None:
+def test_a_full_disk_is_named_costs_no_earlier_output_and_the_stage_runs_when_there_is_room(
+    small_disk: Path, tmp_path: Path
+) -> None:
     project = small_disk / "project"
     (project / "data").mkdir(parents=True)
     (project / "conf").symlink_to(ROOT / "conf")
     (project / "data/raw").symlink_to(ROOT / "data/raw")
     shutil.copy(ROOT / "params.yaml", project)
     words = [*TINY, "fine_tune.batch_size=8", "fine_tune.epochs=1", "fine_tune.control_epochs=1"]
+    env = {"TMPDIR": str(small_disk)}
     for name in ("prepare", "pretrain_load", "fine_tune"):
-        done = run_stage(name, *words, cwd=project, TMPDIR=str(small_disk))
-        assert done.returncode == 0, done.stderr
+        done = run_fork([name, *words], project, env, tmp_path)
+        assert done.code == 0, done.err
     before = digest(project / "data")
     room = shutil.disk_usage(small_disk).free
     with (small_disk / "ballast").open("wb") as file:
         file.write(bytes(room - 3_000_000))
-    done = run_stage("fine_tune", *words, "fine_tune.lr=1e-3", cwd=project, TMPDIR=str(small_disk))
-    assert done.returncode == 2, done.stderr
-    assert "the disk is full" in done.stderr
-    assert "run the same command again" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = run_fork(["fine_tune", *words, "fine_tune.lr=1e-3"], project, env, tmp_path)
+    assert done.code == 2, done.err
+    assert "the disk is full" in done.err
+    assert "run the same command again" in done.err
+    assert "Traceback" not in done.err
     assert digest(project / "data") == before
     (small_disk / "ballast").unlink()
-    done = run_stage("fine_tune", *words, "fine_tune.lr=1e-3", cwd=project, TMPDIR=str(small_disk))
-    assert done.returncode == 0, done.stderr
+    done = run_fork(["fine_tune", *words, "fine_tune.lr=1e-3"], project, env, tmp_path)
+    assert done.code == 0, done.err
     assert digest(project / "data") != before

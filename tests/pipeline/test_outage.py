@@ -1,16 +1,13 @@
 """An MLflow server that goes down during training."""
 
-import os
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
-from support.commands import run_stage
+from support.commands import run_fork, start_fork
 from support.mlflow_server import MlflowServer
-from support.paths import ROOT
 
 from decant.tracking import outbox
 
@@ -31,24 +28,23 @@ def mlflow_server(tmp_path: Path) -> Iterator[MlflowServer]:
 def test_training_survives_an_outage_and_all_its_events_arrive_afterwards(
     project: Path, mlflow_server: MlflowServer
 ) -> None:
+    env = {"MLFLOW_TRACKING_URI": mlflow_server.uri}
     for name in ("prepare", "pretrain_load"):
-        assert run_stage(name, *TINY, cwd=project, MLFLOW_TRACKING_URI=mlflow_server.uri).returncode == 0
+        assert run_fork([name, *TINY], project, env).code == 0
     hparams = ["fine_tune.batch_size=8", "fine_tune.epochs=20", "fine_tune.control_epochs=2"]
-    tuning = subprocess.Popen(
-        [sys.executable, "-m", "decant.fine_tune", *TINY, *hparams], cwd=project, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_URI": mlflow_server.uri},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert tuning.stdout is not None
-    assert any(line.startswith("epoch 3/20") for line in tuning.stdout)
+    tuning = start_fork(["fine_tune", *TINY, *hparams], project, env)
+    while "\nepoch 3/20" not in (project / "out").read_text():
+        assert tuning.is_alive(), (project / "err").read_text()
+        time.sleep(0.02)
     mlflow_server.kill()
-    _, stderr = tuning.communicate(timeout=300)
-    assert tuning.returncode == 0, stderr
+    tuning.join(timeout=300)
+    stderr = (project / "err").read_text()
+    assert tuning.exitcode == 0, stderr
     assert "MLflow does not answer" in stderr
     assert "when the server is back, run: decant deliver" in stderr
     mlflow_server.start()
-    done = run_stage("cli", "deliver", cwd=project, MLFLOW_TRACKING_URI=mlflow_server.uri)
-    assert done.stdout.endswith("nothing is pending\n"), done.stderr
+    done = run_fork(["cli", "deliver"], project, env)
+    assert done.out.endswith("nothing is pending\n"), done.err
     mlflow.set_tracking_uri(mlflow_server.uri)
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("decant").experiment_id

@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import kill
 import mlflow
 import pytest
 import yaml
+from support.commands import start_fork
 from support.paths import ROOT
 
 from decant.core.resume import UPSTREAM
@@ -32,11 +31,12 @@ def test_pipelines_begin_at_once_on_one_fresh_store(count: int, tmp_path: Path) 
         (folder / "conf").symlink_to(ROOT / "conf")
         (folder / "data/raw").symlink_to(ROOT / "data/raw")
         shutil.copy(ROOT / "params.yaml", folder)
-        env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_URI": store}
-        argv = [sys.executable, "-m", "decant.prepare", "use.data=toy", f"seed={number}"]
-        started.append(subprocess.Popen(argv, cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL))
-    stderr = [process.communicate()[1].decode() for process in started]
-    assert {process.returncode for process in started} == {0}, stderr
+        words = ["prepare", "use.data=toy", f"seed={number}"]
+        started.append(start_fork(words, folder, {"MLFLOW_TRACKING_URI": store}))
+    for process in started:
+        process.join()
+    stderr = [(tmp_path / str(number) / "err").read_text() for number in range(count)]
+    assert {process.exitcode for process in started} == {0}, stderr
     client = mlflow.MlflowClient(store)
     (experiment,) = [e for e in client.search_experiments() if e.name == "decant"]
     runs = client.search_runs([experiment.experiment_id])

@@ -156,6 +156,7 @@ def _command(
         signal.signal(number, signal.SIG_IGN)
     os.chdir(cwd)
     os.environ.update(env)
+    tempfile.tempdir = None  # of the process that imported everything
     for stream, file in zip((sys.stdout, sys.stderr), files, strict=True):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
     module, *sys.argv[1:] = arguments

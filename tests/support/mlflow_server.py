@@ -23,8 +23,9 @@ class MlflowServer:
     def start(self) -> None:
         arguments = ["server", "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--workers", "1"]
         arguments += ["--artifacts-destination", str(self.folder / "artifacts"), "--host", "127.0.0.1"]
+        env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # or it starts eight processes more
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *arguments, "--port", str(self.port)],
+            [sys.executable, "-m", "mlflow", *arguments, "--port", str(self.port)], env=env,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         for _ in range(240):

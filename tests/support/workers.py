@@ -10,7 +10,7 @@ GROUPS = {
     "clone": ("test_devices", "test_kill", "test_pipeline", "test_stop"),
     "what_re_runs": ("test_what_re_runs",),
     "models": ("test_onnx", "test_predict", "test_predictor", "test_pyfunc", "test_safety"),
-    "forks": ("test_bad_inputs", "test_prepare", "test_runs"),
+    "forks": ("test_bad_inputs", "test_limits", "test_outage", "test_prepare", "test_runs", "test_shared_store"),
 }
 """Files whose tests share what takes long to build, and so a worker. They start first, in this order, the longest
 ahead, so that the workers end at about the same time. Each other file is a group of its own."""
