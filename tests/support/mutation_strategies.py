@@ -47,8 +47,8 @@ ROWS = list(zip(TEXTS, LABELS, strict=True))
 TABLES = [
     *(("parquet", parquet(kind, "none")) for kind in COLUMNS),
     *(("parquet", parquet("text", compression)) for compression in ("snappy", "gzip", "zstd")),
-    ("csv", "text,intent\n".encode() + "".join(f"{a},{b}\n" for a, b in ROWS).encode()),
-    ("tsv", "text\tintent\n".encode() + "".join(f"{a}\t{b}\n" for a, b in ROWS).encode()),
+    ("csv", b"text,intent\n" + "".join(f"{a},{b}\n" for a, b in ROWS).encode()),
+    ("tsv", b"text\tintent\n" + "".join(f"{a}\t{b}\n" for a, b in ROWS).encode()),
     ("jsonl", "".join(json.dumps({"text": a, "intent": b}) + "\n" for a, b in ROWS).encode()),
 ]
 """Endings and contents."""
