@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 
 import pytest
 import yaml
@@ -16,10 +17,12 @@ from support.stores import copy_store
 
 from decant.config import compose
 from decant.config.compose import Values
+from decant.core.hashing import sha256
 
 pytestmark = pytest.mark.slow
 SECRET = "s3cret"
 ENV = {"HF_TOKEN": f"hf_{SECRET}", "AWS_SECRET_ACCESS_KEY": SECRET, "MLFLOW_TRACKING_PASSWORD": SECRET}
+LARGE = 1 << 30
 SMALL = {"epochs": 1, "control_epochs": 1, "max_length": 16, "batch_size": 16}
 DATA = """_target_: decant.data.table.Table
 train: data/raw/mine.csv
@@ -108,10 +111,13 @@ def arrange(bad: Bad, project: Path) -> None:
             put(project / name, content)
 
 
-def snapshot(folder: Path) -> dict[Path, tuple[int, ...]]:
-    """What is in a folder, without reading it: an entry may be a file of a terabyte."""
-    stats = {path: path.lstat() for path in folder.rglob("*")}
-    return {path: (s.st_mode, s.st_ino, s.st_size, s.st_mtime_ns) for path, s in stats.items() if not path.is_dir()}
+def snapshot(folder: Path) -> dict[Path, tuple[int, str | int]]:
+    """What is in a folder: kinds and contents; of a file of a terabyte the size."""
+    stats = {path: path.lstat() for path in folder.rglob("*") if not path.is_dir()}
+    return {
+        path: (s.st_mode, sha256(path) if S_ISREG(s.st_mode) and s.st_size < LARGE else s.st_size)
+        for path, s in stats.items()
+    }
 
 
 def check(bad: Bad, done: Done) -> None:

@@ -44,7 +44,7 @@ def node_problem(events: Iterable[yaml.Event]) -> str:
     Raises:
         yaml.YAMLError: it does not parse.
     """
-    sizes: dict[str, int] = {}
+    sizes: dict[str | None, int] = {}
     open_nodes: list[tuple[str | None, int]] = []  # anchor, and the number of nodes before its first
     total = 0
     for event in events:

@@ -48,7 +48,7 @@ CONFIG = [
     Bad("role without a name", "prepare use.teacher=null", "use.teacher", "there are"),
     Bad("role that is a list", "prepare", "use.teacher", "there are", {"params.yaml": edited("teacher: tiny", "teacher: [tiny]")}),
     Bad("piece in params.yaml", "prepare", "'loss'", "nothing reads", {"params.yaml": edited("seed: 0", "seed: 0\nloss: {temperature: 9.0}")}),
-    Bad("piece that does not parse", HERE, "mine.yaml", "Correct it in conf/", {"conf/data/mine.yaml": "train: ["}),
+    Bad("piece that does not parse", HERE, "conf/data/mine.yaml does not parse", "correct it", {"conf/data/mine.yaml": "train: ["}),
     Bad("piece that is empty", HERE, "conf/data/mine.yaml", "_target_", {"conf/data/mine.yaml": ""}),
     Bad("piece without _target_", HERE, "conf/data/mine.yaml", "_target_", {"conf/data/mine.yaml": "train: a.csv\n"}),
     Bad("piece that is a list", HERE, "conf/data/mine.yaml has no _target_", "expected keys", {"conf/data/mine.yaml": "- a\n"}),

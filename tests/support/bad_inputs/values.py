@@ -53,7 +53,7 @@ VALUES = [
     Bad("seed of nothing", "prepare seed=null", "seed is None", "whole number"),
     Bad("seed of several", "prepare 'seed=[1,2]'", "seed is [1, 2]", "whole number"),
     Bad("weight of a loss below zero", "prepare loss.hard_weight=-1", "hard_weight is -1", "0 or more"),
-    Bad("weight of a loss in words", "prepare loss.hard_weight=much", "conf/loss/kd.yaml: hard_weight is 'much'", "expected float"),
+    Bad("weight of a loss in words", "prepare loss.hard_weight=much", "conf/loss/kd.yaml: hard_weight is 'much'", "expected a number of 0 or more"),
     Bad("temperature of nothing", "prepare loss.temperature=0", "temperature is 0", "above 0"),
     Bad("temperature that is nan", "prepare loss.temperature=nan", "temperature is nan", "above 0"),
     Bad("key that is removed", "prepare '~distill.lr'", "distill in params.yaml lacks the key 'lr'", "add it"),
