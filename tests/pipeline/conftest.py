@@ -5,15 +5,19 @@ from pathlib import Path
 import pytest
 from support.clones import copy_clone, environment, make_clone
 from support.commands import run_fork
+from support.secrets import marked, plant, planted
 
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path) -> Path:
-    """A clone in which `decant experiment` has run a small experiment."""
-    folder = make_clone(tmp_path_factory.mktemp("clone"), empty_mlflow_store)
+    """A clone in which `decant experiment` has run a small experiment, with secrets all around it."""
+    folder, home = make_clone(tmp_path_factory.mktemp("clone"), empty_mlflow_store), tmp_path_factory.mktemp("home")
+    plant(folder, home)
     command = ["cli", "experiment", "--experiment", "small", "-S", "distill.control_epochs=1"]
-    done = run_fork(command, folder, environment(folder), tmp_path_factory.mktemp("logs"))
+    variables = {**environment(folder), **planted(), "HOME": str(home)}
+    done = run_fork(command, folder, variables, tmp_path_factory.mktemp("logs"))
     assert done.code == 0, done
+    assert not marked((done.out + done.err).encode()), done
     return folder
 
 
