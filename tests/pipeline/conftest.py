@@ -5,15 +5,20 @@ from pathlib import Path
 import pytest
 from support.clones import copy_clone, environment, make_clone
 from support.commands import run_fork
+from support.secrets import marked, plant, planted
 from support.workers import built_once
 
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory, empty_mlflow_store: Path) -> Path:
-    """A clone in which `decant experiment` has run a small experiment."""
+    """A clone in which `decant experiment` has run a small experiment, with secrets all around it."""
     folder = make_clone(built_once(tmp_path_factory, "clone"), empty_mlflow_store)
-    done = run_fork(["cli", "experiment"], folder, environment(folder), tmp_path_factory.mktemp("logs"))
+    home = tmp_path_factory.mktemp("home")
+    plant(folder, home)
+    variables = {**environment(folder), **planted(), "HOME": str(home)}
+    done = run_fork(["cli", "experiment"], folder, variables, tmp_path_factory.mktemp("logs"))
     assert done.code == 0, done
+    assert not marked((done.out + done.err).encode()), done
     return folder
 
 

@@ -339,17 +339,3 @@ def test_the_ui_listens_on_this_machine_alone() -> None:
     assert "--host 127.0.0.1" in made.stdout
     for file in [*(ROOT / "src").rglob("*.py"), ROOT / "Makefile", ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
         assert "0.0.0.0" not in file.read_text(), file
-
-
-# --- SECURITY.md
-
-
-def test_every_promise_names_tests_that_exist() -> None:
-    rows = re.findall(r"^\| (.+) \| (.+) \|$", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)[1:]
-    assert len(rows) > 10
-    modules = [ast.parse(file.read_text()) for file in (ROOT / "tests").rglob("test_*.py")]
-    tests = {node.name for module in modules for node in module.body if isinstance(node, ast.FunctionDef)}
-    for promise, named in rows:
-        names = set(re.findall(r"`(test_\w+)`", named))
-        assert names, promise
-        assert names <= tests, (promise, names - tests)

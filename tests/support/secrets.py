@@ -2,12 +2,18 @@
 
 import base64
 import json
+import subprocess
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 AWKWARD = "p'w\"x\\\n/é☃ +&%"
 """Characters that every way of writing a text spells in its own way."""
+END = "98hgf7dk2"
+MARKS = (
+    *(END.encode(), END.encode().hex().encode()),
+    *(base64.b64encode(bytes(start) + END.encode())[4 * (start > 0) : 12] for start in range(3)),
+)
 WHOLE = (
     *("HF_TOKEN", "GH_PAT", "MYSQL_PWD", "PGPASSWORD", "SSHPASS", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *(
@@ -30,9 +36,19 @@ PARTS = {
 """Variables with a secret inside, whatever they are called."""
 
 
+FILES = {
+    ".netrc": "machine h login me password %s\n",
+    ".aws/credentials": "[default]\naws_access_key_id = a\naws_secret_access_key = %s\n",
+    ".dvc/config.local": "['remote \"private\"']\n    url = https://h/x\n    password = %s\n",
+}
+REMOTE = ".git/config"
+PERMITTED = (*FILES, REMOTE)
+"""Files that hold a secret because a user wrote it there."""
+
+
 def secret(name: str) -> str:
     """The secret of a variable or place: one of its own, so that a leak shows where it comes from."""
-    return f"{name.lower()}-{AWKWARD}98hgf7dk2" if name in WHOLE else f"{name.lower()}-98hgf7dk2-85hf73hf"
+    return f"{name.lower()}-{AWKWARD}{END}" if name in WHOLE else f"{name.lower()}-85hf73hf-{END}"
 
 
 def planted() -> dict[str, str]:
@@ -52,9 +68,28 @@ def spellings(text: str) -> Iterator[bytes]:
         yield base64.b64encode(bytes(start) + content)[4:-4]
 
 
+def marked(content: bytes) -> bool:
+    """Whether bytes hold the end that all secrets share: a quick search before a thorough one."""
+    return any(mark in content for mark in MARKS)
+
+
 def holders(name: str, texts: dict[str, bytes]) -> list[str]:
     """The texts, by name, that hold the secret of a place."""
-    return [where for where, content in texts.items() if any(s in content for s in spellings(secret(name)))]
+    return [
+        where
+        for where, content in texts.items()
+        if marked(content) and any(s in content for s in spellings(secret(name)))
+    ]
+
+
+def plant(project: Path, home: Path) -> None:
+    """Write secrets where users keep them: in `home`, in DVC's local configuration, in the address of git's remote."""
+    for name, text in FILES.items():
+        file = (project if name.startswith(".dvc") else home) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text % secret(name))
+    address = f"https://me:{secret(REMOTE)}@h/x.git"
+    subprocess.run(["git", "remote", "add", "origin", address], cwd=project, check=True)
 
 
 def contents(folder: Path, *permitted: str) -> dict[str, bytes]:

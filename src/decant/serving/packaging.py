@@ -12,9 +12,11 @@ import mlflow
 import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import Model, ModelSignature, infer_signature
+from mlflow.tracking.context.registry import resolve_tags
 from mlflow.types.schema import AnyType, ColSpec, Schema
 
 from decant.core import manifest
+from decant.core.redaction import redacted_values
 from decant.serving.model_formats import ONNX_FILE, exported_formats
 
 OUTPUT_EXAMPLES: dict[str | None, dict[str, list[Any]]] = {
@@ -62,6 +64,7 @@ def log_model(run_id: str, name: str, folder: Path, examples: list[Any]) -> None
             signature=model_signature(examples, OUTPUT_EXAMPLES[config.get("problem_type")]),
             input_example=examples,
             pip_requirements=requirements(config, exported),
+            tags=redacted_values(resolve_tags()),  # MLflow's own: git's remote may hold a token
         )
 
 
