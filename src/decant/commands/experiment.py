@@ -133,7 +133,7 @@ def params_overrides(overrides: Sequence[str]) -> list[str]:
 
 
 def split_file(override: str) -> tuple[str, str]:
-    """File and rest of an override: "conf/loss/kd.yaml:temperature=2" names one, "distill.epochs=8" is of params.yaml."""
+    """File and rest of an override: "conf/loss/kd.yaml:temperature=2" names the file, "distill.epochs=8" does not."""
     key, equals, value = override.partition("=")
     file, _, name = key.rpartition(":")
     return file or "params.yaml", f"{name}{equals}{value}"
