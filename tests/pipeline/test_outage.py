@@ -13,6 +13,8 @@ from decant.tracking import outbox
 
 TINY = ["use.data=toy", *(f"use.{role}=tiny" for role in ("teacher", "student", "scratch"))]
 
+TUNING = ("fine-tune", "fine-tune control")
+
 
 @pytest.fixture
 def mlflow_server(tmp_path: Path) -> Iterator[MlflowServer]:
@@ -49,7 +51,7 @@ def test_training_survives_an_outage_and_all_its_events_arrive_afterwards(
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("decant").experiment_id
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}
-    assert {name: run.info.status for name, run in runs.items() if "tune" in name} == {
+    assert {name: run.info.status for name, run in runs.items() if name in TUNING} == {
         "fine-tune": "FINISHED",
         "fine-tune control": "FINISHED",
     }

@@ -174,7 +174,7 @@ def _invocation(config: Mapping[str, Any], stage: str | None = None) -> Iterator
     """The parent run, RUNNING only inside the block; `stage`: the one that runs, None: all stages are up to date."""
     by_hand = stage is not None and not _under_dvc() and not _in_experiment()
     invocation = invocations.claim(launcher(), _work(config, str(stage) if by_hand else ""))
-    name = f"{stage} by hand: {title(config)}" if by_hand else title(config)
+    name = f"{str(stage).replace('_', '-')} by hand: {title(config)}" if by_hand else title(config)
     described = outputs.inputs(stage) if stage else list(resume.UPSTREAM)
     tags = {"decant.invocation": invocation.launcher, "decant.by_hand": str(by_hand), **_seeds_tag()}
     with open_run(name, tags, invocation.run) as run_id:
