@@ -69,7 +69,7 @@ def test_the_layers_are_those_that_lint_checks() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = [layer.split(" | ") for layer in next(c["layers"] for c in contracts if c["type"] == "layers")]
     page = (ROOT / "docs/architecture.md").read_text()
-    shown = re.findall(r"```\n(cli\n.*?)\n```", page, re.DOTALL)[0].splitlines()
+    shown = re.findall(r"```\n(cli .*?)\n```", page, re.DOTALL)[0].splitlines()
     assert [line.split() for line in shown] == layers
     names = [" | ".join(layer) for layer in layers]
     names[2] = "stages"

@@ -40,6 +40,7 @@ def experiment(tmp_path: Path, empty_mlflow_store: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv(seeds.SEEDS_RUN, "")
     copy_store(empty_mlflow_store, tmp_path)
     monkeypatch.setattr(seeds, "show", lambda *_: None)
+    monkeypatch.setattr(seeds, "seed_report", lambda run: {})
     return Experiment.load([], ROOT)
 
 

@@ -20,7 +20,10 @@ def imports(file: Path) -> set[str]:
     """The modules that a file imports."""
     nodes = list(ast.walk(ast.parse(file.read_text())))
     plain = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
-    return plain | {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    parents = {
+        (str(node.module), name.name) for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names
+    }
+    return plain | {f"{module}.{name}" if module == "decant.core" else module for module, name in parents}
 
 
 def modules_of_a_server() -> dict[str, set[str]]:

@@ -11,15 +11,9 @@ from support.model_directories import picture
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from decant.core.errors import UserError
-from decant.serving.preprocessing import (
-    BadInput,
-    ImagePreprocessor,
-    TextPreprocessor,
-    describe,
-    file_content,
-    is_valid_unicode,
-    text_pair,
-)
+from decant.serving.image_preprocessing import ImagePreprocessor, file_content
+from decant.serving.preprocessing import BadInput, describe
+from decant.serving.text_preprocessing import TextPreprocessor, is_valid_unicode, text_pair
 
 WORDS = ["<unk>", "<pad>", "where", "is", "my", "new", "card"]
 

@@ -13,6 +13,7 @@ from transformers import AutoModel
 
 from decant.backbone.huggingface import HuggingFace
 from decant.backbone.image import Image
+from decant.core import manifest
 from decant.models import directory
 from decant.pretrain_load import write_backbone
 from decant.tracking.runs import Run
@@ -70,6 +71,7 @@ def write_teacher(backbone: Any, weights: bool = True) -> Path:
                 norm.momentum = None  # of all that was seen
             body.train()(torch.randn(32, 3, 16, 16) + torch.linspace(-2, 2, 32).view(-1, 1, 1, 1))
         body.save_pretrained(folder)
+    manifest.write(folder)
     return folder
 
 

@@ -7,9 +7,21 @@ from typing import Any
 import pytest
 
 GROUPS = {
-    "clone": ("test_devices", "test_kill", "test_pipeline", "test_stop"),
+    "clone": ("test_devices", "test_kill", "test_pipeline", "test_remote", "test_secrets", "test_stop"),
     "what_re_runs": ("test_what_re_runs",),
-    "models": ("test_onnx", "test_predict", "test_predictor", "test_pyfunc", "test_safety"),
+    "models": (
+        *(
+            "test_fuzz",
+            "test_manifest",
+            "test_onnx",
+            "test_packaging",
+            "test_parquet",
+            "test_predict",
+            "test_predictor",
+        ),
+        *("test_pyfunc", "test_readers", "test_safety", "test_serve", "test_server", "test_settings"),
+        *("test_text_preprocessing",),
+    ),
     "forks": ("test_bad_inputs", "test_limits", "test_outage", "test_prepare", "test_runs", "test_shared_store"),
 }
 """Files whose tests share what takes long to build, and so a worker. They start first, in this order, the longest
