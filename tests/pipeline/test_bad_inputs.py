@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_IFMT, S_ISREG
 
 import pytest
 import yaml
@@ -115,7 +115,7 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, str | int]]:
     """What is in a folder: kinds and contents; of a file of a terabyte the size."""
     stats = {path: path.lstat() for path in folder.rglob("*") if not path.is_dir()}
     return {
-        path: (s.st_mode, sha256(path) if S_ISREG(s.st_mode) and s.st_size < LARGE else s.st_size)
+        path: (S_IFMT(s.st_mode), sha256(path) if S_ISREG(s.st_mode) and s.st_size < LARGE else s.st_size)
         for path, s in stats.items()
     }
 
