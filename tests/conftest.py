@@ -23,6 +23,7 @@ from support.workers import built_once, group_scheduling, order_of
 
 if TYPE_CHECKING:  # imported where they are used: the process that hands out the tests runs none, and starts at once
     import pandas as pd
+    from support.tiny_project import remove_weights
     from support.watched_training import WatchedTraining
 
 
@@ -99,13 +100,14 @@ def watched_training(
     tiny_inputs: Callable[[str, int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> "Callable[..., WatchedTraining]":
     """Starts a training in a folder of its own, with a teacher that is `pretrained` or not."""
+    from support.tiny_project import remove_weights
     from support.watched_training import WatchedTraining
 
     def start(kind: str, classes: int = 3, pretrained: bool = True) -> "WatchedTraining":
         monkeypatch.chdir(tmp_path)
         shutil.copytree(tiny_inputs(kind, classes), "data", symlinks=True)
         if not pretrained:
-            Path("data/pretrain_load/teacher/model.safetensors").unlink()
+            remove_weights(Path("data/pretrain_load/teacher"))
         return WatchedTraining()
 
     return start

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from support.adapt_training import AdaptTraining, norm_statistics
+from support.tiny_project import remove_weights
 
 from decant.adapt.full import Full
 from decant.training.learner import batch_norms
@@ -25,7 +26,7 @@ def test_all_weights_are_trained_and_the_statistics_as_configured(batch_norm: st
 
 def test_statistics_that_were_never_measured_are_not_frozen() -> None:
     training = AdaptTraining("image")
-    (training.init_dir / "model.safetensors").unlink()
+    remove_weights(training.init_dir)
     network = training.train(Full("frozen"), "fine_tune.epochs=1")
     assert batch_norms(network)
     assert all((norm.running_var != 1).any() for norm in batch_norms(network))
@@ -33,6 +34,6 @@ def test_statistics_that_were_never_measured_are_not_frozen() -> None:
 
 def test_a_network_from_scratch_is_trained() -> None:
     training = AdaptTraining("image")
-    (training.init_dir / "model.safetensors").unlink()
+    remove_weights(training.init_dir)
     training.train(Full(), "fine_tune.epochs=1")
     assert len(training.weights) == 3

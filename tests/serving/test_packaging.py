@@ -102,7 +102,7 @@ def copied(model: Path) -> list[str]:
 
 
 def test_without_an_onnx_file_the_weights_are_shipped(model: Path) -> None:
-    assert copied(model) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert copied(model) == ["config.json", "manifest.json", "model.safetensors", "tokenizer.json"]
 
 
 @pytest.mark.parametrize(("folders", "preferred"), [(["onnx"], "onnx"), (["int8", "onnx"], "int8")])
@@ -113,7 +113,8 @@ def test_the_preferred_onnx_file_is_shipped_in_place_of_the_weights(
         (model / folder).mkdir()
         (model / folder / "model.onnx").write_text(folder)
         (model / folder / "notes.txt").write_text("of the export")
-    assert copied(model) == ["config.json", f"{preferred}/model.onnx", "tokenizer.json"]
+    exported = [f"{preferred}/manifest.json", f"{preferred}/model.onnx"]
+    assert copied(model) == sorted(["config.json", "manifest.json", *exported, "tokenizer.json"])
 
 
 @pytest.mark.parametrize(

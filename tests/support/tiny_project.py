@@ -75,6 +75,12 @@ def write_teacher(backbone: Any, weights: bool = True) -> Path:
     return folder
 
 
+def remove_weights(folder: Path) -> None:
+    """Make a network from scratch of a pretrained one."""
+    (folder / "model.safetensors").unlink()
+    manifest.write(folder)
+
+
 RUN_OVERRIDES = ["trainer=cpu", "trainer.precision=32-true", "trainer.save_minutes=0"]
 STAGE_OVERRIDES = [
     f"{stage}.{knob}"
