@@ -23,7 +23,6 @@ from support.workers import built_once, group_scheduling, order_of
 
 if TYPE_CHECKING:  # imported where they are used: the process that hands out the tests runs none, and starts at once
     import pandas as pd
-    from support.tiny_project import remove_weights
     from support.watched_training import WatchedTraining
 
 

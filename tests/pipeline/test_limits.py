@@ -15,6 +15,7 @@ from support.training_jobs import teacher_job
 from transformers import AutoModel
 
 from decant.adapt.full import Full
+from decant.core import manifest
 from decant.core.errors import UserError
 from decant.core.files import read_json, write_json
 from decant.core.hashing import digest
@@ -113,6 +114,7 @@ def test_a_rate_that_is_absurd_is_named(tiny: Path) -> None:
 def test_a_batch_in_parts_trains_as_the_whole_does(tiny: Path) -> None:
     file = Path("data/pretrain_load/teacher/config.json")
     write_json(file, dropout.with_dropout(read_json(file), 0.0))  # each part would drop others
+    manifest.write(file.parent)
     weights = []
     for parts in (1, 2, 4):
         shutil.rmtree(tiny / ".state", ignore_errors=True)
