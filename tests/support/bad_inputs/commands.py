@@ -42,7 +42,7 @@ COMMANDS = [
     Bad("predict from latin-1", f"{PREDICT} {MINE}", "mine.csv, line 2", "iconv", {MINE: table("café,a").encode("latin-1")}),
     Bad("predict from a binary file", f"{PREDICT} data/raw/t.bin", "t.bin, line 2: not UTF-8", "iconv", {"data/raw/t.bin": bytes(range(256))}),
     Bad("predict texts from an image", f"{PREDICT} data/raw/t.png", "t.png is an image", "give it texts", {"data/raw/t.png": picture()}),
-    Bad("predict texts from a folder", f"{PREDICT} data/raw", "data/raw cannot be read", "Is a directory"),
+    Bad("predict texts from a folder", f"{PREDICT} data/raw", "data/raw is a folder", "expected a regular file"),
     Bad("predict no classes", f"{PREDICT} --top-k 0 {MINE}", "--top-k", "1 or more", {MINE: GOOD}),
     Bad("predict many classes in words", f"{PREDICT} --top-k many {MINE}", "'many'", "1 or more", {MINE: GOOD}),
     Bad("predict in no batches", f"{PREDICT} --batch-size 0 {MINE}", "--batch-size", "1 or more", {MINE: GOOD}),

@@ -73,5 +73,6 @@ VALUES = [
     Bad("override with an open quote", "prepare \"distill.lr='3\"", "on the command line", "the config does not compose"),
     Bad("override with an open brace", "prepare 'loss.a={b'", "on the command line", "the config does not compose"),
     Bad("option of another command", "prepare --force", "'--force' on the command line has no value", "<key>=<value>"),
-    Bad("variable that is not set, on the command line", "prepare 'data.train=${oc.env:NOWHERE}' use.data=mine", "'NOWHERE' not found", "on the command line"),
+    Bad("variable that is not set, on the command line", "prepare 'data.train=${oc.env:DECANT_IMAGES}' use.data=mine", "${oc.env:DECANT_IMAGES} has no value", "set the variable: DECANT_IMAGES="),
+    Bad("variable that is not declared, on the command line", "prepare 'data.train=${oc.env:NOWHERE}' use.data=mine", "data.train: ${oc.env:NOWHERE}", "Write the value into the yaml"),
 ]  # fmt: skip
