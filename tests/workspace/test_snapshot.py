@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,16 @@ def test_a_snapshot_holds_edits_new_code_and_deletions_and_links_to_other_new_fi
     assert git(project, "show", f"{snapshot.tree}:params.yaml") == "params.yaml: edited\n"
     assert snapshot.linked == ("data/raw/deep/ignored.bin", "data/raw/new.csv", "weights")
     assert snapshot.commit == git(project, "rev-parse", "HEAD").strip()
+
+
+def test_an_edit_of_the_same_size_and_second_as_the_index_is_in_a_snapshot(project: Path) -> None:
+    """DVC writes the index, and with it a time after which git takes the file for unchanged."""
+    file = project / "README.md"
+    before = file.stat()
+    content = file.read_text()
+    file.write_text(content.upper())
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert git(project, "show", f"{take_snapshot(project).tree}:README.md") == content.upper() != content
 
 
 def test_a_snapshot_changes_nothing(project: Path, state: Callable[[], object]) -> None:

@@ -51,7 +51,7 @@ def test_edits_and_commits_reach_the_worktree_when_the_command_is_repeated_and_n
 
 
 def test_outputs_records_and_states_of_an_interrupted_experiment_stay(project: Path, place: Worktree) -> None:
-    kept = {"dvc.lock": "schema: '2.0'\n", "data/prepare/out": "rows", ".state/fine_tune/x.ckpt": "state"}
+    kept = {"dvc.lock": "schema: '2.0'\nstages: {}\n", "data/prepare/out": "rows", ".state/fine_tune/x.ckpt": "state"}
     for name, content in kept.items():
         (place.project / name).parent.mkdir(parents=True, exist_ok=True)
         (place.project / name).write_text(content)
@@ -59,15 +59,17 @@ def test_outputs_records_and_states_of_an_interrupted_experiment_stay(project: P
     assert {name: (place.project / name).read_text() for name in kept} == kept
 
 
-@pytest.mark.parametrize("torn", ["", "schema: '2.0'\nstages:\n  prepare: {"])
+@pytest.mark.parametrize(
+    "torn", ["", "schema: '2.0'\nstages:\n  a: {", "schema: '2.0'\nstages:\n  a:\n    outs:\n    - path: b\n"]
+)
 def test_a_lock_file_that_dvc_was_killed_in_is_replaced_by_the_last_whole_one(
     torn: str, project: Path, place: Worktree
 ) -> None:
-    (place.project / "dvc.lock").write_text("schema: '2.0'\n")
+    (place.project / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     place.synchronize(take_snapshot(project))
     (place.project / "dvc.lock").write_text(torn)
     place.synchronize(take_snapshot(project))
-    assert (place.project / "dvc.lock").read_text() == "schema: '2.0'\n"
+    assert (place.project / "dvc.lock").read_text() == "schema: '2.0'\nstages: {}\n"
 
 
 class Killed(BaseException):

@@ -67,7 +67,6 @@ def run(options: Options) -> int:
 
 def run_all(root: Path, options: Options) -> int:
     """See `run`; for the project in `root`."""
-    os.environ["DECANT_PROJECT"] = str(root)
     result.complete_interrupted(root)
     values = [*(experiment_overrides(options.experiment) if options.experiment else []), *options.set_param]
     if options.seeds == 1:
@@ -90,7 +89,11 @@ def run_once(root: Path, values: Sequence[str], options: Options) -> int:
         experiment = Experiment.load([], place.project)
         inputs = take_snapshot(place.project).inputs
         name = options.name or f"{experiment.use['data']}-{experiment.use['student']}-{inputs[:7]}".replace("_", "-")
-        os.environ |= {"DECANT_INVOCATION": place.invocation(), "DECANT_EXPERIMENT_NAME": name}
+        os.environ |= {
+            "DECANT_PROJECT": str(root),
+            "DECANT_INVOCATION": place.invocation(),
+            "DECANT_EXPERIMENT_NAME": name,
+        }
         timings = place.project / report.OUT / "latency.json"
         before = modified(timings)
         code = reproduce(place, options.force)
@@ -123,7 +126,7 @@ def set_values(project: Path, overrides: Sequence[str]) -> None:
     """
     named = [split_file(override) for override in overrides]
     for file in dict.fromkeys(file for file, _ in named):
-        write_values(project / file, [override for name, override in named if name == file])
+        write_values(project, file, [override for name, override in named if name == file])
     check_compatible(Experiment.load([], project))
 
 
@@ -139,18 +142,19 @@ def split_file(override: str) -> tuple[str, str]:
     return file or "params.yaml", f"{name}{equals}{value}"
 
 
-def write_values(file: Path, overrides: Sequence[str]) -> None:
-    """Write overrides into a yaml file, which keeps its bytes if it has these values already.
+def write_values(project: Path, name: str, overrides: Sequence[str]) -> None:
+    """Write overrides into the yaml file `name`, which keeps its bytes if it has these values already.
 
     Raises:
         UserError: it has no such key.
     """
+    file = project / name
     try:
-        before, content = parse_yaml(file), file.read_bytes()
+        before, content = parse_yaml(file, name), file.read_bytes()
         apply_overrides(file, overrides)
     except (DvcException, OSError) as error:
         raise UserError(f"-S {overrides[0]}: {error}; expected <key>=<value>, as distill.epochs=8") from error
-    if parse_yaml(file) == before:
+    if parse_yaml(file, name) == before:
         file.write_bytes(content)
 
 

@@ -27,10 +27,8 @@ REPLACED = Path(".state/replaced")
 
 def save(worktree: Worktree, snapshot: Snapshot, name: str) -> None:
     """Save files and records as the DVC experiment `name`: a commit under refs/exps, where DVC's commands see it."""
-    git = Git(worktree.project, **author(worktree.root))
-    git("add", "--update")
-    git("add", "--force", "--", *(record for record in RECORDS if (worktree.project / record).exists()))
-    commit = git("commit-tree", git("write-tree").strip(), "-p", snapshot.commit, "-m", f"decant: experiment {name}")
+    git, tree = Git(worktree.project, **author(worktree.root)), take_snapshot(worktree.project).tree
+    commit = git("commit-tree", tree, "-p", snapshot.commit, "-m", f"decant: experiment {name}")
     base = snapshot.commit
     git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", commit.strip())
 

@@ -4,7 +4,6 @@ A snapshot is a tree in git's object store. Neither HEAD, nor the index, the sta
 """
 
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,22 +39,21 @@ class Snapshot:
 def take_snapshot(root: Path) -> Snapshot:
     """A snapshot of the project in `root`.
 
+    Every file is read: times in git's index are those of a second, and do not show an edit in the same one.
+
     Raises:
         UserError: `root` is not the top folder of a git repository with a commit.
     """
     git = Git(root)
     if not git.succeeds("rev-parse", "--verify", "--quiet", "HEAD^{commit}"):
         check_repository(git)
+    committed = git("ls-tree", "-r", "-z", "--name-only", "HEAD").split("\0")
+    known = {*git.files("--cached"), *git.files("--others", "--exclude-standard", "--", *COMMITTED), *RECORDS}
+    new = [path for path in sorted(known.difference(committed)) if (root / path).is_file()]
     with tempfile.TemporaryDirectory() as folder:
-        index = Path(folder, "index")
-        current = root / git("rev-parse", "--git-path", "index").strip()
-        private = Git(root, GIT_INDEX_FILE=str(index))
-        if current.exists():
-            shutil.copy(current, index)
-        else:
-            private("read-tree", "HEAD")
+        private = Git(root, GIT_INDEX_FILE=str(Path(folder, "index")))
+        private("read-tree", "HEAD")
         private("add", "--update")
-        new = git.files("--others", "--exclude-standard", "--", *COMMITTED)
         private("update-index", "--add", "-z", "--stdin", stdin="".join(f"{path}\0" for path in new))
         tree = private("write-tree").strip()
         private("rm", "--cached", "--quiet", "--ignore-unmatch", "--", *RECORDS)

@@ -7,13 +7,13 @@ state of an interrupted training. A lock beside it, which DVC inherits, is held 
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
-import yaml
 from dvc.config import Config
 
-from decant.core.files import copy_atomically, write_atomically
+from decant.core import valid_copies
+from decant.core.files import write_atomically
 from decant.core.locks import exclusive
 from decant.workspace.git import Git
 from decant.workspace.snapshot import RECORDS, Snapshot
@@ -21,8 +21,6 @@ from decant.workspace.snapshot import RECORDS, Snapshot
 EXPERIMENTS = Path(".state/experiments")
 CACHE_KEYS = ("dir", "type", "shared")
 """DVC's settings of the cache that a worktree takes from the project."""
-PROGRESS = Path(".state/progress")
-"""In a worktree: the last whole copies of `RECORDS`."""
 
 
 class Worktree:
@@ -43,23 +41,27 @@ class Worktree:
         git = Git(self.project)
         for lock in ("index.lock", "HEAD.lock"):  # left by a killed git: nobody else works here
             Path(self.project, git("rev-parse", "--git-path", lock).strip()).unlink(missing_ok=True)
-        self._save_progress()
+        with chdir(self.project):
+            valid_copies.save()
         git("update-ref", "--no-deref", "HEAD", snapshot.commit)
         git("read-tree", "--reset", "-u", snapshot.tree)
-        for name in RECORDS:
-            if (self.project / PROGRESS / name).exists():
-                copy_atomically(self.project / PROGRESS / name, self.project / name)
+        with chdir(self.project):  # DVC writes dvc.lock in place, and may have been killed in the midst
+            for name in RECORDS:
+                if content := valid_copies.saved(name):
+                    write_atomically(Path(name), content)
         self._link(snapshot.linked)
         self._share_cache()
 
     def _create(self) -> None:
         git = Git(self.root)
         # a second folder tells whether the first was completed
-        complete = self.project.joinpath(PROGRESS).is_dir() and Git(self.folder).succeeds("rev-parse", "HEAD")
+        complete = self.project.joinpath(valid_copies.FOLDER).is_dir() and Git(self.folder).succeeds(
+            "rev-parse", "HEAD"
+        )
         if not complete:
             self.remove()
             git("worktree", "add", "--quiet", "--force", "--force", "--detach", "--no-checkout", str(self.folder))
-            (self.project / PROGRESS).mkdir(parents=True, exist_ok=True)
+            (self.project / valid_copies.FOLDER).mkdir(parents=True, exist_ok=True)
 
     def remove(self) -> None:
         """Delete the worktree."""
@@ -68,12 +70,6 @@ class Worktree:
         metadata = Path(self.root, git("rev-parse", "--git-path", f"worktrees/{self.name}").strip())
         if metadata.exists():  # the name is that of the folder, so no other experiment has it
             git("worktree", "remove", "--force", "--force", str(self.folder))
-
-    def _save_progress(self) -> None:
-        """Copy the records that are whole: DVC writes dvc.lock in place, and may have been killed in the midst."""
-        for name in RECORDS:
-            if parses(self.project / name):
-                copy_atomically(self.project / name, self.project / PROGRESS / name)
 
     def _link(self, paths: tuple[str, ...]) -> None:
         for old in Git(self.project).files("--others"):
@@ -97,14 +93,6 @@ class Worktree:
         if not file.exists():
             write_atomically(file, str(uuid.uuid4()).encode())
         return file.read_text()
-
-
-def parses(file: Path) -> bool:
-    """Whether a record exists and is not torn."""
-    try:
-        return bool(yaml.safe_load(file.read_text()))  # JSON is yaml, too
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
 
 
 @contextmanager
