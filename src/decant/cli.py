@@ -24,6 +24,11 @@ app = typer.Typer(
 PROGRAMS = {"dvc": "run: source .venv/bin/activate", "git": "install it"}
 """Programs that commands start, and what to do if they are not on the PATH."""
 
+FormatOption = Annotated[
+    ModelFormat | None,
+    typer.Option(help="Exported format to run.", show_default="int8 if the model directory holds it"),
+]
+
 
 def main() -> int:
     """Run a command line; the exit code is 2 for a problem that the user can correct, 130 after Ctrl-C."""
@@ -74,10 +79,7 @@ def predict(
         ),
     ] = None,
     model: Annotated[Path, typer.Option(help="Model directory.")] = Path("data/distill"),
-    model_format: Annotated[
-        ModelFormat | None,
-        typer.Option(help="Exported format to run.", show_default="int8 if the model directory holds it"),
-    ] = None,
+    model_format: FormatOption = None,
     column: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Column that holds the input; give it twice for pairs of texts."),
@@ -109,10 +111,7 @@ def serve(
     model: Annotated[
         str, typer.Option(help="Model directory, or the address of a model in MLflow: runs:/<id>/student.")
     ] = "data/distill",
-    model_format: Annotated[
-        ModelFormat | None,
-        typer.Option(help="Exported format to run.", show_default="int8 if the model directory holds it"),
-    ] = None,
+    model_format: FormatOption = None,
     host: Annotated[str, typer.Option(help="Address to listen to; the server has no passwords.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen to; 0: any free one.")] = 5001,
 ) -> None:
@@ -137,18 +136,13 @@ def experiment(
     set_param: Annotated[
         list[str] | None,
         typer.Option(
-            "--set-param",
-            "-S",
-            metavar="KEY=VALUE",
-            help="A value for this experiment alone: distill.epochs=8, or conf/loss/kd.yaml:temperature=2. Repeatable.",
+            "--set-param", "-S", metavar="KEY=VALUE", help="A value: distill.epochs=8, conf/loss/kd.yaml:weight=2."
         ),
     ] = None,
     seeds: Annotated[
         int,
         typer.Option(
-            parser=positive,
-            metavar="N",
-            help="Run the seeds 0 to N - 1, and show mean and standard deviation of every metric.",
+            parser=positive, metavar="N", help="Run the seeds 0 to N - 1, and show mean and deviation of metrics."
         ),
     ] = 1,
     name: Annotated[
@@ -170,10 +164,7 @@ def experiment(
     """
     from decant.workspace import up_to_date
 
-    plain = not (experiment or set_param or name or force or seeds > 1)
-    if plain and up_to_date.is_up_to_date(Path.cwd()):
-        print(up_to_date.table(Path.cwd()))
-        print(f"Nothing changed since this result. Report: {up_to_date.REPORT}. All runs: make ui")
+    if not (experiment or set_param or name or force or seeds > 1) and up_to_date.show(Path.cwd()):
         return 0
     from decant.commands.experiment import Options, run
 

@@ -26,6 +26,14 @@ def is_up_to_date(root: Path) -> bool:
     return (root / FILE).read_text() == _digest(root, take_snapshot(root))
 
 
+def show(root: Path) -> bool:
+    """Print the result if it is up to date; whether it is."""
+    if not is_up_to_date(root):
+        return False
+    print(table(root), f"Nothing changed since this result. Report: {REPORT}. All runs: make ui", sep="\n")
+    return True
+
+
 def table(root: Path) -> str:
     """The table of the report."""
     lines = (root / REPORT).read_text().splitlines()

@@ -145,7 +145,7 @@ import numpy as np
 from support import onnx_networks as networks
 from decant.distillation.export.quantisation import arrays, quantise_dynamic, quantise_static
 print("imported", file=sys.stderr)  # imports may say that something is not installed
-for name in ("siamese", "lstm", "mobilenet v2"):
+for name in sys.argv[2:]:
     file = networks.exported_graph(name, Path())
     if name in networks.IMAGES:
         _, encoder = networks.network_and_encoder(name)
@@ -157,15 +157,20 @@ for name in ("siamese", "lstm", "mobilenet v2"):
 
 
 @pytest.mark.slow
-def test_equal_networks_give_equal_bytes_in_any_process_and_folder_and_nothing_is_printed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "names", [["lstm"], pytest.param(["siamese", "mobilenet v2"], marks=pytest.mark.nightly)], ids=" ".join
+)
+def test_equal_networks_give_equal_bytes_in_any_process_and_folder_and_nothing_is_printed(
+    names: list[str], tmp_path: Path
+) -> None:
     for seed in ("1", "2"):
         (tmp_path / seed).mkdir()
         env = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", MAKE, str(ROOT / "tests")]
+        command = [sys.executable, "-c", MAKE, str(ROOT / "tests"), *names]
         done = subprocess.run(command, cwd=tmp_path / seed, env=env, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr.partition("imported\n")[2]) == (0, "", ""), done.stderr
     files = sorted((tmp_path / "1").iterdir())
-    assert len(files) == 6
+    assert len(files) == 2 * len(names)
     for file in files:
         content = file.read_bytes()
         assert content == (tmp_path / "2" / file.name).read_bytes(), file.name
@@ -197,6 +202,7 @@ def test_a_network_that_cannot_be_exported_is_named(reads: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_calibrated_mobilenet_of_imagenet_keeps_its_answers(tmp_path: Path) -> None:
     photographs = WEIGHTS.parents[1] / "hymenoptera"
     if not WEIGHTS.is_dir() or not photographs.is_dir():
