@@ -157,10 +157,9 @@ def experiment(
 ) -> int:
     """Run the pipeline as an experiment, and show the result.
 
-    The stages run in a private worktree, .state/experiments/NAME, on the files as they are now: edits meanwhile, or
-    other experiments at the same time, change nothing. At the end data/, dvc.lock and provenance.json are replaced in
-    one step, if the experiment has the values of params.yaml. Otherwise they stay as they are, and the result is a DVC
-    experiment alone (dvc exp apply takes it over). After a kill, the same command resumes.
+    The stages run in a private worktree in .state/experiments/: edits meanwhile change nothing. At the end data/,
+    dvc.lock and provenance.json are replaced in one step, if the experiment has the values of params.yaml. Otherwise
+    the result is a DVC experiment alone (dvc exp apply takes it over). After a kill, the same command resumes.
     """
     from decant.workspace import up_to_date
 
@@ -222,14 +221,12 @@ def deliver() -> None:
 
 
 @app.command()
-def doctor(
-    heal: Annotated[bool, typer.Option("--heal", help="Repair what can be repaired.")] = False,
-) -> int:
+def doctor(heal: Annotated[bool, typer.Option("--heal", help="Repair what can be repaired.")] = False) -> int:
     """Find what a kill or a damaged disk left in this project.
 
     Checks DVC's cache, outputs, locks, dvc.lock, params.yaml, MLflow runs and git, and prints each problem with its
-    remedy. Changes nothing without --heal; with it, damaged files are replaced, and kept in .state/quarantine.
-    The exit code is 0 if no problem is left, else 1. Run it before dvc push: DVC pushes damaged files unseen.
+    remedy. --heal replaces damaged files and keeps them in .state/quarantine. The exit code is 1 if a problem is left.
+    Run it before dvc push: DVC pushes damaged files unseen.
     """
     from decant.commands.doctor import run
 
