@@ -151,9 +151,7 @@ def experiment(
             "--name", "-n", help="Name of the DVC experiment.", show_default="made of data, student and inputs"
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", "-f", help="Run all stages, also those that are up to date.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Run all stages, whatever changed.")] = False,
 ) -> int:
     """Run the pipeline as an experiment, and show the result.
 
