@@ -14,7 +14,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from support.paths import ROOT
+from support.paths import FOREIGN, ROOT
 from support.stores import copy_store
 
 STAGES = ["prepare", "pretrain-load", "fine-tune", "distill", "evaluate"]
@@ -32,7 +32,8 @@ UNLABELLED = 150
 def environment(clone: Path) -> dict[str, str]:
     """Runs the code of the clone."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(clone / "src")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return {**inherited, "PATH": path, "PYTHONPATH": str(clone / "src")}
 
 
 def run_in(clone: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ from typing import NamedTuple, TextIO
 
 import pytest
 
-from support.paths import ROOT
+from support.paths import FOREIGN, ROOT
 
 STAGES = ("prepare", "pretrain_load", "fine_tune", "distill", "evaluate")
 PRELOADED = (
@@ -155,6 +155,8 @@ def _command(
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
     os.chdir(cwd)
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        del os.environ[name]
     os.environ.update(env)
     tempfile.tempdir = None  # of the process that imported everything
     for stream, file in zip((sys.stdout, sys.stderr), files, strict=True):

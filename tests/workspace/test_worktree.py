@@ -72,6 +72,14 @@ def test_a_lock_file_that_dvc_was_killed_in_is_replaced_by_the_last_whole_one(
     assert (place.project / "dvc.lock").read_text() == "schema: '2.0'\nstages: {}\n"
 
 
+def test_a_lock_of_a_killed_dvc_does_not_stop_the_next_one(project: Path, place: Worktree) -> None:
+    (place.project / ".dvc/tmp").mkdir(exist_ok=True)
+    for content in ("", '{"read": {"a": [{"pid": 1'):
+        (place.project / ".dvc/tmp/rwlock").write_text(content)
+        place.synchronize(take_snapshot(project))
+        assert not (place.project / ".dvc/tmp/rwlock").exists()
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 

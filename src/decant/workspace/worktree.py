@@ -41,6 +41,7 @@ class Worktree:
         git = Git(self.project)
         for lock in ("index.lock", "HEAD.lock"):  # left by a killed git: nobody else works here
             Path(self.project, git("rev-parse", "--git-path", lock).strip()).unlink(missing_ok=True)
+        (self.project / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # DVC writes it in place, too
         with chdir(self.project):
             valid_copies.save()
         git("update-ref", "--no-deref", "HEAD", snapshot.commit)
