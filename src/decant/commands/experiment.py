@@ -85,8 +85,7 @@ def run_once(root: Path, values: Sequence[str], options: Options) -> int:
     with worktree.opened(root, worktree_name(options.experiment, values)) as place:
         snapshot = take_snapshot(root)
         place.synchronize(snapshot)
-        set_values(place.project, values)
-        experiment = Experiment.load([], place.project)
+        experiment = set_values(place.project, values)
         inputs = take_snapshot(place.project).inputs
         name = options.name or f"{experiment.use['data']}-{experiment.use['student']}-{inputs[:7]}".replace("_", "-")
         os.environ |= {
@@ -118,8 +117,8 @@ def worktree_name(experiment: str | None, values: Sequence[str]) -> str:
     return f"{experiment or 'params'}-{hashlib.sha256(repr(list(values)).encode()).hexdigest()[:8]}"
 
 
-def set_values(project: Path, overrides: Sequence[str]) -> None:
-    """Write overrides into the params.yaml, or other files, of a worktree.
+def set_values(project: Path, overrides: Sequence[str]) -> Experiment:
+    """Write overrides into the params.yaml, or other files, of a worktree; the experiment that it holds then.
 
     Raises:
         UserError: a bad config.
@@ -127,7 +126,9 @@ def set_values(project: Path, overrides: Sequence[str]) -> None:
     named = [split_file(override) for override in overrides]
     for file in dict.fromkeys(file for file, _ in named):
         write_values(project, file, [override for name, override in named if name == file])
-    check_compatible(Experiment.load([], project))
+    experiment = Experiment.load([], project)
+    check_compatible(experiment)
+    return experiment
 
 
 def params_overrides(overrides: Sequence[str]) -> list[str]:

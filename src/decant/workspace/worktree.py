@@ -43,10 +43,9 @@ class Worktree:
             Path(self.project, git("rev-parse", "--git-path", lock).strip()).unlink(missing_ok=True)
         (self.project / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # DVC writes it in place, too
         with chdir(self.project):
-            valid_copies.save()
-        git("update-ref", "--no-deref", "HEAD", snapshot.commit)
-        git("read-tree", "--reset", "-u", snapshot.tree)
-        with chdir(self.project):  # DVC writes dvc.lock in place, and may have been killed in the midst
+            valid_copies.save()  # DVC writes dvc.lock in place, and may have been killed in the midst
+            git("update-ref", "--no-deref", "HEAD", snapshot.commit)
+            git("read-tree", "--reset", "-u", snapshot.tree)
             for name in RECORDS:
                 if content := valid_copies.saved(name):
                     write_atomically(Path(name), content)

@@ -1,7 +1,6 @@
 """What killed experiments left in git: worktrees, a detached HEAD, stashed edits."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from decant.commands.checks.finding import HEAL, Finding
 from decant.core.locks import is_free
 from decant.workspace.git import Git
-from decant.workspace.worktree import EXPERIMENTS
+from decant.workspace.worktree import EXPERIMENTS, opened
 
 DVC_STASH = re.compile(r"WIP on \(no branch\)")
 """The title of a stash that was made while HEAD was detached, as DVC does."""
@@ -29,10 +28,8 @@ def check_worktrees() -> Iterator[Finding]:
 
 def remove_worktree(folder: Path) -> str:
     """Remove the worktree of an experiment; its finished stages are in DVC's cache."""
-    git = Git(Path())
-    if not git.succeeds("worktree", "remove", "--force", "--force", str(folder)):
-        shutil.rmtree(folder)
-    git("worktree", "prune")
+    with opened(Path.cwd(), folder.name) as worktree:  # nobody may begin to use it meanwhile
+        worktree.remove()
     return f"the worktree {folder} is removed"
 
 
