@@ -58,11 +58,11 @@ def verify(folder: Path, unread: Collection[str] = (), inner: str = "") -> None:
     Raises:
         UserError: every file that is damaged, missing or not listed; or the manifest itself cannot be read.
     """
-    found = list(_mismatches(folder, unread, [inner] if inner else []))
+    differing = list(_mismatches(folder, unread, [inner] if inner else []))
     if inner:
-        found += _mismatches(folder / inner, unread)
-    if found:
-        raise UserError(str(mismatch) for mismatch in found)
+        differing += _mismatches(folder / inner, unread)
+    if differing:
+        raise UserError(str(mismatch) for mismatch in differing)
 
 
 def verify_file(file: Path) -> None:

@@ -8,13 +8,12 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import psutil
 from filelock import FileLock
 
 from decant.core.files import copy_atomically, write_atomically
 from decant.core.resume import UPSTREAM
+from decant.workspace.dvc_locks import DAMAGE, RWLOCK, is_alive, read_holders
 from decant.workspace.git import Git
 from decant.workspace.snapshot import RECORDS, Snapshot, take_snapshot
 from decant.workspace.worktree import Worktree
@@ -88,9 +87,7 @@ def move(source: Path, target: Path, replaced: Path) -> None:
 
 def running_dvc(root: Path) -> int:
     """The process of a DVC command that reads or writes outputs in `root`; 0: none."""
-    entries: list[dict[str, Any]] = []
-    with suppress(OSError, ValueError, AttributeError):
-        for paths in json.loads((root / ".dvc/tmp/rwlock").read_text()).values():
-            for entry in paths.values():
-                entries += entry if isinstance(entry, list) else [entry]
-    return next((entry["pid"] for entry in entries if psutil.pid_exists(entry.get("pid", -1))), 0)
+    with suppress(OSError, *DAMAGE):
+        file = root / RWLOCK
+        return next((holder["pid"] for holder in read_holders(file) if is_alive(holder, file)), 0)
+    return 0

@@ -15,6 +15,7 @@ from dvc.config import Config
 from decant.core import valid_copies
 from decant.core.files import write_atomically
 from decant.core.locks import exclusive
+from decant.workspace.dvc_locks import RWLOCK
 from decant.workspace.git import Git
 from decant.workspace.snapshot import RECORDS, Snapshot
 
@@ -41,7 +42,7 @@ class Worktree:
         git = Git(self.project)
         for lock in ("index.lock", "HEAD.lock"):  # left by a killed git: nobody else works here
             Path(self.project, git("rev-parse", "--git-path", lock).strip()).unlink(missing_ok=True)
-        (self.project / ".dvc/tmp/rwlock").unlink(missing_ok=True)  # DVC writes it in place, too
+        (self.project / RWLOCK).unlink(missing_ok=True)  # DVC writes it in place, too
         with chdir(self.project):
             valid_copies.save()  # DVC writes dvc.lock in place, and may have been killed in the midst
             git("update-ref", "--no-deref", "HEAD", snapshot.commit)

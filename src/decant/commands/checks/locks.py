@@ -1,19 +1,15 @@
 """The locks of DVC: what a killed DVC left, and whether one works here."""
 
-import json
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import psutil
 
 from decant.commands.checks.finding import HEAL, Finding, quarantine
 from decant.core.locks import is_free, read_holder
 from decant.core.resume import STAGE_LOCK
+from decant.workspace.dvc_locks import DAMAGE, RWLOCK, is_alive, read_holders
 
-LOCK, RWLOCK = Path(".dvc/tmp/lock"), Path(".dvc/tmp/rwlock")
+LOCK = Path(".dvc/tmp/lock")
 
 
 def check() -> Iterator[Finding]:
@@ -23,7 +19,7 @@ def check() -> Iterator[Finding]:
     heal = partial(remove, RWLOCK)
     try:
         holders = read_holders()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except DAMAGE as error:
         yield Finding(f"DVC's {RWLOCK} is cut off ({error}): every command of DVC fails", HEAL, heal)
         return
     if holders and not any(is_alive(holder) for holder in holders):
@@ -39,28 +35,9 @@ def working() -> str:
         return f"DVC, process {LOCK.read_text().strip()}"
     try:
         living = [holder for holder in read_holders() if is_alive(holder)] if RWLOCK.is_file() else []
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except DAMAGE:
         return ""
     return f"process {living[0]['pid']}: {living[0]['cmd']}" if living else ""
-
-
-def read_holders() -> list[dict[str, Any]]:
-    """The processes that the rwlock names, each with its `pid` and `cmd`.
-
-    Raises:
-        ValueError: it is not JSON; TypeError, KeyError, AttributeError: it has another form.
-    """
-    content = json.loads(RWLOCK.read_text("utf-8"))
-    entries = [*content.get("write", {}).values(), *chain(*content.get("read", {}).values())]
-    return [{"pid": int(entry["pid"]), "cmd": str(entry["cmd"])} for entry in entries]
-
-
-def is_alive(holder: dict[str, Any]) -> bool:
-    """Whether a process that the rwlock names still runs; one that started after the last entry is another."""
-    try:
-        return psutil.Process(holder["pid"]).create_time() <= RWLOCK.stat().st_mtime
-    except psutil.NoSuchProcess:
-        return False
 
 
 def remove(file: Path) -> str:
