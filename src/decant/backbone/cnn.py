@@ -38,7 +38,7 @@ class CNNConfig(PretrainedConfig):
         embedding_size: int = 64,
         filters: dict[str, int] | None = None,
         dropout: float = 0.3,
-        **rest: Any,
+        **rest: object,
     ) -> None:
         super().__init__(**rest)
         self.vocab_size, self.embedding_size, self.dropout = vocab_size, embedding_size, dropout
@@ -69,7 +69,7 @@ class CNNForSequenceClassification(PreTrainedModel):
         """See `PreTrainedModel`."""
         return self.embedding
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> SequenceClassifierOutput:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: object) -> SequenceClassifierOutput:
         """Logits (B, C) of tokens (B, T); padding does not change them."""
         mask = attention_mask[:, None].to(self.embedding.weight.dtype)  # (B, 1, T)
         words = self.dropout(self.embedding(input_ids)).transpose(1, 2) * mask

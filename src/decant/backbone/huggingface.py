@@ -83,7 +83,7 @@ class HuggingFace(Origin):
         return load_tokenizer(source)
 
 
-def check_config(config: PretrainedConfig, unknown: dict[str, Any]) -> None:
+def check_config(config: PretrainedConfig, unknown: dict[str, object]) -> None:
     """Refuse changes of a config.json that are `unknown` to its architecture.
 
     Raises:

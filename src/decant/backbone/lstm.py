@@ -31,7 +31,7 @@ class LSTMConfig(PretrainedConfig):
         embedding_size: int = 128,
         hidden_size: int = 128,
         dropout: float = 0.3,
-        **rest: Any,
+        **rest: object,
     ) -> None:
         super().__init__(**rest)
         self.vocab_size, self.embedding_size, self.hidden_size = vocab_size, embedding_size, hidden_size
@@ -60,7 +60,7 @@ class LSTMForSequenceClassification(PreTrainedModel):
         """See `PreTrainedModel`."""
         return self.embedding
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> SequenceClassifierOutput:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: object) -> SequenceClassifierOutput:
         """Logits (B, C) of tokens (B, T); padding is on the right and does not change them."""
         embedded = self.dropout(self.embedding(input_ids))
         lengths = attention_mask.sum(1).clamp(min=1)

@@ -4,8 +4,6 @@
 installed to load such a network. This file imports little besides transformers, because a model server loads it.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -20,7 +18,7 @@ class SiameseConfig(PretrainedConfig):
 
     model_type = "siamese"
 
-    def __init__(self, body: dict[str, Any] | None = None, scale: float = 1.0, **rest: Any) -> None:
+    def __init__(self, body: dict[str, object] | None = None, scale: float = 1.0, **rest: object) -> None:
         super().__init__(**rest)
         self.body, self.scale = body or {"model_type": "bert"}, scale
         self.max_position_embeddings = self.body.get("max_position_embeddings", 512)

@@ -35,7 +35,7 @@ def file_difference(first: Path, second: Path) -> float:
     return value_difference(read(first), read(second)) if read else math.inf
 
 
-def value_difference(first: Any, second: Any) -> float:
+def value_difference(first: object, second: object) -> float:
     """The largest difference of two numbers, arrays, or lists and mappings of these; of arrays, see there."""
     if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
         return max((value_difference(first[k], second[k]) for k in first), default=0.0)
@@ -46,7 +46,7 @@ def value_difference(first: Any, second: Any) -> float:
     return array_difference(first, second)
 
 
-def array_difference(first: Any, second: Any) -> float:
+def array_difference(first: object, second: object) -> float:
     """The largest absolute difference of two arrays, relative to the largest number in the first; of scalars, absolute.
 
     Values that are no numbers have to be equal.
@@ -72,7 +72,7 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     return {str(name): [_comparable(value) for value in column] for name, column in frame.items()}
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(value: object) -> Any:
     """NaN and infinity as text: they are equal to themselves only there."""
     return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 

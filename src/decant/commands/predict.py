@@ -119,7 +119,7 @@ def chunks(rows: Iterable[Row], size: int, columns: Sequence[str], images: bool)
         yield chunk
 
 
-def predict_chunk(predictor: Predictor, chunk: Sequence[tuple[Row, Any]], options: Options) -> Records:
+def predict_chunk(predictor: Predictor, chunk: Sequence[tuple[Row, object]], options: Options) -> Records:
     """The predictions for rows with their inputs.
 
     Raises:
@@ -165,7 +165,7 @@ def row_input(row: Row, columns: Sequence[str], images: bool) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
 
 
-def image_content(row: Row, value: Any) -> Any:
+def image_content(row: Row, value: object) -> Any:
     """The bytes of an image: from the file at a path, or from the table itself."""
     if isinstance(value, dict):  # the image feature of Hugging Face datasets
         value = value.get("bytes") or value.get("path")
@@ -175,13 +175,13 @@ def image_content(row: Row, value: Any) -> Any:
         raise UserError(f"{row.location()}: {error}") from error
 
 
-def merge(row: Row, record: dict[str, Any]) -> dict[str, Any]:
+def merge(row: Row, record: dict[str, object]) -> dict[str, Any]:
     """The columns of a row, without the bytes of images, and its prediction, which overwrites no column."""
     columns = {k: v for k, v in row.values.items() if not holds_bytes(v)}
     return columns | {f"predicted_{k}" if k in columns else k: v for k, v in record.items()}
 
 
-def holds_bytes(value: Any) -> bool:
+def holds_bytes(value: object) -> bool:
     """Whether a value of a table is the content of a file."""
     return isinstance(value.get("bytes") if isinstance(value, dict) else value, bytes)
 

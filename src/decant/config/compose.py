@@ -126,7 +126,7 @@ def experiment_overrides(name: str, root: Path | None = None) -> list[str]:
     return [f"{key}={'null' if value is None else value}" for key, value in values.items()]
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """{"a": {"b": 1}} → ("a.b", 1); an empty mapping is a value."""
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -136,7 +136,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield name, value
 
 
-def split_overrides(use: Any, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def split_overrides(use: object, overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The component names under `use`, overrides applied; and the overrides of all other values."""
     if not isinstance(use, dict):
         raise UserError(f"use in params.yaml is {use!r}, expected a name for each of: {', '.join(ROLES)}")
@@ -159,7 +159,7 @@ def split_overrides(use: Any, overrides: Sequence[str]) -> tuple[dict[str, Any],
     return names, values
 
 
-def check_use(use: Mapping[str, Any], root: Path) -> None:
+def check_use(use: Mapping[str, object], root: Path) -> None:
     """Refuse roles that do not exist, and component names without a file.
 
     Raises:
@@ -177,7 +177,7 @@ def check_use(use: Mapping[str, Any], root: Path) -> None:
         raise UserError(problems)
 
 
-def check_files(use: Mapping[str, Any], root: Path) -> None:
+def check_files(use: Mapping[str, object], root: Path) -> None:
     """Check the yaml files that Hydra is about to open.
 
     Raises:

@@ -15,7 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 NOUNS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
-def validated(kind: type[Model], values: Any, name: str, file: str) -> tuple[Model | None, list[str]]:
+def validated(kind: type[Model], values: object, name: str, file: str) -> tuple[Model | None, list[str]]:
     """The values of section `name` in `file` as an object of `kind`; or None, and every problem with them."""
     known = list(kind.model_fields)
     if not isinstance(values, Mapping) and values is not None:
@@ -28,7 +28,7 @@ def validated(kind: type[Model], values: Any, name: str, file: str) -> tuple[Mod
         return None, list(dict.fromkeys(f"{name}.{sentence(kind, values, e)}" for e in error.errors()))
 
 
-def key_problems(where: str, keys: Iterable[Any], known: list[str], required: Iterable[str]) -> list[str]:
+def key_problems(where: str, keys: Iterable[object], known: list[str], required: Iterable[str]) -> list[str]:
     """Unknown and missing keys of `where`, each with what to do about it."""
     present = [str(k) for k in keys]
     unknown = [k for k in present if k not in known]
@@ -38,7 +38,7 @@ def key_problems(where: str, keys: Iterable[Any], known: list[str], required: It
     ] + [f"{where} lacks the key {k!r}; add it" for k in required if k not in present]
 
 
-def credential_problems(file: str | None, name: str, value: Any) -> Iterator[str]:
+def credential_problems(file: str | None, name: str, value: object) -> Iterator[str]:
     """The credentials in `value`, which is under `name` in `file` (default: params.yaml), and what to do about them."""
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -84,7 +84,7 @@ def described(annotation: Any, metadata: Iterable[Any]) -> str:
     return bounded(NOUNS[annotation], {k: v for m in metadata for k, v in bounds(m).items()})
 
 
-def bounds(constraint: Any) -> dict[str, float]:
+def bounds(constraint: object) -> dict[str, float]:
     """{"gt": 0.0} of annotated_types.Gt(0), or of a pydantic Field that holds such."""
     inner = getattr(constraint, "metadata", None)
     if inner is not None:

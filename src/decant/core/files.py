@@ -75,7 +75,7 @@ def copy_atomically(source: Path, target: Path) -> None:
     write_atomically(target, source.read_bytes())
 
 
-def write_json(file: Path, value: Any) -> None:
+def write_json(file: Path, value: object) -> None:
     """Write sorted, indented JSON: equal values have equal bytes."""
     file.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
 

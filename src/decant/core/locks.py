@@ -77,7 +77,7 @@ def read_holder(file: Path) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def is_alive(holder: dict[str, Any]) -> bool:
+def is_alive(holder: dict[str, object]) -> bool:
     """Whether a holder still runs; True for one of another machine or container, about which nothing is known."""
     return bool(holder) and processes.is_alive(str(holder.get("process"))) is not False
 

@@ -34,7 +34,7 @@ class Mismatch:
         return f"{self.file} is damaged: its sha256 is {self.actual}, expected {self.expected} ({FILE}); {REMEDY}"
 
 
-def write(folder: Path, **facts: Any) -> None:
+def write(folder: Path, **facts: object) -> None:
     """Write the manifests of a model directory and of the folders in it; equal files have equal bytes.
 
     A manifest lists the files of its folder and the manifests of the folders in it. `facts`: further entries; those of

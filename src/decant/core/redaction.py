@@ -88,7 +88,7 @@ def redacted(text: str) -> str:
     return words.sub(MASK, text) if words else text
 
 
-def redacted_values(value: Any) -> Any:
+def redacted_values(value: object) -> Any:
     """`value` with every text in it redacted, before anything escapes it."""
     if isinstance(value, Mapping):
         return {redacted_values(key): redacted_values(item) for key, item in value.items()}

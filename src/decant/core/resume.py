@@ -28,7 +28,7 @@ UPSTREAM: dict[str, tuple[str, ...]] = {
 """The stages whose outputs each stage reads."""
 
 
-def state_dir(stage: str, config: Mapping[str, Any]) -> Path:
+def state_dir(stage: str, config: Mapping[str, object]) -> Path:
     """The folder for the state of a stage under a config."""
     return STATE / stage / fingerprint(stage, config)
 

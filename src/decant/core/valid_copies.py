@@ -5,7 +5,6 @@ DVC writes dvc.lock and params.yaml in place: killed in that moment, it leaves t
 
 import json
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -43,7 +42,7 @@ def damage(name: str, content: bytes) -> str:
     return lock_damage(content, value) if name == "dvc.lock" else ""
 
 
-def lock_damage(content: bytes, lock: dict[str, Any]) -> str:
+def lock_damage(content: bytes, lock: dict[str, object]) -> str:
     """What is wrong with the content of dvc.lock, which is valid yaml still where a line or an entry is cut off."""
     stages = lock.get("stages")
     if "schema" not in lock or not isinstance(stages, dict):

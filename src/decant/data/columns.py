@@ -86,7 +86,7 @@ def join_columns(texts: pd.DataFrame) -> "pd.Series[str]":
     return pd.Series(["\n\n".join(map(str, row)).strip() for row in rows], texts.index, dtype="str")
 
 
-def filter_rows(path: str, frame: pd.DataFrame, conditions: dict[str, Any]) -> pd.DataFrame:
+def filter_rows(path: str, frame: pd.DataFrame, conditions: dict[str, object]) -> pd.DataFrame:
     """The rows in which every column has the value in `conditions`, compared as text.
 
     Raises:

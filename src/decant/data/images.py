@@ -45,14 +45,14 @@ def input_column(cells: Iterable[Any], size: int | None, where: str, read: Calla
     return contents
 
 
-def _require_text(cells: list[Any], where: str) -> None:
+def _require_text(cells: list[object], where: str) -> None:
     if any(isinstance(cell, bytes) or _is_struct(cell) for cell in cells):
         raise UserError(f"{where} holds images as input, expected text; set size: (pixels) in conf/data/")
     if types := {type(cell).__name__ for cell in cells if isinstance(cell, dict | list | np.ndarray)}:
         raise UserError(f"{where} holds {', '.join(types)} as input, expected text; name another column with input:")
 
 
-def _require_images(cells: list[Any], where: str, paths_allowed: bool) -> None:
+def _require_images(cells: list[object], where: str, paths_allowed: bool) -> None:
     if types := {type(c).__name__ for c in cells if not (isinstance(c, bytes | str) or _is_missing(c))}:
         raise UserError(
             f"{where} holds {', '.join(sorted(types))} as input, expected images (size: is set): encoded bytes, "
@@ -65,9 +65,9 @@ def _require_images(cells: list[Any], where: str, paths_allowed: bool) -> None:
         )
 
 
-def _is_struct(cell: Any) -> bool:
+def _is_struct(cell: object) -> bool:
     return isinstance(cell, dict) and "bytes" in cell and cell.keys() <= {"bytes", "path"}
 
 
-def _is_missing(cell: Any) -> bool:
+def _is_missing(cell: object) -> bool:
     return cell is None or cell != cell  # NaN is the only value that differs from itself

@@ -17,7 +17,7 @@ def sha256_of_rows(frame: pd.DataFrame) -> str:
     return total.hexdigest()
 
 
-def _to_json(value: Any) -> Any:
+def _to_json(value: object) -> Any:
     if isinstance(value, bytes):
         return hashlib.sha256(value).hexdigest()
     return value.tolist() if isinstance(value, np.ndarray) else str(value)

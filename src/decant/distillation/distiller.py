@@ -92,7 +92,7 @@ class Distiller(Learner):
             if norm < MIN_GRADIENT_SHARE * total and any(w[name] for w in weights)
         ]
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         """Save the measured norms."""
         checkpoint["gradient_norms"] = dict(self.gradient_norms)
 

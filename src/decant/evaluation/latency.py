@@ -19,7 +19,7 @@ ROUNDS = 5
 Call = Callable[[Sequence[Any]], object]
 
 
-def measure(models: Mapping[str, Call], inputs: Sequence[Any]) -> Timings:
+def measure(models: Mapping[str, Call], inputs: Sequence[object]) -> Timings:
     """{role: latency_ms_p50, latency_ms_p95, throughput (inputs per second)}."""
     inputs = [inputs[i % len(inputs)] for i in range(max(SINGLES, BATCH_SIZE))]
     for model in models.values():
@@ -35,7 +35,7 @@ def measure(models: Mapping[str, Call], inputs: Sequence[Any]) -> Timings:
     }
 
 
-def time_singles(models: Mapping[str, Call], inputs: list[Any]) -> dict[str, list[float]]:
+def time_singles(models: Mapping[str, Call], inputs: list[object]) -> dict[str, list[float]]:
     """Seconds of each of `SINGLES` inputs by itself."""
     times: dict[str, list[float]] = {role: [] for role in models}
     for start in range(0, SINGLES, BLOCK):
@@ -45,7 +45,7 @@ def time_singles(models: Mapping[str, Call], inputs: list[Any]) -> dict[str, lis
     return times
 
 
-def time_batches(models: Mapping[str, Call], batch: Sequence[Any]) -> dict[str, list[float]]:
+def time_batches(models: Mapping[str, Call], batch: Sequence[object]) -> dict[str, list[float]]:
     """Seconds of `ROUNDS` passes over the batch."""
     times: dict[str, list[float]] = {role: [] for role in models}
     for _ in range(ROUNDS):
@@ -55,7 +55,7 @@ def time_batches(models: Mapping[str, Call], batch: Sequence[Any]) -> dict[str, 
     return times
 
 
-def seconds(model: Call, inputs: Sequence[Any]) -> float:
+def seconds(model: Call, inputs: Sequence[object]) -> float:
     """Wall time of one call."""
     start = time.perf_counter()
     model(inputs)

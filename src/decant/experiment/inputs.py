@@ -66,13 +66,13 @@ class _DottedTemplate(Template):
     idpattern = r"[a-z_]+(\.[a-z_]+)*"
 
 
-def _value(content: Any, key: str) -> Any:
+def _value(content: object, key: str) -> Any:
     for part in key.split("."):
         content = content.get(part) if isinstance(content, dict) else None
     return content
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ def with_dropout(config: dict[str, Any], probability: float) -> dict[str, Any]:
     return changed | {"body": body | dict.fromkeys(body_keys, probability)} if body else changed
 
 
-def dropout_keys(config: dict[str, Any]) -> list[str]:
+def dropout_keys(config: dict[str, object]) -> list[str]:
     """The keys of a configuration that hold a dropout probability; switches (true or false) are not."""
     return [
         key

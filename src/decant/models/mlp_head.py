@@ -28,12 +28,12 @@ class MLPHeadConfig(PretrainedConfig):
 
     def __init__(
         self,
-        body: dict[str, Any] | None = None,
+        body: dict[str, object] | None = None,
         features: int = 1,
         hidden: int | None = None,
         one_logit: bool = False,
         first_token: bool = False,
-        **rest: Any,
+        **rest: object,
     ) -> None:
         super().__init__(**rest)
         self.body = body or {"model_type": "bert"}
@@ -60,7 +60,7 @@ class MLPHeadForClassification(PreTrainedModel):
         if isinstance(module, nn.Linear):
             module.reset_parameters()
 
-    def forward(self, *args: Any, **inputs: Any) -> ImageClassifierOutput:
+    def forward(self, *args: object, **inputs: object) -> ImageClassifierOutput:
         """Logits (B, C); one logit z gives (0, z), whose softmax is the sigmoid of z."""
         output = self.backbone(*args, **inputs)
         features = output.last_hidden_state[:, 0] if self.config.first_token else output.pooler_output.flatten(1)

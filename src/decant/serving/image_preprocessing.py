@@ -36,11 +36,11 @@ class ImagePreprocessor(Preprocessor):
         mean, std = (np.array(settings[k], np.float32)[:, None, None] for k in ("image_mean", "image_std"))
         self.scale, self.shift = np.float32(settings["rescale_factor"]) / std, mean / std
 
-    def encode(self, inputs: Sequence[Any], check: Check = no_check) -> list[tuple[int, Any]]:
+    def encode(self, inputs: Sequence[object], check: Check = no_check) -> list[tuple[int, Any]]:
         """Inputs with their positions; `collate` decodes them, because pixels take much memory."""
         return list(enumerate(inputs))
 
-    def batch_order(self, items: Sequence[Any]) -> list[int]:
+    def batch_order(self, items: Sequence[object]) -> list[int]:
         """The given order: all images cost the same."""
         return list(range(len(items)))
 
@@ -49,7 +49,7 @@ class ImagePreprocessor(Preprocessor):
         pixels = np.stack([self._pixels(i, value) for i, value in items])
         return {"pixel_values": pixels.transpose(0, 3, 1, 2) * self.scale - self.shift}
 
-    def _pixels(self, position: int, value: Any) -> np.ndarray:
+    def _pixels(self, position: int, value: object) -> np.ndarray:
         """(R, R, 3), uint8."""
         try:
             image = center_square(open_rgb(value, self.stored_size), self.stored_size)
@@ -81,12 +81,12 @@ def read_settings(file: Path) -> dict[str, Any]:
     return settings
 
 
-def is_color(value: Any) -> bool:
+def is_color(value: object) -> bool:
     """Whether a value is a number for each of red, green and blue."""
     return isinstance(value, list) and len(value) == 3 and all(map(is_number, value))
 
 
-def open_rgb(value: Any, size: int) -> Image.Image:
+def open_rgb(value: object, size: int) -> Image.Image:
     """An upright RGB image from an image, the bytes of an image file, or these bytes in base64.
 
     Decodes as `decant.preparation.decode` does; `size`: the shorter side that is needed, in pixels.

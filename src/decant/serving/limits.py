@@ -67,13 +67,13 @@ def _value_count(text: str) -> int:
     return 1 + sum(map(text.count, ",[{"))
 
 
-def short_repr(value: Any) -> str:
+def short_repr(value: object) -> str:
     """A value in a message, as Python writes it, at most `MAX_REPR` characters."""
     text = repr(value)
     return text if len(text) <= MAX_REPR else text[: MAX_REPR - 3] + "..."
 
 
-def _children(value: Any) -> Iterable[Any]:
+def _children(value: object) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
@@ -83,7 +83,7 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         raise BadJson(f"the key {short_repr(repeated([name for name, _ in pairs]))} twice in an object")

@@ -44,7 +44,7 @@ REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas", "pillow", "tokenizer
 """The distributions that `pyfunc.py` imports."""
 
 
-def log_model(run_id: str, name: str, folder: Path, examples: list[Any]) -> None:
+def log_model(run_id: str, name: str, folder: Path, examples: list[object]) -> None:
     """Log a model directory to a run; `examples`: inputs, i.e. texts, pairs of texts, or the bytes of images."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     exported = bool(exported_formats(folder))
@@ -76,19 +76,19 @@ def has_model(run_id: str, name: str) -> bool:
     return any(model.status == "READY" for model in models)
 
 
-def needs_whole_package(config: dict[str, Any], exported: bool) -> bool:
+def needs_whole_package(config: dict[str, object], exported: bool) -> bool:
     """Whether loading the model imports the module of an architecture that transformers does not know."""
     return "architecture_module" in config and not exported
 
 
-def requirements(config: dict[str, Any], exported: bool) -> list[str]:
+def requirements(config: dict[str, object], exported: bool) -> list[str]:
     """Pinned distributions that a server needs: PyTorch only for a model without ONNX files."""
     torch = ("torch", "transformers") if not exported else ()
     timm = ("timm", "torchvision") if not exported and "pretrained_cfg" in config else ()
     return [f"{name}=={version(name).partition('+')[0]}" for name in (*REQUIREMENTS, *torch, *timm)]
 
 
-def model_signature(examples: list[Any], output: dict[str, list[Any]]) -> ModelSignature:
+def model_signature(examples: list[object], output: dict[str, list[object]]) -> ModelSignature:
     """The signature of a served model.
 
     Inputs are of any type: MLflow would convert a number to a text, which `ServedModel` has to refuse.

@@ -58,7 +58,7 @@ class Predictor:
         names = self.config["id2label"]
         self.labels = [names[str(i)] for i in range(len(names))]
 
-    def __call__(self, inputs: Sequence[Any], batch_size: int = BATCH_SIZE, check: Check = no_check) -> np.ndarray:
+    def __call__(self, inputs: Sequence[object], batch_size: int = BATCH_SIZE, check: Check = no_check) -> np.ndarray:
         """Logits (N, C), float32, of raw inputs in their order; inputs of similar length share a batch.
 
         Args:

@@ -38,7 +38,7 @@ class Preprocessor(ABC):
     """Turns raw inputs of one modality into the arrays of a network."""
 
     @abstractmethod
-    def encode(self, inputs: Sequence[Any], check: Check = no_check) -> list[Any]:
+    def encode(self, inputs: Sequence[object], check: Check = no_check) -> list[Any]:
         """Check each input and turn it into an item that `collate` takes; calls `check` for each.
 
         Raises:
@@ -54,7 +54,7 @@ class Preprocessor(ABC):
         """The arrays of one forward pass."""
 
 
-def describe(value: Any) -> str:
+def describe(value: object) -> str:
     """A bad input in a message: short, and never the bytes of a file."""
     if isinstance(value, Mapping):
         names = [f"{short_repr(k)} ({type(v).__name__})" for k, v in islice(value.items(), MAX_NAMES)]

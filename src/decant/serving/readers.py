@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from decant.core.errors import UserError
 from decant.serving.limits import MAX_ROW_BYTES, BadJson, check_columns, open_regular, parse_json
@@ -93,7 +93,7 @@ class Lines:
         """Pass over the lines since the last row."""
         self.size = 0
 
-    def row(self, values: dict[str, Any]) -> Row:
+    def row(self, values: dict[str, object]) -> Row:
         """The row that ends with the last line."""
         size, self.size = self.size, 0
         return Row(values, self.name, self.number, size)

@@ -94,7 +94,7 @@ PARSERS: dict[str, Callable[[str], Request]] = {"application/json": parse_json_r
 """By the type of the content."""
 
 
-def parse_params(params: Any) -> int:
+def parse_params(params: object) -> int:
     """`top_k`, the only parameter."""
     if not isinstance(params, dict | None):
         raise BadRequest(422, f"params is {describe(params)}, expected an object")
@@ -111,14 +111,14 @@ def parse_params(params: Any) -> int:
     return top_k
 
 
-def listed_inputs(content: Any) -> list[Any]:
+def listed_inputs(content: object) -> list[Any]:
     """`inputs`: a list; the predictor checks what is in it."""
     if not isinstance(content, list):
         raise BadRequest(422, f"inputs is {describe(content)}, expected a list")
     return content
 
 
-def split_inputs(content: Any) -> list[Any]:
+def split_inputs(content: object) -> list[Any]:
     """`dataframe_split`: names of columns, and a list per row."""
     if not isinstance(content, dict) or not {"columns", "data"} <= content.keys() <= {"columns", "data", "index"}:
         raise BadRequest(422, f"dataframe_split is {describe(content)}, expected an object of columns and data")
@@ -135,7 +135,7 @@ def split_inputs(content: Any) -> list[Any]:
     return [row[0] for row in data] if len(names) == 1 else [dict(zip(names, row, strict=True)) for row in data]
 
 
-def record_inputs(content: Any) -> list[Any]:
+def record_inputs(content: object) -> list[Any]:
     """`dataframe_records`: an object per row, all with the same keys."""
     if not isinstance(content, list):
         raise BadRequest(422, f"dataframe_records is {describe(content)}, expected a list of objects")

@@ -30,7 +30,7 @@ def read_json(file: Path) -> dict[str, Any]:
     return values
 
 
-def check_settings(file: Path, values: Mapping[str, Any], **checks: tuple[bool, str]) -> None:
+def check_settings(file: Path, values: Mapping[str, object], **checks: tuple[bool, str]) -> None:
     """Refuse settings of a file: by name, whether the value is valid, and what was expected.
 
     Raises:
@@ -45,7 +45,7 @@ def check_settings(file: Path, values: Mapping[str, Any], **checks: tuple[bool, 
         raise UserError(problems)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether a value is a finite number."""
     return (isinstance(value, int) and not isinstance(value, bool)) or (
         isinstance(value, float) and math.isfinite(value)
@@ -81,7 +81,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def is_label_names(value: Any) -> bool:
+def is_label_names(value: object) -> bool:
     """Whether a value maps "0" to "n-1" to n names."""
     if not isinstance(value, dict) or not value:
         return False

@@ -45,7 +45,7 @@ class TextPreprocessor(Preprocessor):
         added_tokens = self.tokenizer.get_added_tokens_decoder().values()
         self.margin = 1 + max((len(token.content) for token in added_tokens), default=0)
 
-    def encode(self, inputs: Sequence[Any], check: Check = no_check) -> list[Tokens]:
+    def encode(self, inputs: Sequence[object], check: Check = no_check) -> list[Tokens]:
         """The tokens of every input."""
         items = []
         for texts in self._token_ids(self._texts(i, value) for i, value in enumerate(inputs)):
@@ -69,7 +69,7 @@ class TextPreprocessor(Preprocessor):
             types[mask] = np.concatenate([item.types for item in items])
         return arrays
 
-    def _texts(self, position: int, value: Any) -> tuple[str, ...]:
+    def _texts(self, position: int, value: object) -> tuple[str, ...]:
         """The checked texts of an input; a long one without the part that no kept token comes from."""
         texts = (value,) if isinstance(value, str) else text_pair(value)
         if texts is None or not all(isinstance(t, str) for t in texts) or len(texts) not in self.texts_per_input:
@@ -162,7 +162,7 @@ def truncation(tokenizer: Tokenizer, file: Path, settings: Mapping[str, Any]) ->
     return (int(max_length) if max_length is not None and max_length < NO_LIMIT else None), side
 
 
-def text_pair(value: Any) -> tuple[Any, ...] | None:
+def text_pair(value: object) -> tuple[Any, ...] | None:
     """The two texts of a pair; None: the value is no pair."""
     if isinstance(value, Mapping):
         return (value["text"], value["text_pair"]) if value.keys() == {"text", "text_pair"} else None

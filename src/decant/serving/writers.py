@@ -43,7 +43,7 @@ def json_lines_writer(file: TextIO) -> WriteRow:
     return lambda values: file.write(to_json(values) + "\n")
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """JSON on one line; null for numbers that JSON lacks (NaN, infinity), text for what it has no type for."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
@@ -51,7 +51,7 @@ def to_json(value: Any) -> str:
         return json.dumps(finite(value), ensure_ascii=False, allow_nan=False, default=str)
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> Any:
     """A copy with None in place of each number that is not finite."""
     if isinstance(value, dict):
         return {name: finite(child) for name, child in value.items()}
@@ -64,7 +64,7 @@ def csv_writer(file: TextIO) -> WriteRow:
     """CSV with the columns of the first row; lists and probabilities as JSON."""
     writer: csv.DictWriter[str] = csv.DictWriter(file, [], lineterminator="\n")
 
-    def write(values: dict[str, Any]) -> None:
+    def write(values: dict[str, object]) -> None:
         if not writer.fieldnames:
             writer.fieldnames = list(values)
             writer.writeheader()

@@ -76,7 +76,7 @@ class Objective(ABC):
     logit_scale: float = 1.0
     """Losses that compare logits as numbers divide them by this."""
 
-    def build_network(self, folder: Path, labels: list[str], auto: Any, head: Head) -> PreTrainedModel:
+    def build_network(self, folder: Path, labels: list[str], auto: object, head: Head) -> PreTrainedModel:
         """The network of a model directory with a head for `labels`; new weights come from the global generator.
 
         `auto`: transformers' class that puts a head on a backbone, such as AutoModelForSequenceClassification.
@@ -163,7 +163,7 @@ class Scoring(ABC):
         """scikit-learn's estimator for the linear baseline; `strength`: inverse regularisation."""
 
     @abstractmethod
-    def linear_logits(self, estimator: Any, inputs: Any) -> np.ndarray:
+    def linear_logits(self, estimator: object, inputs: object) -> np.ndarray:
         """Logits (N, C), float32, of a fitted estimator or pipeline."""
 
     @abstractmethod

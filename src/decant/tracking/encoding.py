@@ -13,7 +13,7 @@ NAME_CHARACTERS = re.compile(r"[^\w.: -]")
 """Those that the name of a parameter cannot hold, or that would make it a path."""
 
 
-def encodable(value: Any) -> Any:
+def encodable(value: object) -> Any:
     """`value` without what no store can encode: lone surrogates, from bytes that are no text, and NUL; both escaped."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
@@ -32,7 +32,7 @@ def decode_bytes(value: dict[str, Any]) -> Any:
     return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
 
 
-def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+def flatten(value: object, prefix: str = "") -> dict[str, str]:
     """{"a": {"b": 1}} → {"a.b": "1"}; without credentials."""
     if not isinstance(value, Mapping):
         return {prefix: str(redacted_values(value))[:MAX_PARAM_LENGTH]}

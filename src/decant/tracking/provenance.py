@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -59,7 +58,7 @@ def check_git() -> None:
             raise UserError(f"git does not work here: {reason}; correct that, and run the same command again")
 
 
-def environment(trainer: Mapping[str, Any]) -> dict[str, str]:
+def environment(trainer: Mapping[str, object]) -> dict[str, str]:
     """What decides the bytes of an output in addition to dvc.lock: equal environments produce equal bytes.
 
     `trainer`: the section of that name in the resolved config.

@@ -49,12 +49,12 @@ class Run:
             values = {name: float(value) for name, value in metrics.items()}
             outbox.send(events.LogMetrics(self.run_id, values, milliseconds(), step))
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
+    def log_params(self, params: Mapping[str, object]) -> None:
         """Log a nested mapping as parameters with dotted names."""
         if self.run_id:
             outbox.send(events.LogParams(self.run_id, flatten(params)))
 
-    def set_tags(self, tags: Mapping[str, Any]) -> None:
+    def set_tags(self, tags: Mapping[str, object]) -> None:
         """Set tags."""
         if self.run_id:
             outbox.send(events.SetTags(self.run_id, {name: redacted(str(value)) for name, value in tags.items()}))
@@ -142,7 +142,7 @@ def stage(name: str, config: Mapping[str, Any], state_dir: Path) -> Iterator[Run
 
 
 @contextmanager
-def parent(config: Mapping[str, Any]) -> Iterator[Run]:
+def parent(config: Mapping[str, object]) -> Iterator[Run]:
     """The run of this invocation after its last stage, created or continued. `outbox.start` comes first."""
     with _invocation(config) as run:
         yield run
@@ -170,7 +170,7 @@ def milliseconds() -> int:
 
 
 @contextmanager
-def _invocation(config: Mapping[str, Any], stage: str | None = None) -> Iterator[Run]:
+def _invocation(config: Mapping[str, object], stage: str | None = None) -> Iterator[Run]:
     """The parent run, RUNNING only inside the block; `stage`: the one that runs, None: all stages are up to date."""
     by_hand = stage is not None and not _under_dvc() and not _in_experiment()
     invocation = invocations.claim(launcher(), _work(config, str(stage) if by_hand else ""))
@@ -188,7 +188,7 @@ def _invocation(config: Mapping[str, Any], stage: str | None = None) -> Iterator
             outbox.send(events.DescribeInvocation(run_id, outputs.digests(described), by_hand))
 
 
-def _work(config: Mapping[str, Any], stage: str) -> str:
+def _work(config: Mapping[str, object], stage: str) -> str:
     """What decides the results of an invocation: another one that is interrupted in the same work is continued.
 
     An experiment works on a copy of the code, so that its first and its last process may see other code.

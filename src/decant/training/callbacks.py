@@ -29,7 +29,7 @@ class PerStepSeed(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:  # noqa: D102
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:  # noqa: D102
         position = [self.seed, trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_idx, trainer.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(position).generate_state(1)[0]))
 
@@ -183,7 +183,7 @@ class EMAWeightAveraging(Callback):
         if self.saved is not None:
             self.average.load_state_dict(self.saved)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:  # noqa: D102
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:  # noqa: D102
         assert self.average is not None
         if not trainer.fit_loop.epoch_loop._should_accumulate():
             self.average.update_parameters(self.network)

@@ -43,7 +43,7 @@ class ResumeCheckpoint(Callback):
         file = next(self.folder.glob("*.ckpt"), None)
         return f"the last good state is saved in {file}" if file else "no earlier state was saved"
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
         """Save between two steps, never at an epoch's last: Lightning would then resume without its validation."""
         loop = trainer.fit_loop.epoch_loop
         if loop.batch_progress.is_last_batch or loop._should_accumulate():
@@ -51,7 +51,7 @@ class ResumeCheckpoint(Callback):
         if self.is_due(trainer, 60 * self.minutes):
             self.save(trainer, trainer.current_epoch, loop.batch_progress.current.ready)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:  # noqa: D102
+    def on_train_epoch_end(self, trainer: pl.Trainer, *_: object) -> None:  # noqa: D102
         if self.is_due(trainer, MIN_SECONDS) or trainer.current_epoch + 1 == trainer.max_epochs:
             self.save(trainer, trainer.current_epoch + 1, 0)
 
@@ -60,7 +60,7 @@ class ResumeCheckpoint(Callback):
         return trainer.strategy.reduce_boolean_decision(time.monotonic() - self.saved_at >= seconds, all=False)
 
     def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
     ) -> None:
         """Add the position in the data, which Lightning does not save."""
         checkpoint["position"] = self.position

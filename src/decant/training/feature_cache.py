@@ -35,7 +35,7 @@ class FeatureBatches(Batches):
     def __init__(self, input_name: str) -> None:
         self.input_name = input_name
 
-    def length(self, item: Any) -> int:
+    def length(self, item: object) -> int:
         """1: all rows take the same time."""
         return 1
 

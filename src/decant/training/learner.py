@@ -144,7 +144,7 @@ class Learner(pl.LightningModule, ABC):
 
         return relative_lr
 
-    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: Any, **__: Any) -> None:
+    def configure_gradient_clipping(self, optimizer: torch.optim.Optimizer, *_: object, **__: object) -> None:
         """Clip by norm; Lightning refuses to with a fused optimizer, which is harmless without a gradient scaler.
 
         Frozen parameters do not count in the norm, and AdamW neither moves them nor keeps their gradients.

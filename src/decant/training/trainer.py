@@ -46,7 +46,7 @@ class RunLogger(Logger):
     def version(self) -> str:  # noqa: D102
         return self.run.run_id or ""
 
-    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+    def log_hyperparams(self, params: object, *args: object, **kwargs: object) -> None:
         """Nothing: the stage logged its config."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # noqa: D102

@@ -81,11 +81,11 @@ class Batches(ABC):
     """From rows in memory to the tensors of a forward pass."""
 
     @abstractmethod
-    def length(self, item: Any) -> int:
+    def length(self, item: object) -> int:
         """Length of an input, which decides its cost; inputs of similar length share a batch."""
 
     @abstractmethod
-    def stack(self, items: Sequence[Any]) -> Batch:
+    def stack(self, items: Sequence[object]) -> Batch:
         """Tensors of encoded inputs."""
 
     @abstractmethod

@@ -31,7 +31,7 @@ class ImageEncoder(Encoder):
         """A list of (S, S, 3), uint8."""
         return [to_array(p, self.size) for p in frame["input"]]
 
-    def length(self, item: Any) -> int:
+    def length(self, item: object) -> int:
         """1: all images cost the same."""
         return 1
 
@@ -51,7 +51,7 @@ class ImageEncoder(Encoder):
         """See `Encoder.predict_fn`."""
 
         @torch.inference_mode()
-        def predict(images: Sequence[Any]) -> torch.Tensor:
+        def predict(images: Sequence[object]) -> torch.Tensor:
             return network(**self.processor(list(images), return_tensors="pt")).logits
 
         return predict

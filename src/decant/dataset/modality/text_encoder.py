@@ -70,7 +70,7 @@ class TextEncoder(Encoder):
         """See `Encoder.predict_fn`."""
 
         @torch.inference_mode()
-        def predict(texts: Sequence[Any]) -> torch.Tensor:
+        def predict(texts: Sequence[object]) -> torch.Tensor:
             columns = list(map(list, zip(*texts, strict=True))) if are_pairs(texts) else [list(texts)]
             options = {} if len(columns) == 2 else {"return_token_type_ids": False}
             tokens = self.processor(*columns, padding=True, truncation=True, return_tensors="pt", **options)

@@ -22,7 +22,7 @@ class Tfidf(TransformerMixin, BaseEstimator):
         self.vectorizer_.fit([t for pair in texts for t in pair] if are_pairs(texts) else texts)
         return self
 
-    def transform(self, texts: Sequence[Any]) -> sp.csr_matrix:
+    def transform(self, texts: Sequence[object]) -> sp.csr_matrix:
         """Features of N texts or pairs."""
         if not are_pairs(texts):
             return self.vectorizer_.transform(texts)
@@ -31,6 +31,6 @@ class Tfidf(TransformerMixin, BaseEstimator):
         return sp.hstack([abs(first - second), product, sp.csr_matrix(product.sum(1))], format="csr")
 
 
-def are_pairs(texts: Sequence[Any]) -> bool:
+def are_pairs(texts: Sequence[object]) -> bool:
     """Whether `texts` are pairs (a, b)."""
     return isinstance(texts[0], tuple)

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class MultiLabelObjective(Objective):
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
 
-    def build_network(self, folder: Path, labels: list[str], auto: Any, head: Head) -> PreTrainedModel:
+    def build_network(self, folder: Path, labels: list[str], auto: object, head: Head) -> PreTrainedModel:
         """See `Objective.build_network`; servers read the threshold as `decision_threshold` in config.json."""
         network = super().build_network(folder, labels, auto, head)
         network.config.decision_threshold = self.threshold
