@@ -20,7 +20,7 @@ from support.stub_project import lock_digests, make_stub_project, run_experiment
 from decant.workspace.worktree import EXPERIMENTS
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("DECANT_KILLS", "8"))
+KILLS = int(os.environ.get("DECANT_KILLS", "4"))
 SEED = int(os.environ.get("DECANT_KILL_SEED", random.randrange(10**6)))
 PER_EXPERIMENT = 4
 """At most so many kills, then the command runs to its end."""

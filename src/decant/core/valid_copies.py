@@ -29,6 +29,14 @@ def saved(name: str) -> bytes | None:
     return content if content and not damage(name, content) else None
 
 
+def restore(name: str) -> None:
+    """Replace a file by its copy; without one, delete the file if it is damaged."""
+    if content := saved(name):
+        write_atomically(Path(name), content)
+    elif Path(name).is_file() and damage(name, Path(name).read_bytes()):
+        Path(name).unlink()
+
+
 def damage(name: str, content: bytes) -> str:
     """What is wrong with the content of one of `FILES`; empty if it is valid."""
     if not content.strip():

@@ -48,8 +48,7 @@ class Worktree:
             git("update-ref", "--no-deref", "HEAD", snapshot.commit)
             git("read-tree", "--reset", "-u", snapshot.tree)
             for name in RECORDS:
-                if content := valid_copies.saved(name):
-                    write_atomically(Path(name), content)
+                valid_copies.restore(name)
         self._link(snapshot.linked)
         self._share_cache()
 
