@@ -14,6 +14,8 @@ from decant.core.hashing import sha256
 from decant.distillation.student_training import TEACHER
 from decant.models.predictions import FILE
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENT = Variant.parse("default", "default")
 
 

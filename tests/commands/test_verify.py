@@ -17,7 +17,10 @@ from decant.core.hashing import digest
 from decant.tracking import provenance
 from decant.tracking.outputs import output_path
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of libraries of DVC
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of libraries of DVC
+]
 STAGE = """
 import sys
 from pathlib import Path
@@ -89,7 +92,6 @@ def project(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path / "project"
 
 
-@pytest.mark.slow
 def test_equal_bytes_have_the_exit_code_0_and_the_clone_is_deleted(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,7 +104,7 @@ def test_equal_bytes_have_the_exit_code_0_and_the_clone_is_deleted(
 
 @pytest.mark.parametrize(
     ("tolerance", "code", "words"),
-    [(0.01, 3, "equal within tolerance"), pytest.param(1e-6, 4, "different", marks=pytest.mark.slow)],
+    [(0.01, 3, "equal within tolerance"), (1e-6, 4, "different")],
 )
 def test_a_difference_is_measured_and_the_change_of_the_environment_named(
     tolerance: float, code: int, words: str, project: Path, capsys: pytest.CaptureFixture[str]

@@ -103,6 +103,7 @@ def test_other_errors_are_not_explained() -> None:
         1 / 0  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_traceback_holds_no_credentials(tmp_path: Path) -> None:
     script = (
         "from decant.core import stage; stage.configure_libraries()\n"

@@ -13,6 +13,7 @@ from decant.task.classify import Classify
 from decant.tracking.runs import Run
 
 
+@pytest.mark.slow
 def test_the_shipped_set_is_too_hard_for_the_linear_baseline(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     prepare.main(Experiment.load(["use.data=support"], ROOT), Run())

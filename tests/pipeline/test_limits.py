@@ -111,6 +111,7 @@ def test_a_rate_that_is_absurd_is_named(tiny: Path) -> None:
         tuned(tiny, SupervisedLearner, "fine_tune.lr=1e20")
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_trains_as_the_whole_does(tiny: Path) -> None:
     file = Path("data/pretrain_load/teacher/config.json")
     write_json(file, dropout.with_dropout(read_json(file), 0.0))  # each part would drop others

@@ -289,6 +289,7 @@ def packed(members: list[tuple[str, bytes, bytes]], kind: str) -> bytes:
     return made.getvalue()
 
 
+@pytest.mark.slow
 def test_an_archive_that_would_fill_the_machine_is_refused_before_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive_limits, "MAX_BYTES", 1 << 20)
     for kind, content in bombs().items():

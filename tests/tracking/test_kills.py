@@ -147,6 +147,7 @@ def test_an_invocation_that_is_killed_at_any_call_is_continued_in_the_same_runs(
         killed.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_experiment", [False, True])
 def test_an_invocation_that_is_killed_again_and_again_is_one_invocation(
     lives: Any, in_experiment: bool, monkeypatch: pytest.MonkeyPatch

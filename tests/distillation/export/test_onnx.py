@@ -70,6 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("onnx")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_a_graph_answers_as_the_network_does_whatever_the_length_and_the_batch(name: str, folder: Path) -> None:
     network, encoder = network_and_encoder(name)
@@ -83,6 +84,7 @@ def test_a_graph_answers_as_the_network_does_whatever_the_length_and_the_batch(n
     assert np.abs(alone - wanted[:1]).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["siamese", "resnet"])
 def test_inputs_and_output_are_called_as_promised_and_their_sizes_are_open(name: str, folder: Path) -> None:
     _, encoder = network_and_encoder(name)
