@@ -49,6 +49,7 @@ def test_every_module_that_architecture_names_exists() -> None:
         assert (ROOT / "src/decant" / path).exists(), path
 
 
+@pytest.mark.slow
 def test_every_promise_of_safety_has_its_test() -> None:
     rows = re.findall(r"^\| (.+) \| (.+) \|$", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)[1:]
     assert len(rows) > 10

@@ -43,6 +43,7 @@ LOCAL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOCAL)
 def test_every_backbone_without_network_makes_a_model_directory(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

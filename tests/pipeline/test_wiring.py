@@ -88,6 +88,7 @@ def listed_packages(stage: str) -> set[str]:
     return {dep.relative_to("src/decant").parts[0] for dep in deps if dep.is_relative_to("src/decant")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_package_that_can_change_a_stage_is_among_its_deps(stage: str) -> None:
     assert used_packages(stage) - listed_packages(stage) == set()

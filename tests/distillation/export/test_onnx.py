@@ -99,6 +99,7 @@ def test_inputs_and_output_are_called_as_promised_and_their_sizes_are_open(name:
     assert [d.dim_param or d.dim_value for d in output.shape.dim] == ["batch", 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EACH)
 def test_eight_bits_keep_the_answers_and_leave_no_large_weights(name: str, folder: Path, tmp_path: Path) -> None:
     network, encoder = network_and_encoder(name)
