@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Garbage collections leave out the millions of objects of imported libraries."""
+    """Garbage collections leave out the 700,000 objects of imported libraries."""
     gc.collect()
     gc.freeze()
 
