@@ -8,7 +8,8 @@ import pytest
 
 GROUPS = {
     "clone": ("test_devices", "test_kill", "test_pipeline", "test_remote", "test_secrets", "test_stop"),
-    "what_re_runs": ("test_what_re_runs",),
+    "forks": ("test_bad_inputs", "test_limits", "test_outage", "test_prepare", "test_runs", "test_shared_store"),
+    "distill": ("test_distill",),
     "models": (
         *(
             "test_fuzz",
@@ -22,10 +23,12 @@ GROUPS = {
         *("test_pyfunc", "test_readers", "test_safety", "test_serve", "test_server", "test_settings"),
         *("test_text_preprocessing",),
     ),
-    "forks": ("test_bad_inputs", "test_limits", "test_outage", "test_prepare", "test_runs", "test_shared_store"),
+    "images": ("test_images",),
+    "stubs": ("test_experiment", "test_experiment_kills", "test_what_re_runs", "test_write_kills"),
+    "checkpoint": ("test_checkpoint",),
 }
-"""Files whose tests share what takes long to build, and so a worker. They start first, in this order, the longest
-ahead, so that the workers end at about the same time. Each other file is a group of its own."""
+"""Files whose tests share what takes long to build, and so a worker, or take long themselves. They start first, in
+this order, the longest ahead, so that the workers end at about the same time. Each other file is a group of its own."""
 
 
 def group_of(file: Path) -> str:
