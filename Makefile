@@ -5,7 +5,7 @@ PORT ?= 5000
 INSTALL = .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation
 TORCH = .venv/lib/python3*/site-packages/torch-*.dist-info/METADATA
 STORE = $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
-PYTEST = python -m pytest --numprocesses 3 --no-loadscope-reorder
+PYTEST = python -m pytest --numprocesses 2 --no-loadscope-reorder
 NEWER = import sys; sys.exit(sys.version_info < (3, 11) and "decant needs Python 3.11 or newer, found " + sys.version.split()[0] + "; try: make PYTHON=python3.12 setup")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DECANT_TRAINER := $(TRAINER)

@@ -1,5 +1,6 @@
 """Every mistake of a user is named in a sentence, before any training, and costs nothing that was made before."""
 
+import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.slow
 SECRET = "s3cret"
 ENV = {"HF_TOKEN": f"hf_{SECRET}", "AWS_SECRET_ACCESS_KEY": SECRET, "MLFLOW_TRACKING_PASSWORD": SECRET}
 LARGE = 1 << 30
+DIGESTS: dict[tuple[int, int, int], str] = {}
+"""Of files that are not written to in the meantime, by inode, size and time of the last change."""
 SMALL = {"epochs": 1, "control_epochs": 1, "max_length": 16, "batch_size": 16}
 DATA = """_target_: decant.data.table.Table
 train: data/raw/mine.csv
@@ -115,9 +118,17 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, str | int]]:
     """What is in a folder: kinds and contents; of a file of a terabyte the size."""
     stats = {path: path.lstat() for path in folder.rglob("*") if not path.is_dir()}
     return {
-        path: (S_IFMT(s.st_mode), sha256(path) if S_ISREG(s.st_mode) and s.st_size < LARGE else s.st_size)
+        path: (S_IFMT(s.st_mode), digest(path, s) if S_ISREG(s.st_mode) and s.st_size < LARGE else s.st_size)
         for path, s in stats.items()
     }
+
+
+def digest(path: Path, stat: os.stat_result) -> str:
+    """The sha256 of a file, computed again if anything wrote to it: most files are links to those of `finished`."""
+    key = stat.st_ino, stat.st_size, stat.st_mtime_ns
+    if key not in DIGESTS:
+        DIGESTS[key] = sha256(path)
+    return DIGESTS[key]
 
 
 def check(bad: Bad, done: Done) -> None:

@@ -33,9 +33,9 @@ def test_training_survives_an_outage_and_all_its_events_arrive_afterwards(
     env = {"MLFLOW_TRACKING_URI": mlflow_server.uri}
     for name in ("prepare", "pretrain_load"):
         assert run_fork([name, *TINY], project, env).code == 0
-    hparams = ["fine_tune.batch_size=8", "fine_tune.epochs=20", "fine_tune.control_epochs=2"]
+    hparams = ["fine_tune.batch_size=8", "fine_tune.epochs=10", "fine_tune.control_epochs=2"]
     tuning = start_fork(["fine_tune", *TINY, *hparams], project, env)
-    while "\nepoch 3/20" not in (project / "out").read_text():
+    while "\nepoch 2/10" not in (project / "out").read_text():
         assert tuning.is_alive(), (project / "err").read_text()
         time.sleep(0.02)
     mlflow_server.kill()
@@ -55,7 +55,7 @@ def test_training_survives_an_outage_and_all_its_events_arrive_afterwards(
         "fine-tune": "FINISHED",
         "fine-tune control": "FINISHED",
     }
-    for name, epochs, model in (("fine-tune", 20, "teacher"), ("fine-tune control", 2, "control")):
+    for name, epochs, model in (("fine-tune", 10, "teacher"), ("fine-tune control", 2, "control")):
         run = runs[name]
         losses = client.get_metric_history(run.info.run_id, "train/loss")
         assert len(losses) == len({m.step for m in losses}) == epochs
