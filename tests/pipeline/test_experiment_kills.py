@@ -9,6 +9,7 @@ import random
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -34,9 +35,9 @@ def kill(project: Path, logs: Path, generator: random.Random, seconds: float) ->
     process.join(delay)
     descendants = psutil.Process(process.pid).children(recursive=True) if process.is_alive() else []
     if everything:
-        os.killpg(process.pid, signal.SIGKILL) if process.is_alive() else None
-    else:
-        process.kill()
+        with suppress(ProcessLookupError):  # it has ended, or not yet made its group
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
     _, alive = psutil.wait_procs(descendants, timeout=60)
     assert not alive, f"{alive} outlived the command"
