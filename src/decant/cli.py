@@ -155,9 +155,10 @@ def experiment(
 ) -> int:
     """Run the pipeline as an experiment, and show the result.
 
-    The stages run in a private worktree in .state/experiments/: edits meanwhile change nothing. At the end data/,
-    dvc.lock and provenance.json are replaced in one step, if the experiment has the values of params.yaml. Otherwise
-    the result is a DVC experiment alone (dvc exp apply takes it over). After a kill, the same command resumes.
+    The stages run in a private worktree in .state/experiments/: edits meanwhile do not reach them, but for those of
+    untracked files in data/raw. At the end data/, dvc.lock and provenance.json are replaced in one step, if the
+    experiment has the values of params.yaml. Otherwise the result is a DVC experiment alone (dvc exp apply takes it
+    over). After a kill, the same command resumes.
     """
     from decant.workspace import up_to_date
 

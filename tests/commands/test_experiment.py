@@ -137,9 +137,10 @@ def test_seeds_and_a_seed_do_not_go_together(tmp_path: Path, monkeypatch: pytest
 
 def test_equal_commands_have_equal_worktrees_and_others_have_others() -> None:
     names = [
-        experiment.worktree_name(*arguments) for arguments in ((None, []), ("x", []), (None, ["a=1"]), (None, ["a=2"]))
+        experiment.worktree_name(Path(), *arguments)
+        for arguments in ((None, []), ("x", []), (None, ["a=1"]), (None, ["a=2"]))
     ]
-    assert len({*names, experiment.worktree_name(None, [])}) == 4
+    assert len({*names, experiment.worktree_name(Path(), None, [])}) == 4
 
 
 def test_values_that_a_file_has_already_leave_its_bytes_as_they_are(tmp_path: Path) -> None:
@@ -166,3 +167,17 @@ def wait_for_text(file: Path, text: str, process: object) -> None:
         assert process.is_alive(), file.with_name("err").read_text()  # type: ignore[attr-defined]
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", ["../params.yaml", "/etc/params.yaml", "conf/../../x.yaml"])
+def test_a_value_for_a_file_outside_of_the_project_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="names a file outside of the project"):
+        experiment.write_values(tmp_path, name, ["seed=1"])
+
+
+def test_a_value_for_a_linked_file_leaves_the_file_of_the_user_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("size: 1\n")
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "mine.yaml")
+    experiment.write_values(tmp_path, "link.yaml", ["size=64"])
+    assert (tmp_path / "mine.yaml").read_text() == "size: 1\n"
+    assert (tmp_path / "link.yaml").read_text() == "size: 64\n"

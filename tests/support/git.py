@@ -13,7 +13,15 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 WRITTEN = {".git", ".state", ".dvc", "data/prepare", "data/pretrain_load", "data/fine_tune", "data/distill"}
-WRITTEN |= {"data/evaluate", "dvc.lock", "provenance.json", "mlflow.db", "mlflow.db.lock", "mlartifacts"}
+WRITTEN |= {
+    "data/evaluate",
+    "dvc.lock",
+    "provenance.json",
+    "mlflow.db",
+    "mlflow.db.lock",
+    "mlflow.db-journal",
+    "mlartifacts",
+}
 """What an experiment may write in a project."""
 
 

@@ -8,6 +8,8 @@ import pytest
 from dvc.repo import Repo
 from support.git import git
 
+from decant.commands.checks import git as checks
+from decant.core.errors import UserError
 from decant.workspace import result
 from decant.workspace.snapshot import RECORDS, Snapshot, take_snapshot
 from decant.workspace.worktree import Worktree
@@ -74,7 +76,7 @@ def test_a_result_comes_into_the_project_and_nothing_else_changes(
     assert outputs(project) == NEW
     assert (project / ".git/index").read_bytes() == index
     assert (project / "params.yaml").read_bytes() == params
-    assert not [f for f in (project / ".state").iterdir() if f.name not in ("experiments", "apply.lock")]
+    assert not [f for f in (project / ".state").iterdir() if f.name not in ("experiments", "apply.lock", "valid")]
 
 
 def test_a_project_whose_files_changed_in_the_meantime_stays_as_it_is(
@@ -136,6 +138,85 @@ def test_a_kill_at_any_step_is_completed_by_the_next_command(
             break
         assert outputs(project) == NEW, f"killed before step {last}"
     assert last > 8
+
+
+def kill_in_first_move(place: Worktree, snapshot: Snapshot) -> None:
+    """Kill `apply` when the old output is away and the new one is not yet there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            result.apply(place, snapshot)
+
+
+def test_a_result_is_not_completed_after_the_files_changed_if_it_had_not_begun(
+    finished: tuple[Worktree, Snapshot], project: Path
+) -> None:
+    kill_in_first_move(*finished)
+    shutil.rmtree(project / result.REPLACED)
+    before = outputs(project)
+    (project / "params.yaml").write_text("params.yaml: of another branch\n")
+    result.complete_interrupted(project)
+    assert outputs(project) == before
+    assert result.pending(project) is None
+
+
+def test_doctor_completes_a_result_before_it_removes_a_worktree(
+    finished: tuple[Worktree, Snapshot], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_in_first_move(*finished)
+    monkeypatch.chdir(project)
+    assert list(checks.check_worktrees()) == []
+    (finding,) = checks.check_result()
+    assert finding.heal is not None
+    finding.heal()
+    assert outputs(project) == NEW
+    assert len(list(checks.check_worktrees())) == 1
+
+
+def test_a_result_whose_worktree_is_gone_is_named_with_what_is_left(
+    finished: tuple[Worktree, Snapshot], project: Path
+) -> None:
+    kill_in_first_move(*finished)
+    finished[0].remove()
+    with pytest.raises(UserError, match=r"which is gone; outputs that it replaced are in .state/replaced: move them"):
+        result.complete_interrupted(project)
+    assert (project / result.REPLACED).is_dir()
+
+
+def test_outputs_that_cannot_be_replaced_leave_the_project_as_it_is(
+    finished: tuple[Worktree, Snapshot], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = outputs(project)
+    monkeypatch.setattr("os.access", lambda path, _: Path(path).name != "prepare")
+    assert result.apply(*finished) == f"there is no permission to replace {project / 'data/prepare'}"
+    monkeypatch.undo()
+    monkeypatch.setattr(result, "device", lambda folder: hash(folder))
+    assert result.apply(*finished) == "data and .state are on different file systems, expected one"
+    assert outputs(project) == before
+
+
+@pytest.mark.parametrize("name", ["a/b", "my run", "a..b", "x~1"])
+def test_a_name_that_git_cannot_store_is_refused(name: str, project: Path) -> None:
+    snapshot = take_snapshot(project)
+    with pytest.raises(UserError, match="is no name of an experiment"):
+        result.check_name(project, snapshot, name, snapshot.inputs)
+
+
+def test_a_name_of_an_experiment_with_other_values_is_refused(
+    finished: tuple[Worktree, Snapshot], project: Path
+) -> None:
+    place, snapshot = finished
+    result.save(place, snapshot, "base")
+    inputs = take_snapshot(place.project).inputs
+    result.check_name(project, snapshot, "base", inputs)  # the same command again
+    (place.project / "params.yaml").write_text("params.yaml: other\n")
+    with pytest.raises(UserError, match=r"an experiment with other values has the name base; .*dvc exp remove base"):
+        result.check_name(project, snapshot, "base", take_snapshot(place.project).inputs)
+
+
+def test_an_edit_of_untracked_data_is_a_change(finished: tuple[Worktree, Snapshot], project: Path) -> None:
+    (project / "data/raw/new.csv").write_text("edited")
+    assert result.apply(*finished) == "files here changed while the experiment ran"
 
 
 def test_where_git_knows_no_author_the_experiment_has_one(

@@ -52,3 +52,15 @@ def test_a_folder_without_a_commit_is_refused(initialized: bool, tmp_path: Path)
         git(tmp_path, "init", "-q")
     with pytest.raises(UserError, match="without a commit" if initialized else "not a git repository"):
         take_snapshot(tmp_path)
+
+
+def test_files_of_a_repository_in_data_raw_are_listed_one_by_one(project: Path) -> None:
+    nested = project / "data/raw/nested"
+    nested.mkdir()
+    git(nested, "init", "-q")
+    (nested / "a.csv").write_text("1")
+    before = take_snapshot(project)
+    assert "data/raw/nested/a.csv" in before.linked
+    assert not [path for path in before.linked if ".git" in path]
+    (nested / "a.csv").write_text("22")
+    assert take_snapshot(project).raw != before.raw

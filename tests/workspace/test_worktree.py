@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -191,3 +192,19 @@ def test_the_last_processes_of_a_killed_experiment_are_waited_for(project: Path)
     assert json.loads(file.read_text())["pid"]
     with opened(project, "x"):
         assert time.monotonic() - start > 0.4
+
+
+def test_metadata_that_a_killed_git_left_incomplete_is_removed(project: Path, place: Worktree) -> None:
+    metadata = project / ".git/worktrees" / place.name
+    (metadata / "gitdir").unlink()
+    shutil.rmtree(place.folder)
+    place.synchronize(take_snapshot(project))
+    assert (place.project / "params.yaml").read_text() == (project / "params.yaml").read_text()
+
+
+def test_a_copied_project_leaves_the_worktree_of_the_original_alone(
+    project: Path, place: Worktree, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copytree(project, tmp_path / "copy", symlinks=True))
+    Worktree(copied, place.name).remove()
+    assert git(place.project, "rev-parse", "HEAD") == git(project, "rev-parse", "HEAD")

@@ -6,6 +6,7 @@ Without --heal it changes nothing. Nothing is deleted: what is damaged moves to 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from dvc.exceptions import DvcException
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +23,7 @@ CHECKS: tuple[Callable[[], Iterable[Finding]], ...] = (
     cache.check_outputs,
     models.check,
     tracking.check,
+    git.check_result,
     git.check_worktrees,
     git.check_head,
     git.check_stash,
@@ -58,7 +60,10 @@ def print_table(findings: Sequence[Finding]) -> None:
 
 def examine(check: Callable[[], Iterable[Finding]], heal: bool) -> list[Finding]:
     """The problems that a check finds and, with `heal`, that are left."""
-    findings, left = list(check()), []
+    try:
+        findings, left = list(check()), []
+    except (UserError, DvcException) as error:  # the other checks go on
+        return [Finding(f"{check.__name__.replace('_', ' ')}: {error}", "correct that, and run decant doctor again")]
     healable = [finding.heal for finding in findings if finding.heal] if heal else []
     for function in dict.fromkeys(healable):
         try:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
@@ -21,6 +21,7 @@ from decant.commands import seeds
 from decant.commands.child_process import wait_for
 from decant.config.compose import experiment_overrides, parse_yaml
 from decant.core.errors import UserError
+from decant.core.files import write_atomically
 from decant.core.stage import configure_libraries
 from decant.evaluation import report
 from decant.experiment.compatible import check_compatible
@@ -29,6 +30,7 @@ from decant.tracking import outbox
 from decant.tracking.outputs import producer, restore_provenance
 from decant.tracking.runs import parent
 from decant.workspace import result, up_to_date, worktree
+from decant.workspace.git import LOCAL_VARIABLES
 from decant.workspace.snapshot import Snapshot, take_snapshot
 from decant.workspace.worktree import Worktree
 
@@ -58,6 +60,8 @@ def run(options: Options) -> int:
         KeyboardInterrupt: after DVC stopped.
     """
     configure_libraries()
+    for name in LOCAL_VARIABLES:  # DVC and the stages ask git, too
+        os.environ.pop(name, None)
     try:
         return run_all(Path.cwd(), options)
     except KeyboardInterrupt:
@@ -73,21 +77,27 @@ def run_all(root: Path, options: Options) -> int:
         return run_once(root, values, options)
     if any(value.startswith("seed=") for value in options.set_param):
         raise UserError(f"SEEDS is {options.seeds}, expected no -S seed= with it: the seeds are 0 to SEEDS - 1")
-    planned = Experiment.load(values)
+    planned = Experiment.load(params_overrides(values), root)
     check_compatible(planned)
-    seeds.run_seeds(options.seeds, planned, lambda seed: run_once(root, [*values, f"seed={seed}"], options))
+
+    def run_seed(seed: int) -> int:
+        name = options.name and f"{options.name}-seed{seed}"
+        return run_once(root, [*values, f"seed={seed}"], replace(options, name=name))
+
+    seeds.run_seeds(options.seeds, planned, run_seed)
     return 0
 
 
 def run_once(root: Path, values: Sequence[str], options: Options) -> int:
     """Run one experiment with overrides of params.yaml, and show its result; the exit code is DVC's."""
     check_compatible(Experiment.load(params_overrides(values), root))  # before anything is written
-    with worktree.opened(root, worktree_name(options.experiment, values)) as place:
+    with worktree.opened(root, worktree_name(root, options.experiment, values)) as place:
         snapshot = take_snapshot(root)
         place.synchronize(snapshot)
         experiment = set_values(place.project, values)
         inputs = take_snapshot(place.project).inputs
         name = options.name or f"{experiment.use['data']}-{experiment.use['student']}-{inputs[:7]}".replace("_", "-")
+        result.check_name(root, snapshot, name, inputs)
         os.environ |= {
             "DECANT_PROJECT": str(root),
             "DECANT_INVOCATION": place.invocation(),
@@ -112,9 +122,13 @@ def applied(place: Worktree, snapshot: Snapshot) -> str:
     return reason
 
 
-def worktree_name(experiment: str | None, values: Sequence[str]) -> str:
-    """A name of the command: the same command finds its worktree again."""
-    return f"{experiment or 'params'}-{hashlib.sha256(repr(list(values)).encode()).hexdigest()[:8]}"
+def worktree_name(root: Path, experiment: str | None, values: Sequence[str]) -> str:
+    """A name of the command: the same command finds its worktree again.
+
+    The folder of the project has a part in it: git wants other names in other checkouts of the repository.
+    """
+    command = repr([str(root), *values]).encode("utf-8", "surrogateescape")
+    return f"{experiment or 'params'}-{hashlib.sha256(command).hexdigest()[:8]}"
 
 
 def set_values(project: Path, overrides: Sequence[str]) -> Experiment:
@@ -150,6 +164,10 @@ def write_values(project: Path, name: str, overrides: Sequence[str]) -> None:
         UserError: it has no such key.
     """
     file = project / name
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise UserError(f"-S {name}:{overrides[0]} names a file outside of the project, expected one in it")
+    if file.is_symlink():  # the user's own, which git ignores
+        write_atomically(file, file.read_bytes())
     try:
         before, content = parse_yaml(file, name), file.read_bytes()
         apply_overrides(file, overrides)
@@ -163,7 +181,7 @@ def reproduce(place: Worktree, force: bool) -> int:
     """Restore what DVC's cache holds of the outputs, and run the stages that are out of date; DVC's exit code."""
     if force:
         return run_dvc(place, "repro", "--force")
-    run_dvc(place, "checkout", "--quiet", "--allow-missing")
+    run_dvc(place, "checkout", "--quiet", "--allow-missing", "--force")  # it would ask about outputs of a killed stage
     return run_dvc(place, "repro")
 
 

@@ -59,7 +59,7 @@ def _acquire(descriptor: int, file: Path, purpose: str) -> None:
 def is_free(file: Path) -> bool:
     """Whether nobody holds the lock."""
     try:
-        with file.open() as opened:
+        with file.open("r+") as opened:  # NFS locks no file that is open for reading alone
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return True

@@ -92,7 +92,7 @@ def redacted_values(value: object) -> Any:
     """`value` with every text in it redacted, before anything escapes it."""
     if isinstance(value, Mapping):
         return {redacted_values(key): redacted_values(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [redacted_values(item) for item in value]
     return redacted(value) if isinstance(value, str) else value
 

@@ -57,8 +57,8 @@ class StageInputs:
         if changed := [name for name in {**self.digests, **current} if self.digests.get(name) != current.get(name)]:
             raise UserError(
                 f"{', '.join(changed)} changed while {self.stage} ran; expected the same until it ends, because DVC "
-                "records inputs only then. The output is not recorded: run the command again, or use make experiment, "
-                "which runs on a copy"
+                "records inputs only then. The output is not recorded: run the command again. make experiment runs on "
+                "a copy of all inputs but untracked files in data/raw"
             )
 
 

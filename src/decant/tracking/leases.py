@@ -29,8 +29,10 @@ def tags() -> dict[str, str]:
 
 def close_dead() -> None:
     """Mark runs as KILLED whose process ended without closing them."""
+    client = mlflow.MlflowClient()
     for run in dead_runs():
-        mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+        if client.get_run(run.info.run_id).info.status == "RUNNING":  # its process may have ended in the meantime
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def dead_runs() -> list[Run]:

@@ -132,9 +132,9 @@ class Outbox:
         fresh = self.folder.with_name(f"new {self.folder.name}")
         fresh.mkdir(parents=True)
         (fresh / STORE).write_text(store.address())
+        self.lock = FileLock(fresh / LOCK)
+        self.lock.acquire()  # before other processes see the folder: they deliver what nobody holds
         fresh.rename(self.folder)  # a folder never lacks the file that names its store
-        self.lock = FileLock(self.folder / LOCK)
-        self.lock.acquire()
 
     def _remove_first(self) -> None:
         self.pending.pop(0)

@@ -6,14 +6,17 @@ from pathlib import Path
 
 from decant.core.errors import UserError
 
+LOCAL = ("ALTERNATE_OBJECT_DIRECTORIES", "COMMON_DIR", "DIR", "GRAFT_FILE", "INDEX_FILE", "OBJECT_DIRECTORY", "PREFIX")
+LOCAL_VARIABLES = {f"GIT_{name}" for name in (*LOCAL, "SHALLOW_FILE", "WORK_TREE")}
+"""Variables that name another repository or index than that of a folder, as a git hook has them."""
+
 
 class Git:
     """Runs git in `folder`; `variables` are added to its environment."""
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.folder = folder
-        # of a git hook that runs this command: they would name another index or folder
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        inherited = {name: value for name, value in os.environ.items() if name not in LOCAL_VARIABLES}
         self.environment = {**inherited, "GIT_OPTIONAL_LOCKS": "0", **variables}
 
     def __call__(self, *arguments: str, stdin: str | None = None) -> str:

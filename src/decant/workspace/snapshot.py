@@ -3,6 +3,7 @@
 A snapshot is a tree in git's object store. Neither HEAD, nor the index, the stash or a file of the user is touched.
 """
 
+import hashlib
 import re
 import tempfile
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ class Snapshot:
     """The same without `RECORDS`: equal inputs have equal ids."""
     linked: tuple[str, ...]
     """Paths of untracked files and folders to link."""
+    raw: str
+    """Sizes, times and inodes of those in `RAW`, as a digest: an edit there reaches an experiment that runs."""
 
 
 def take_snapshot(root: Path) -> Snapshot:
@@ -56,10 +59,26 @@ def take_snapshot(root: Path) -> Snapshot:
         private("add", "--update")
         private("update-index", "--add", "-z", "--stdin", stdin="".join(f"{path}\0" for path in new))
         tree = private("write-tree").strip()
-        private("rm", "--cached", "--quiet", "--ignore-unmatch", "--", *RECORDS)
-        inputs = private("write-tree").strip()
     linked = [path for path in untracked(git) if path not in new and not PRIVATE.match(f"{path}/")]
-    return Snapshot(git("rev-parse", "HEAD").strip(), tree, inputs, tuple(linked))
+    commit, inputs = git("rev-parse", "HEAD").strip(), inputs_of(root, tree)
+    return Snapshot(commit, tree, inputs, tuple(linked), raw_state(root, linked))
+
+
+def inputs_of(root: Path, tree: str) -> str:
+    """The tree without `RECORDS`."""
+    with tempfile.TemporaryDirectory() as folder:
+        private = Git(root, GIT_INDEX_FILE=str(Path(folder, "index")))
+        private("read-tree", tree)
+        private("rm", "--cached", "--quiet", "--ignore-unmatch", "--", *RECORDS)
+        return private("write-tree").strip()
+
+
+def raw_state(root: Path, linked: list[str]) -> str:
+    """A digest that changes with any untracked file in `RAW`."""
+    files = [path for path in linked if path.startswith(f"{RAW}/") and (root / path).exists()]
+    stats = [(root / path).stat() for path in files]
+    state = [(path, s.st_size, s.st_mtime_ns, s.st_ino) for path, s in zip(files, stats, strict=True)]
+    return hashlib.sha256(repr(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def check_repository(git: Git) -> None:
@@ -77,6 +96,14 @@ def untracked(git: Git) -> list[str]:
 
     DVC does not follow a link to a folder: it would not notice a change in data/raw.
     """
-    raw = git.files("--others", "--", RAW)
+    raw = [path for found in git.files("--others", "--", RAW) for path in files_in(git.folder, found)]
     listed = git.files("--others", "--directory")
     return sorted({*raw, *(path.rstrip("/") for path in listed if not f"{path}/".startswith(f"{RAW}/"))})
+
+
+def files_in(root: Path, path: str) -> list[str]:
+    """A path that git lists, or, of a repository in this one, which git lists as a folder, its files."""
+    if not path.endswith("/"):
+        return [path]
+    files = [file for file in (root / path).rglob("*") if file.is_file()]
+    return [str(file.relative_to(root)) for file in files if ".git" not in file.relative_to(root).parts]

@@ -43,6 +43,6 @@ def table(root: Path) -> str:
 def _digest(root: Path, snapshot: Snapshot) -> str:
     records = [(root / name).read_bytes() for name in RECORDS if (root / name).exists()]
     outputs = [f for f in sorted((root / "data").glob("*/**/*")) if root / RAW not in f.parents]
-    linked = [root / path for path in snapshot.linked if path.startswith(RAW)]
-    status = [(str(f), f.stat().st_size, f.stat().st_mtime_ns, f.stat().st_ino) for f in outputs + linked if f.exists()]
-    return hashlib.sha256(repr((snapshot.inputs, records, status)).encode()).hexdigest()
+    status = [(str(f), f.stat().st_size, f.stat().st_mtime_ns, f.stat().st_ino) for f in outputs if f.exists()]
+    content = repr((snapshot.inputs, snapshot.raw, records, status)).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(content).hexdigest()

@@ -68,8 +68,10 @@ class Worktree:
         shutil.rmtree(self.folder, ignore_errors=True)
         git = Git(self.root)
         metadata = Path(self.root, git("rev-parse", "--git-path", f"worktrees/{self.name}").strip())
-        if metadata.exists():  # the name is that of the folder, so no other experiment has it
-            git("worktree", "remove", "--force", "--force", str(self.folder))
+        named = metadata / "gitdir"  # missing if git was killed while it created the worktree
+        place = Path(named.read_text().strip()) if named.exists() else None
+        if place is None or place == self.folder / ".git" or not place.exists():  # a copied project has another's
+            shutil.rmtree(metadata, ignore_errors=True)
 
     def _link(self, paths: tuple[str, ...]) -> None:
         for old in Git(self.project).files("--others"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from decant.commands.checks.finding import HEAL, Finding
 from decant.core.locks import is_free
+from decant.workspace import result
 from decant.workspace.git import Git
 from decant.workspace.worktree import EXPERIMENTS, opened
 
@@ -14,10 +15,23 @@ DVC_STASH = re.compile(r"WIP on \(no branch\)")
 """The title of a stash that was made while HEAD was detached, as DVC does."""
 
 
+def check_result() -> Iterator[Finding]:
+    """A result that a killed experiment did not bring into the project completely."""
+    if project := result.pending(Path()):
+        yield Finding(f"the result in {project} is not complete in data/", HEAL, complete_result)
+
+
+def complete_result() -> str:
+    """Complete it."""
+    result.complete_interrupted(Path())
+    return "the result of the last experiment is complete in data/"
+
+
 def check_worktrees() -> Iterator[Finding]:
-    """Worktrees of experiments that nobody runs."""
+    """Worktrees of experiments that nobody runs, and that no result has to be completed from."""
+    needed = result.pending(Path())
     for folder in sorted(EXPERIMENTS.glob("*/")):
-        if not is_free(folder.with_name(f"{folder.name}.lock")):
+        if not is_free(folder.with_name(f"{folder.name}.lock")) or (needed and needed.is_relative_to(folder)):
             continue
         if any(folder.rglob(".state/**/*.ckpt")):
             remedy = f"the same command resumes its training; or give it up: git worktree remove --force {folder}"
@@ -34,15 +48,15 @@ def remove_worktree(folder: Path) -> str:
 
 
 def check_head() -> Iterator[Finding]:
-    """A HEAD without a branch, as a killed DVC leaves it."""
+    """A HEAD without a branch, as a killed `dvc exp run` leaves it, if a branch has all of its commits."""
     git = Git(Path())
     if git.succeeds("symbolic-ref", "--quiet", "HEAD") or not git.succeeds("rev-parse", "--verify", "HEAD"):
         return
-    previous = git("rev-parse", "--abbrev-ref", "@{-1}").strip() if git.succeeds("rev-parse", "@{-1}") else ""
     branches = git("for-each-ref", "--contains", "HEAD", "--format=%(refname:short)", "refs/heads").split()
-    branch = previous or next(iter(branches), "")
-    if branch:
-        yield Finding("git's HEAD is on no branch, as a killed DVC leaves it", f"git switch {branch}")
+    previous = git("rev-parse", "--abbrev-ref", "@{-1}").strip() if git.succeeds("rev-parse", "@{-1}") else ""
+    if branches:
+        branch = previous if previous in branches else branches[0]
+        yield Finding("git's HEAD is on no branch, as a killed dvc exp run leaves it", f"git switch {branch}")
 
 
 def check_stash() -> Iterator[Finding]:
