@@ -13,13 +13,13 @@ for name in [*os.environ]:  # of the shell, or of `make`, that runs the tests
 
 import gc
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.paths import ROOT
+from support.paths import FOREIGN, ROOT
 from support.workers import built_once, group_scheduling, order_of
 
 if TYPE_CHECKING:  # imported where they are used: the process that hands out the tests runs none, and starts at once
@@ -42,6 +42,16 @@ def pytest_collection_finish() -> None:
     """Garbage collections leave out the 700,000 objects of imported libraries."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def foreign_variables() -> Iterator[None]:
+    """A test leaves no store or project to the next one: MLflow, too, sets such a variable."""
+    before = {name: value for name, value in os.environ.items() if name.startswith(FOREIGN)}
+    yield
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture
