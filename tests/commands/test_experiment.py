@@ -3,10 +3,12 @@ import signal
 import time
 from pathlib import Path
 
+import mlflow
 import pytest
 import yaml
 from support.clones import edit_yaml, mlflow_runs, run_in
 from support.git import git, user_state
+from support.stores import copy_store
 from support.stub_project import (
     copy_project,
     make_stub_project,
@@ -18,6 +20,7 @@ from support.stub_project import (
 from decant.commands import experiment
 from decant.commands.experiment import Options
 from decant.core.errors import UserError
+from decant.evaluation import report
 from decant.workspace.worktree import EXPERIMENTS
 
 
@@ -181,3 +184,17 @@ def test_a_value_for_a_linked_file_leaves_the_file_of_the_user_as_it_is(tmp_path
     experiment.write_values(tmp_path, "link.yaml", ["size=64"])
     assert (tmp_path / "mine.yaml").read_text() == "size: 1\n"
     assert (tmp_path / "link.yaml").read_text() == "size: 64\n"
+
+
+def test_timings_that_were_deleted_are_not_restored(
+    empty_mlflow_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(copy_store(empty_mlflow_store, tmp_path))
+    client = mlflow.MlflowClient()
+    run = client.create_run(mlflow.create_experiment("x", artifact_location=str(tmp_path / "artifacts")))
+    assert not experiment.timings_restored(run)
+    for name in report.TIMED:
+        client.log_text(run.info.run_id, "measured", name)
+    assert experiment.timings_restored(run)
+    assert {(report.OUT / name).read_text() for name in report.TIMED} == {"measured"}

@@ -19,7 +19,7 @@ from decant import cli
 from decant.commands import experiment
 # a stub logs no run to MLflow and writes no report; the run of the invocation is real
 mock.patch.object(experiment, "producer", lambda stage: object() if stage == "evaluate" else None).start()
-mock.patch.object(experiment, "restore_timings", lambda run: None).start()
+mock.patch.object(experiment, "timings_restored", lambda run: True).start()
 for name, value in {
     "read": lambda: ({}, {}),
     "log": lambda run, *_: [run.log_metrics({f"student/{n}": 0.5 for n in "abc"}), run.log_metrics({"teacher/a": 1})],

@@ -16,6 +16,7 @@ import mlflow
 from dvc.exceptions import DvcException
 from dvc.utils.hydra import apply_overrides
 from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
 
 from decant.commands import seeds
 from decant.commands.child_process import wait_for
@@ -206,14 +207,14 @@ def show_result(place: Worktree, experiment: Experiment, restored: bool) -> None
     with chdir(place.project):
         outbox.start()
         evaluate_run = producer("evaluate")
-        if evaluate_run is None:
-            print("No MLflow run of this store made the result: its timings are measured again.")
+        measured = evaluate_run is not None and (not restored or timings_restored(evaluate_run))
+        if not measured:
+            print("No MLflow run of this store has the timings of this result: they are measured again.")
             if run_dvc(place, "repro", "--force", "--single-item", "evaluate"):
                 raise UserError("evaluate failed, see above; correct that, and run the same command again")
         with parent(experiment.config) as invocation:  # dvc.lock is complete only now, so this is recorded in any case
-            if restored and evaluate_run:
+            if restored and measured:
                 print("evaluate did not have to run: its result is restored.")
-                restore_timings(evaluate_run)
                 metrics, timings = report.read()
                 report.log(invocation, metrics, timings)
                 report.print_result(metrics, timings)
@@ -223,10 +224,17 @@ def show_result(place: Worktree, experiment: Experiment, restored: bool) -> None
             print(f"The student as an MLflow model: runs:/{distill_run.info.run_id}/student")
 
 
-def restore_timings(evaluate_run: MlflowRun) -> None:
-    """Restore latency.json and report.md, which DVC does not cache, from the run that made metrics.json."""
-    for name in report.TIMED:
-        mlflow.MlflowClient().download_artifacts(evaluate_run.info.run_id, name, str(report.OUT))
+def timings_restored(evaluate_run: MlflowRun) -> bool:
+    """Restore latency.json and report.md, which DVC does not cache, from the run that made metrics.json.
+
+    False: the run does not have them, because somebody deleted them, or they wait in a queue.
+    """
+    try:
+        for name in report.TIMED:
+            mlflow.MlflowClient().download_artifacts(evaluate_run.info.run_id, name, str(report.OUT))
+    except (MlflowException, OSError):
+        return False
+    return True
 
 
 def location(name: str, reason: str) -> str:
