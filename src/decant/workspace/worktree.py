@@ -1,8 +1,8 @@
 """The private worktree of one experiment, in .state/experiments/<name>.
 
 The worktree outlives a killed experiment: the same command finds it again, with the stages that have finished and the
-state of an interrupted training. A lock beside it, which DVC inherits, is held as long as the command or DVC lives; a stage ends
-soon after DVC.
+state of an interrupted training. A lock beside it, which DVC inherits, is held as long as the command or DVC lives; a
+stage ends soon after DVC.
 """
 
 import shutil
