@@ -6,7 +6,7 @@ import pytest
 from support.git import git
 
 from decant.core.errors import UserError
-from decant.workspace.snapshot import take_snapshot
+from decant.workspace.snapshot import inputs_of, take_snapshot
 
 
 def test_a_snapshot_holds_edits_new_code_and_deletions_and_links_to_other_new_files(project: Path) -> None:
@@ -64,3 +64,14 @@ def test_files_of_a_repository_in_data_raw_are_listed_one_by_one(project: Path) 
     assert not [path for path in before.linked if ".git" in path]
     (nested / "a.csv").write_text("22")
     assert take_snapshot(project).raw != before.raw
+
+
+def test_the_inputs_of_a_tree_do_not_depend_on_the_files_on_disk(project: Path) -> None:
+    lock = project / "dvc.lock"
+    lock.write_text("committed")
+    git(project, "add", "dvc.lock")
+    git(project, "commit", "-qm", "lock")
+    lock.write_text("of an experiment")
+    snapshot = take_snapshot(project)
+    lock.write_text("of a later one")
+    assert inputs_of(project, snapshot.tree) == snapshot.inputs

@@ -69,7 +69,7 @@ def inputs_of(root: Path, tree: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         private = Git(root, GIT_INDEX_FILE=str(Path(folder, "index")))
         private("read-tree", tree)
-        private("rm", "--cached", "--quiet", "--ignore-unmatch", "--", *RECORDS)
+        private("rm", "--cached", "--force", "--quiet", "--ignore-unmatch", "--", *RECORDS)
         return private("write-tree").strip()
 
 
