@@ -201,6 +201,12 @@ def test_a_value_of_the_chosen_loss_re_runs_distill_and_evaluate_and_links_the_r
     assert re.search(r"\| evaluate \| [^,]* \|", note)
 
 
+def test_a_value_of_evaluate_re_runs_evaluate_alone(changed: Path) -> None:
+    edit_yaml(changed / "params.yaml", lambda params: params["evaluate"].update(resamples=120))
+    assert repro(changed) == ["evaluate"]
+
+
+@pytest.mark.nightly
 def test_another_student_re_runs_pretrain_load_distill_and_evaluate(changed: Path) -> None:
     edit_yaml(changed / "params.yaml", lambda params: params["use"].update(student="lstm"))
     assert repro(changed) == ["pretrain-load", "distill", "evaluate"]

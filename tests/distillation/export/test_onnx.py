@@ -159,10 +159,8 @@ for name in sys.argv[2:]:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "names", [["lstm"], pytest.param(["siamese", "mobilenet v2"], marks=pytest.mark.nightly)], ids=" ".join
-)
+@pytest.mark.nightly  # tests/pipeline/test_kill.py compares the files of two exports in each test run
+@pytest.mark.parametrize("names", [["lstm"], ["siamese", "mobilenet v2"]], ids=" ".join)
 def test_equal_networks_give_equal_bytes_in_any_process_and_folder_and_nothing_is_printed(
     names: list[str], tmp_path: Path
 ) -> None:
