@@ -4,7 +4,6 @@ The files of the user are read once, at the start. At the end the outputs come i
 experiment has the values of params.yaml there; the result of other values is a DVC experiment.
 """
 
-import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ from decant.tracking.outputs import producer, restore_provenance
 from decant.tracking.runs import parent
 from decant.workspace import result, up_to_date, worktree
 from decant.workspace.git import LOCAL_VARIABLES
-from decant.workspace.snapshot import Snapshot, take_snapshot
+from decant.workspace.snapshot import Snapshot, digest, take_snapshot
 from decant.workspace.worktree import Worktree
 
 STOPPED = (
@@ -128,8 +127,7 @@ def worktree_name(root: Path, experiment: str | None, values: Sequence[str]) -> 
 
     The folder of the project has a part in it: git wants other names in other checkouts of the repository.
     """
-    command = repr([str(root), *values]).encode("utf-8", "surrogateescape")
-    return f"{experiment or 'params'}-{hashlib.sha256(command).hexdigest()[:8]}"
+    return f"{experiment or 'params'}-{digest([str(root), *values])[:8]}"
 
 
 def set_values(project: Path, overrides: Sequence[str]) -> Experiment:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from decant.core.errors import UserError
 
-LOCAL = ("ALTERNATE_OBJECT_DIRECTORIES", "COMMON_DIR", "DIR", "GRAFT_FILE", "INDEX_FILE", "OBJECT_DIRECTORY", "PREFIX")
-LOCAL_VARIABLES = {f"GIT_{name}" for name in (*LOCAL, "SHALLOW_FILE", "WORK_TREE")}
+LOCAL_VARIABLES = {
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_INDEX_FILE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_WORK_TREE"),
+}
 """Variables that name another repository or index than that of a folder, as a git hook has them."""
 
 

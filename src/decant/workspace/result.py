@@ -75,12 +75,10 @@ def apply(worktree: Worktree, snapshot: Snapshot) -> str:
         stages = [stage for stage in UPSTREAM if (worktree.project / "data" / stage).exists()]
         if reason := immovable(root, worktree.project, stages):
             return reason
-        project = os.path.relpath(
-            worktree.project, root
-        )  # the project may be moved before an interruption is completed
-        journal = {"project": project, "inputs": snapshot.inputs, "stages": stages}
+        # relative: the project may be moved before an interruption is completed
+        journal = {"project": os.path.relpath(worktree.project, root), "inputs": snapshot.inputs, "stages": stages}
         write_atomically(root / JOURNAL, json.dumps(journal).encode())
-        complete(root)
+        complete(root, worktree.project)
     return ""
 
 
@@ -105,19 +103,18 @@ def complete_interrupted(root: Path) -> None:
     Raises:
         UserError: DVC runs here, the worktree is gone, or a file cannot be moved.
     """
-    if not (root / JOURNAL).exists():
+    if not pending(root):
         return
     with FileLock(root / LOCK):
-        if not (root / JOURNAL).exists():  # completed by another process in the meantime
+        project = pending(root)
+        if not project:  # completed by another process in the meantime
             return
         if pid := running_dvc(root):
             raise UserError(f"DVC runs here (process {pid}), and the last result is incomplete; wait for its end")
         journal = json.loads((root / JOURNAL).read_text())
-        begun = (root / REPLACED).exists() or not all(
-            (root / journal["project"] / "data" / s).exists() for s in journal["stages"]
-        )
+        begun = (root / REPLACED).exists() or not all((project / "data" / s).exists() for s in journal["stages"])
         if begun or take_snapshot(root).inputs == journal["inputs"]:
-            complete(root)
+            complete(root, project)
         else:
             (root / JOURNAL).unlink()
 
@@ -128,14 +125,12 @@ def pending(root: Path) -> Path | None:
     return root / json.loads(journal.read_text())["project"] if journal.exists() else None
 
 
-def complete(root: Path) -> None:
-    """Do what the journal says; a second time changes nothing.
+def complete(root: Path, project: Path) -> None:
+    """Move the outputs and copy the records of a worktree; a second time changes nothing.
 
     Raises:
         UserError: the worktree is gone, or a file cannot be moved.
     """
-    project = pending(root)
-    assert project is not None
     if not project.is_dir():
         raise UserError(
             f"{JOURNAL} names {project}, which is gone; outputs that it replaced are in {REPLACED}: move them back to "

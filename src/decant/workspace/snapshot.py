@@ -6,6 +6,7 @@ A snapshot is a tree in git's object store. Neither HEAD, nor the index, the sta
 import hashlib
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,10 +76,18 @@ def inputs_of(root: Path, tree: str) -> str:
 
 def raw_state(root: Path, linked: list[str]) -> str:
     """A digest that changes with any untracked file in `RAW`."""
-    files = [path for path in linked if path.startswith(f"{RAW}/") and (root / path).exists()]
-    stats = [(root / path).stat() for path in files]
-    state = [(path, s.st_size, s.st_mtime_ns, s.st_ino) for path, s in zip(files, stats, strict=True)]
-    return hashlib.sha256(repr(state).encode("utf-8", "surrogateescape")).hexdigest()
+    return digest(file_states(root / path for path in linked if path.startswith(f"{RAW}/")))
+
+
+def file_states(files: Iterable[Path]) -> list[tuple[str, int, int, int]]:
+    """Path, size, time of the last change and inode of each file that exists."""
+    stats = [(str(file), file.stat()) for file in files if file.exists()]
+    return [(path, s.st_size, s.st_mtime_ns, s.st_ino) for path, s in stats]
+
+
+def digest(value: object) -> str:
+    """The sha256 of the representation of a value, which may hold paths that are no UTF-8."""
+    return hashlib.sha256(repr(value).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def check_repository(git: Git) -> None:
@@ -96,7 +105,7 @@ def untracked(git: Git) -> list[str]:
 
     DVC does not follow a link to a folder: it would not notice a change in data/raw.
     """
-    raw = [path for found in git.files("--others", "--", RAW) for path in files_in(git.folder, found)]
+    raw = [file for path in git.files("--others", "--", RAW) for file in files_in(git.folder, path)]
     listed = git.files("--others", "--directory")
     return sorted({*raw, *(path.rstrip("/") for path in listed if not f"{path}/".startswith(f"{RAW}/"))})
 

@@ -4,11 +4,10 @@ After a result came into the project, a digest of inputs and outputs is remember
 and times of the rest.
 """
 
-import hashlib
 from pathlib import Path
 
 from decant.core.files import write_atomically
-from decant.workspace.snapshot import RAW, RECORDS, Snapshot, take_snapshot
+from decant.workspace.snapshot import RAW, RECORDS, Snapshot, digest, file_states, take_snapshot
 
 FILE = Path(".state/result")
 REPORT = Path("data/evaluate/report.md")
@@ -43,6 +42,4 @@ def table(root: Path) -> str:
 def _digest(root: Path, snapshot: Snapshot) -> str:
     records = [(root / name).read_bytes() for name in RECORDS if (root / name).exists()]
     outputs = [f for f in sorted((root / "data").glob("*/**/*")) if root / RAW not in f.parents]
-    status = [(str(f), f.stat().st_size, f.stat().st_mtime_ns, f.stat().st_ino) for f in outputs if f.exists()]
-    content = repr((snapshot.inputs, snapshot.raw, records, status)).encode("utf-8", "surrogateescape")
-    return hashlib.sha256(content).hexdigest()
+    return digest((snapshot.inputs, snapshot.raw, records, file_states(outputs)))
